@@ -1,0 +1,175 @@
+/* Sinew's C interface: tensors in native memory and the operations that make models smaller.
+ *
+ * Conventions
+ *  - Every function that can fail returns sn_status; SN_OK is 0. sn_last_error() then holds one sentence for the
+ *    calling thread. Nothing here throws, exits or aborts, whatever it is given, as long as handles are live.
+ *  - Tensors are contiguous and row-major. Operations see a tensor as a matrix [rows, cols]: rows = shape[0],
+ *    cols = the product of the other dimensions; a tensor of rank 0 or 1 is one row.
+ *  - A handle may be used by many threads at once for reading. The caller keeps handles open during a call and
+ *    keeps two calls from writing one tensor at the same time.
+ *  - Outputs are allocated by the caller. An output may be the very same memory as an input where "in place" is
+ *    said, else they must not overlap.
+ *
+ * Numerical contract (docs/numerics.md)
+ *  - Elementwise results are bit-identical on every instruction set, thread count and device.
+ *  - F16, BF16 and F64 elements are converted to F32 (round to nearest even) before any arithmetic, and results are
+ *    rounded back the same way. "Magnitude" means the F32 absolute value.
+ *  - Quantization: q = clamp(round_half_even(x / scale) + zero_point, qmin, qmax), with a true division by the scale
+ *    as it is stored. [qmin, qmax] is [-127, 127] for symmetric int8, [-8, 7] for int4 of either kind and
+ *    [-128, 127] for asymmetric int8.
+ */
+#ifndef SINEW_H
+#define SINEW_H
+
+#include <stdint.h>
+
+#define SN_API_VERSION 1
+#define SN_MAX_RANK 32
+
+#if defined(SINEW_BUILD)
+#define SN_EXPORT __attribute__((visibility("default")))
+#else
+#define SN_EXPORT
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sn_device sn_device;
+typedef struct sn_tensor sn_tensor;
+
+typedef int32_t sn_status;
+#define SN_OK 0
+#define SN_INVALID_ARGUMENT 1 /* a shape, dtype or value that the operation does not take */
+#define SN_OUT_OF_MEMORY 2
+#define SN_NOT_FINITE 3 /* NaN or infinity where the operation needs numbers; outputs are unspecified */
+#define SN_UNSUPPORTED 4
+#define SN_IO_ERROR 5
+#define SN_INTERNAL 6
+
+typedef int32_t sn_dtype;
+#define SN_F64 0
+#define SN_F32 1
+#define SN_F16 2
+#define SN_BF16 3
+#define SN_I64 4
+#define SN_I32 5
+#define SN_I16 6
+#define SN_I8 7
+#define SN_U8 8
+#define SN_BOOL 9
+
+/* Integer type of the quantized values, and whether zero sits at the middle of the range. */
+typedef int32_t sn_scheme;
+#define SN_INT8_SYMMETRIC 0
+#define SN_INT8_ASYMMETRIC 1
+#define SN_INT4_SYMMETRIC 2
+#define SN_INT4_ASYMMETRIC 3
+
+/* How sn_range chooses the range of real values that a slice's integers cover. */
+typedef int32_t sn_range_method;
+#define SN_RANGE_MINMAX 0
+#define SN_RANGE_PERCENTILE 1
+#define SN_RANGE_MSE 2
+
+/* One sentence about the last failure on this thread, valid until the thread's next call; "" if there was none. */
+SN_EXPORT const char* sn_last_error(void);
+SN_EXPORT int32_t sn_api_version(void);
+
+/* The instruction-set tier in use ("scalar", "avx2", "avx512", "vnni", "amx") and one sentence that says why.
+ * The best one the processor has is taken, capped by the environment variable SINEW_ISA. */
+SN_EXPORT const char* sn_cpu_isa(void);
+SN_EXPORT const char* sn_cpu_isa_reason(void);
+/* Processors this process may use: the affinity mask, limited by the cgroup's CPU quota rounded up; at least 1. */
+SN_EXPORT int32_t sn_cpu_available(void);
+
+/* A CPU device with its own pool of `threads` threads, the caller's included; 0 takes sn_cpu_available().
+ * Calls from several threads at once are safe: one uses the pool, the others compute on their own thread. */
+SN_EXPORT sn_status sn_cpu_open(int32_t threads, sn_device** device);
+SN_EXPORT int32_t sn_device_threads(const sn_device* device);
+/* Ends the pool. Tensors of the device stay valid memory, but no operation may use them any more. */
+SN_EXPORT void sn_device_close(sn_device* device);
+
+/* A new tensor with zeroed memory, 64-byte aligned, on huge pages from 4 MiB on. */
+SN_EXPORT sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor);
+/* A tensor over the caller's memory, which must stay valid until sn_tensor_close; any alignment of whole elements. */
+SN_EXPORT sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor);
+/* A read-only tensor over bytes [offset, offset + size) of a file, mapped privately. The range must lie inside the file;
+ * a file that is truncated while mapped kills the process (SIGBUS), so this is for files nobody else changes. */
+SN_EXPORT sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor);
+/* A view of `count` elements of the parent from element `first` on, in a new shape; memory is freed with the last view. */
+SN_EXPORT sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t rank, const int64_t* shape, sn_tensor** tensor);
+SN_EXPORT void* sn_tensor_data(const sn_tensor* tensor);
+SN_EXPORT void sn_tensor_close(sn_tensor* tensor);
+/* Tensors (views included) created and not yet closed in this process. */
+SN_EXPORT int64_t sn_live_tensors(void);
+
+/* ---- Pruning. x is F64, F32, F16 or BF16; out has x's dtype and shape (in place allowed; pruned elements become +0,
+ * the others keep their bits) or is BOOL of x's shape (1 = kept). *zeros, when not null, is set to the number of
+ * elements of x that are zero afterwards, or would be with the mask. SN_NOT_FINITE if x holds NaN or infinity. ---- */
+
+/* Hard shrinkage: keeps x where |x| > threshold. threshold is finite and >= 0. */
+SN_EXPORT sn_status sn_prune_threshold(const sn_tensor* x, float threshold, sn_tensor* out, int64_t* zeros);
+/* Prunes every element of magnitude < threshold, and of those equal to it the first `ties` in index order. */
+SN_EXPORT sn_status sn_prune_smallest(const sn_tensor* x, float threshold, int64_t ties, sn_tensor* out, int64_t* zeros);
+/* N:M sparsity along each row: of every m consecutive elements the n largest magnitudes stay; of equal ones the first
+ * are pruned. A tail of r < m elements loses floor(r (m - n) / m). 1 <= n <= m <= 4096. */
+SN_EXPORT sn_status sn_prune_nm(const sn_tensor* x, int32_t n, int32_t m, sn_tensor* out, int64_t* zeros);
+
+/* Adds counts of magnitudes to `histogram` (I64), for exact selection by radix. A magnitude's key is its F32 bits.
+ * prefix < 0:  [65536] counts of key >> 15.
+ * prefix >= 0: [32768] counts of key & 0x7fff among the elements whose key >> 15 is prefix.
+ * SN_NOT_FINITE if x holds NaN or infinity. */
+SN_EXPORT sn_status sn_magnitude_histogram(const sn_tensor* x, int32_t prefix, sn_tensor* histogram);
+/* Sets *less and *equal to the number of elements whose magnitude is below or equal to the threshold. */
+SN_EXPORT sn_status sn_magnitude_count(const sn_tensor* x, float threshold, int64_t* less, int64_t* equal);
+
+/* ---- Quantization. A slice is what shares one scale: the whole tensor, a row, or `group` consecutive elements of a row
+ * (the last group of a row may be shorter). scale, lo, hi are F32 and zero_point is I8, all with one element a slice, in
+ * row-major order of [rows, ceil(cols / group)]; group = 0 means one slice a row, or one for the tensor when scale has a
+ * single element. Zero points are null for symmetric schemes. ---- */
+
+/* The range [lo, hi] of every slice, lo <= 0 <= hi; lo = -hi for symmetric schemes.
+ * MINMAX: the extremes. PERCENTILE, 0 < percentile <= 100: the smallest value that at least that share of the slice does
+ * not exceed (nearest rank), of magnitudes when symmetric, else of values at both ends; a range that would be empty
+ * although the slice is not all zero falls back to MINMAX. MSE: of the ranges MINMAX x (1 - j/100), j = 0..60, the one
+ * of least squared error sum (x - dequantized)^2, taken in float64 over blocks of 4096 elements from the start of the
+ * slice in each row, combined in index order; of equal ones the widest. SN_NOT_FINITE if x holds NaN or infinity. */
+SN_EXPORT sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method, float percentile, sn_tensor* lo, sn_tensor* hi);
+/* Scale and zero point of ranges: symmetric max(-lo, hi) / (127 or 7.5); asymmetric (hi - lo) / (255 or 15) with
+ * zero_point = clamp(round(qmin - lo / scale)). Computed in F64, stored as F32; an empty range has scale 1. */
+SN_EXPORT sn_status sn_scale(const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale, sn_tensor* zero_point);
+/* q is I8 with as many elements as x (int8), or U8 [rows, ceil(cols / 2)] (int4: two values a byte, low nibble first,
+ * stored as q + 8, the last nibble of an odd row 8). The scheme follows from q's dtype and whether there are zero
+ * points. SN_NOT_FINITE if x holds NaN or infinity. */
+SN_EXPORT sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_tensor* q);
+/* y = (q - zero_point) * scale, F64, F32, F16 or BF16, in the layout of sn_quantize. */
+SN_EXPORT sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_tensor* y);
+/* Quantizes and dequantizes in one pass; y has x's dtype and shape, in place allowed. NaN stays NaN. */
+SN_EXPORT sn_status sn_fake_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_scheme scheme, sn_tensor* y);
+/* Squared error of quantizing all of x with each of c (scale, zero_point) candidates, not yet summed: errors is F64
+ * [ceil(elements / 4096), c], one row a block. For choosing an MSE range of slices too large to hold at once. */
+SN_EXPORT sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, sn_scheme scheme, sn_tensor* errors);
+
+/* ---- Looking and converting ---- */
+
+/* result, F64 [8]: min, max, absmax, sum of the finite values (of all dtypes; BOOL counts as 0 and 1), then the numbers of
+ * zeros, NaN, +infinity, -infinity. Without finite values min and max are NaN and absmax 0. The sum is taken in float64
+ * over blocks of 4096 in index order. */
+SN_EXPORT sn_status sn_statistics(const sn_tensor* x, sn_tensor* result);
+/* Adds to counts, I64 [bins], how many finite elements of x fall in each of `bins` equal parts of [lo, hi]. */
+SN_EXPORT sn_status sn_value_histogram(const sn_tensor* x, double lo, double hi, sn_tensor* counts);
+/* For equally many elements a and b of floating dtypes, F64 [5]: max |a - b|, sum (a - b)^2, sum a^2, sum b^2, sum a b, in
+ * float64 over blocks of 4096 in index order. Pairs with NaN or infinity in either are left out of all. */
+SN_EXPORT sn_status sn_compare(const sn_tensor* a, const sn_tensor* b, sn_tensor* result);
+/* y = x in y's dtype, both floating. */
+SN_EXPORT sn_status sn_convert(const sn_tensor* x, sn_tensor* y);
+/* A memory probe for benchmarks: reads all of x once and writes all of y once, spread evenly (y gets bytes of x), with
+ * the access pattern of the elementwise kernels; x and y may be the same tensor. */
+SN_EXPORT sn_status sn_memory_probe(const sn_tensor* x, sn_tensor* y);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
