@@ -2,8 +2,11 @@ package dev.sinew.io;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.model.Checkpoint;
+import dev.sinew.model.CheckpointException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -93,8 +96,8 @@ class PyTorchArchiveAttackTest {
           checkpoint.read(
               info.name(), 0, ByteBuffer.allocate((int) Math.min(info.bytes(), 1 << 20)));
         }
-      } catch (dev.sinew.model.CheckpointException e) {
-        assertEquals(true, e.getMessage().contains(path.toString()), e.getMessage());
+      } catch (CheckpointException e) {
+        assertTrue(e.getMessage().contains(path.toString()), e.getMessage());
       }
     }
   }
@@ -387,8 +390,8 @@ class PyTorchArchiveAttackTest {
       }
       try {
         PyTorchCheckpoint.open(write(noisy)).close();
-      } catch (dev.sinew.model.CheckpointException e) {
-        assertEquals(false, e.getMessage().isEmpty());
+      } catch (CheckpointException e) {
+        assertFalse(e.getMessage().isEmpty());
       }
     }
   }
