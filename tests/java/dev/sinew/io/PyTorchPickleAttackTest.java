@@ -106,13 +106,16 @@ class PyTorchPickleAttackTest {
       pickle.op('t').op(0x87);
     }
     Refusal.of(file(pickle.stop()));
+    // All of it would make sense but for the nesting.
     Consumer<PickleBuilder> nested =
         p -> {
           p.global("torch._tensor", "_rebuild_from_type_v2").op('(');
-          p.global("torch._tensor", "_rebuild_from_type_v2").global("torch", "Tensor");
-          p.op(')').op('}').op('t').op('R');
+          p.global("torch._tensor", "_rebuild_from_type_v2").global("torch", "Tensor").op('(');
+          p.global("torch._utils", "_rebuild_tensor").global("torch", "Tensor").op('(');
+          p.storage("FloatStorage", "0", 4).integer(0).integers(4).integers(1).op('t');
+          p.op('}').op('t').op('}').op('t').op('R');
         };
-    Refusal.of(file(nested), "_rebuild_from_type_v2");
+    Refusal.of(file(nested), "rebuilt with torch._tensor._rebuild_from_type_v2");
   }
 
   // The machine.
@@ -155,13 +158,10 @@ class PyTorchPickleAttackTest {
 
   @Test
   void stackAndMarkUnderflow() throws IOException {
-    for (char opcode : "0ate)sRbQ2q".toCharArray()) {
-      if (opcode != ')') {
-        Refusal.of(file(new PickleBuilder().op(opcode).stop()), "damaged");
-        // What lies below a mark is out of reach.
-        Refusal.of(
-            file(new PickleBuilder().op('}').op('N').op('N').op('(').op(opcode).op('R').stop()));
-      }
+    for (char opcode : "0atesRbQ2q".toCharArray()) {
+      Refusal.of(file(new PickleBuilder().op(opcode).stop()), "damaged");
+      Refusal.of(
+          file(new PickleBuilder().op('}').op('N').op('N').op('(').op(opcode).op('R').stop()));
     }
     for (int opcode : new int[] {0x85, 0x86, 0x87, 0x81, 0x90, 0x91, 0x92, 0x93, 0x94, '1', 'u'}) {
       Refusal.of(file(new PickleBuilder().op(opcode).stop()), "damaged");
@@ -171,6 +171,13 @@ class PyTorchPickleAttackTest {
     Refusal.of(file(p -> p.op('(').op('N')), "left on the stack");
     Refusal.of(file(p -> p.op('h', 7)), "memo entry 7");
     Refusal.of(file(p -> p.op('j').int32(-1)), "memo entry 4294967295");
+  }
+
+  /** Without the mark's protection these would leave a tensor on the stack. */
+  @Test
+  void valuesBelowAMarkAreOutOfReach() throws IOException {
+    Refusal.of(file(p -> p.floats("0", 4).op('(').op(0x85).op('1')), "empty stack");
+    Refusal.of(file(p -> p.floats("0", 4).op('(').op('2').op('1')), "empty stack");
   }
 
   @Test
