@@ -35,7 +35,8 @@ public final class AtomicFile implements AutoCloseable {
   private final TemporaryFiles.Handle temporary;
   private boolean finished;
 
-  private AtomicFile(Path target, boolean overwrite, TemporaryFiles.Handle temporary) {
+  /** For tests: writes to a given channel. */
+  AtomicFile(Path target, boolean overwrite, TemporaryFiles.Handle temporary) {
     this.target = target;
     this.overwrite = overwrite;
     this.temporary = temporary;

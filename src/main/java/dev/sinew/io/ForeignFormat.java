@@ -225,7 +225,8 @@ final class ForeignFormat {
           + " bytes, which no reader accepts; download or save it again";
     }
     // No header is shorter than "{}" padded to 8 bytes.
-    if (length >= lengthBytes && length <= Math.min(size - lengthBytes, SafeTensorsHeader.MAX_BYTES)) {
+    if (length >= lengthBytes
+        && length <= Math.min(size - lengthBytes, SafeTensorsHeader.MAX_BYTES)) {
       return "seems to be a damaged safetensors file: after a header length of "
           + length
           + " the '{' that begins a header is missing; download or save it again";
