@@ -19,7 +19,6 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermission;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -255,19 +254,10 @@ class AtomicFileTest {
     AtomicFile.requireDifferentFiles(folder.resolve("no input"), folder.resolve("no input"));
   }
 
-  private Process startChild(String mode, String... prefix) throws IOException {
-    List<String> command = new ArrayList<>(List.of(prefix));
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(List.of("-XX:TieredStopAtLevel=1", "-Xmx64m", "-cp"));
-    command.add(System.getProperty("java.class.path"));
-    command.addAll(List.of(AtomicFileChild.class.getName(), mode, target.toString()));
-    return new ProcessBuilder(command).redirectErrorStream(true).start();
-  }
-
   @Test
   @Timeout(60)
   void sigtermInMidWriteLeavesNoTemporaryFile() throws Exception {
-    Process child = startChild("write");
+    Process child = ChildProgram.start("64m", "write", target);
     var output = child.inputReader();
     assertEquals("writing", output.readLine());
     assertEquals(1, names(folder).size());
@@ -281,7 +271,7 @@ class AtomicFileTest {
   @Timeout(120)
   void filesAreNotCreatedAgainAfterTheShutdownHook() throws Exception {
     for (int attempt = 0; attempt < 5; attempt++) {
-      Process child = startChild("create");
+      Process child = ChildProgram.start("64m", "create", target);
       var output = child.inputReader();
       assertEquals("creating", output.readLine());
       Thread.sleep(20L * attempt);
@@ -296,7 +286,9 @@ class AtomicFileTest {
   @Test
   @Timeout(60)
   void aSystemThatRefusesInMidWriteIsOneSentenceAndLeavesNothing() throws Exception {
-    Process child = startChild("write", "sh", "-c", "ulimit -f 1000 && exec \"$@\"", "sh");
+    Process child =
+        ChildProgram.start(
+            "64m", "write", target, "sh", "-c", "ulimit -f 1000 && exec \"$@\"", "sh");
     List<String> lines = child.inputReader().lines().toList();
     assertEquals(1, child.waitFor());
     assertEquals(

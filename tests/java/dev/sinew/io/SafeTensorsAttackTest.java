@@ -4,6 +4,7 @@ import static dev.sinew.io.SafeTensorsFiles.assertRefused;
 import static dev.sinew.io.SafeTensorsFiles.bytes;
 import static dev.sinew.io.SafeTensorsFiles.counting;
 import static dev.sinew.io.SafeTensorsFiles.write;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.model.Checkpoint;
@@ -14,8 +15,10 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -263,6 +266,26 @@ class SafeTensorsAttackTest {
       sparse.setLength(8 + 100_000_000);
     }
     assertRefused(file, "not valid JSON", () -> SafeTensors.open(file));
+  }
+
+  @Test
+  @Timeout(120)
+  void aHeaderThatDoesNotFitTheMemoryIsOneSentence() throws Exception {
+    StringBuilder header = new StringBuilder("{");
+    int tensors = 200_000;
+    for (int i = 0; i < tensors; i++) {
+      header.append(tensor("t" + i, "shape", "[0]", "offsets", "[0,0]")).append(',');
+    }
+    header.setCharAt(header.length() - 1, '}');
+    Path file = write(folder, bytes(header.toString(), new byte[0]));
+    Process child = ChildProgram.start("24m", "open", file);
+    List<String> lines = child.inputReader().lines().toList();
+    assertEquals(1, child.waitFor(), lines.toString());
+    assertEquals(1, lines.size(), lines.toString());
+    assertTrue(lines.get(0).contains("more memory than the JVM has; raise -Xmx"), lines.get(0));
+    try (Checkpoint checkpoint = SafeTensors.open(file)) {
+      assertEquals(tensors, checkpoint.tensors().size());
+    }
   }
 
   @Test

@@ -210,6 +210,25 @@ class SafeTensorsWriterTest {
   }
 
   @Test
+  void buffersLargerThanOneSystemCallTakes() throws IOException {
+    byte[] data = new byte[(3 << 20) + 17];
+    new Random(3).nextBytes(data);
+    TensorInfo tensor = TensorInfo.of("t", DType.U8, 2, data.length);
+    try (CheckpointWriter writer = create(tensor)) {
+      ByteBuffer heap = ByteBuffer.allocate(data.length + 2).put(1, data);
+      heap.position(1).limit(1 + data.length);
+      writer.write("t", 0, heap);
+      assertEquals(1 + data.length, heap.position());
+      writer.write("t", data.length, ByteBuffer.allocateDirect(data.length).put(data).flip());
+      writer.commit();
+    }
+    byte[] file = Files.readAllBytes(target);
+    int middle = file.length - data.length;
+    assertArrayEquals(data, Arrays.copyOfRange(file, middle, file.length));
+    assertArrayEquals(data, Arrays.copyOfRange(file, middle - data.length, middle));
+  }
+
+  @Test
   void offsetsBeyondFourGibibytesAreExact() throws IOException {
     long big = 5L << 30;
     try (CheckpointWriter writer =

@@ -183,14 +183,14 @@ final class ForeignFormat {
       return null;
     }
     if (text.startsWith("<")) {
-      return "is an XML or HTML text" + GIVE_WEIGHTS;
+      return "is XML or HTML, not weights" + GIVE_WEIGHTS;
     }
     if (text.startsWith("{") || text.startsWith("[")) {
       return text.contains("\"weight_map\"")
           ? "is the index of a model in several files (JSON); give one of the files that it names"
-          : "is a JSON text, not weights" + GIVE_WEIGHTS;
+          : "is JSON, not weights" + GIVE_WEIGHTS;
     }
-    return "is a text" + GIVE_WEIGHTS;
+    return "is plain text, not weights" + GIVE_WEIGHTS;
   }
 
   private static boolean isText(byte[] start, String decoded) {

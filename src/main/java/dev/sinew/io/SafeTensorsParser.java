@@ -74,6 +74,9 @@ final class SafeTensorsParser {
     } catch (IOException e) {
       throw damaged("its header cannot be read (" + Messages.reason(e) + ")", e);
     } catch (OutOfMemoryError e) {
+      // The header alone is to blame. What it took so far has to go, or there is no room to say so.
+      entries.clear();
+      metadata = null;
       throw new CheckpointException(
           "cannot open "
               + Messages.path(file.path())
