@@ -1,0 +1,431 @@
+package dev.sinew.io;
+
+import dev.sinew.io.Pickle.Arguments;
+import dev.sinew.io.Pickle.Dictionary;
+import dev.sinew.io.Pickle.Function;
+import dev.sinew.io.Pickle.Opaque;
+import dev.sinew.io.Pickle.Sequence;
+import dev.sinew.io.Pickle.Storage;
+import dev.sinew.io.Pickle.StorageType;
+import dev.sinew.model.CheckpointException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Reads a pickle of protocol 2 to 5 as {@code torch.save} writes it, and executes nothing: names
+ * resolve through {@link TorchGlobals} only, which makes plain values.
+ *
+ * <p>The machine is a loop over opcodes with an explicit stack, so depth costs no Java stack; every
+ * length is checked against the bytes left before anything is allocated, and every value is charged
+ * to a {@link HeapBudget}. The opcodes are those of Python's {@code Lib/pickletools.py}, without
+ * the text opcodes of protocol 0, the extension registry and out-of-band buffers.
+ */
+final class Unpickler {
+  private static final int MAX_GLOBAL_BYTES = 1000;
+  private static final Opaque NONE = new Opaque("NoneType");
+  private static final Opaque BOOL = new Opaque("bool");
+  private static final Opaque FLOAT = new Opaque("float");
+  private static final Opaque BYTES = new Opaque("bytes");
+  private static final Opaque LONG_INT = new Opaque("int");
+
+  // Rough heap cost of a value, of a slot that refers to one and of a hash table entry.
+  private static final int VALUE = 56;
+  private static final int SLOT = 16;
+  private static final int ENTRY = 64;
+
+  private final ByteBuffer in;
+  private final HeapBudget budget;
+  private final List<Object> stack = new ArrayList<>();
+  private final List<Integer> marks = new ArrayList<>();
+  private final Map<Integer, Object> memo = new HashMap<>();
+
+  private Unpickler(byte[] pickle, HeapBudget budget) {
+    this.in = ByteBuffer.wrap(pickle).order(ByteOrder.LITTLE_ENDIAN);
+    this.budget = budget;
+  }
+
+  /**
+   * The value that a pickle describes.
+   *
+   * @param file the name for error messages
+   * @throws CheckpointException if the pickle is damaged, refers to something that is not allowed,
+   *     or needs more heap than the budget has
+   */
+  static Object load(byte[] pickle, String file, HeapBudget budget) throws CheckpointException {
+    Unpickler unpickler = new Unpickler(pickle, budget);
+    try {
+      return unpickler.run();
+    } catch (PickleException e) {
+      throw new CheckpointException(
+          "cannot read "
+              + Quote.of(file)
+              + ": near byte "
+              + unpickler.in.position()
+              + " of its data.pkl "
+              + e.getMessage());
+    }
+  }
+
+  private Object run() throws PickleException, CheckpointException {
+    while (true) {
+      if (!in.hasRemaining()) {
+        throw new PickleException("the pickle ends without a STOP; the file is truncated");
+      }
+      int opcode = unsignedByte();
+      if (opcode == '.') {
+        Object result = pop();
+        if (!stack.isEmpty() || !marks.isEmpty()) {
+          throw damaged("values are left on the stack at the end");
+        }
+        return result;
+      }
+      execute(opcode);
+    }
+  }
+
+  private void execute(int opcode) throws PickleException, CheckpointException {
+    switch (opcode) {
+      case 0x80 -> protocol(unsignedByte());
+      case 0x95 -> length(int64()); // FRAME: nothing depends on where frames end
+      case '(' -> mark();
+      case '0' -> popOrUnmark();
+      case '1' -> popMark();
+      case '2' -> push(top(), SLOT); // DUP
+      case 'N' -> push(NONE, SLOT);
+      case 0x88, 0x89 -> push(BOOL, SLOT);
+      case 'K' -> push((long) unsignedByte(), VALUE);
+      case 'M' -> push((long) unsignedShort(), VALUE);
+      case 'J' -> push((long) int32(), VALUE);
+      case 0x8a -> integer(unsignedByte());
+      case 0x8b -> integer(length(int32()));
+      case 'G' -> {
+        skip(8);
+        push(FLOAT, SLOT);
+      }
+      case 'U' -> push(text(unsignedByte()), VALUE); // SHORT_BINSTRING, of Python 2
+      case 'T' -> push(text(length(int32())), VALUE); // BINSTRING, of Python 2
+      case 0x8c -> push(text(unsignedByte()), VALUE);
+      case 'X' -> push(text(length(unsignedInt())), VALUE);
+      case 0x8d -> push(text(length(int64())), VALUE);
+      case 'C' -> bytes(unsignedByte());
+      case 'B' -> bytes(length(unsignedInt()));
+      case 0x8e, 0x96 -> bytes(length(int64())); // BINBYTES8, BYTEARRAY8
+      case ')' -> push(Sequence.tuple(List.of()), VALUE);
+      case 0x85 -> tuple(stack.size() - 1);
+      case 0x86 -> tuple(stack.size() - 2);
+      case 0x87 -> tuple(stack.size() - 3);
+      case 't' -> tuple(popMarkIndex());
+      case ']' -> push(new Sequence("list", new ArrayList<>(0)), VALUE);
+      case '}' -> push(new Dictionary("dict"), VALUE);
+      case 0x8f -> push(new Sequence("set", new ArrayList<>(0)), VALUE);
+      case 0x91 -> frozenSet(popMarkIndex());
+      case 'a' -> extend("list", stack.size() - 1);
+      case 'e' -> extend("list", popMarkIndex());
+      case 0x90 -> extend("set", popMarkIndex());
+      case 's' -> setItems(stack.size() - 2);
+      case 'u' -> setItems(popMarkIndex());
+      case 'q' -> memo.put(unsignedByte(), memoized());
+      case 'r' -> memo.put(int32(), memoized());
+      case 0x94 -> memo.put(memo.size(), memoized());
+      case 'h' -> push(recall(unsignedByte()), SLOT);
+      case 'j' -> push(recall(int32()), SLOT);
+      case 'c' -> push(TorchGlobals.resolve(line(), line()), VALUE);
+      case 0x93 -> stackGlobal();
+      case 'Q' -> push(storage(pop()), VALUE);
+      case 'R' -> call();
+      case 0x81 -> call(); // NEWOBJ: a class and its arguments, which are functions here as well
+      case 0x92 -> callWithKeywords();
+      case 'b' -> build();
+      default ->
+          throw new PickleException(
+              String.format(
+                  "there is the pickle opcode 0x%02x, which torch.save does not write; save a plain"
+                      + " state_dict with torch.save",
+                  opcode));
+    }
+  }
+
+  private void protocol(int version) throws PickleException {
+    if (version < 2 || version > 5) {
+      throw new PickleException(
+          "the pickle says protocol "
+              + version
+              + ", and Sinew reads 2 to 5; save the state_dict again with torch.save");
+    }
+  }
+
+  // The stack. Nothing below the last mark may be taken.
+
+  private void push(Object value, int cost) throws CheckpointException {
+    budget.charge(cost);
+    stack.add(value);
+  }
+
+  private int floor() {
+    return marks.isEmpty() ? 0 : marks.get(marks.size() - 1);
+  }
+
+  private Object top() throws PickleException {
+    if (stack.size() <= floor()) {
+      throw damaged("it takes a value from an empty stack");
+    }
+    return stack.get(stack.size() - 1);
+  }
+
+  private Object pop() throws PickleException {
+    Object value = top();
+    stack.remove(stack.size() - 1);
+    return value;
+  }
+
+  private void mark() throws CheckpointException {
+    budget.charge(2 * SLOT);
+    marks.add(stack.size());
+  }
+
+  private int popMarkIndex() throws PickleException {
+    if (marks.isEmpty()) {
+      throw damaged("it looks for a mark that is not there");
+    }
+    return marks.remove(marks.size() - 1);
+  }
+
+  private void popMark() throws PickleException {
+    truncateStack(popMarkIndex());
+  }
+
+  private void popOrUnmark() throws PickleException {
+    if (stack.size() == floor() && !marks.isEmpty()) {
+      popMarkIndex();
+    } else {
+      pop();
+    }
+  }
+
+  private void truncateStack(int size) {
+    stack.subList(size, stack.size()).clear();
+  }
+
+  /** Takes everything from stack index {@code from} on. */
+  private List<Object> popFrom(int from) throws PickleException, CheckpointException {
+    if (from < floor()) {
+      throw damaged("it takes a value from an empty stack");
+    }
+    List<Object> tail = stack.subList(from, stack.size());
+    budget.charge((long) SLOT * tail.size());
+    List<Object> items = new ArrayList<>(tail);
+    tail.clear();
+    return items;
+  }
+
+  // Containers.
+
+  private void tuple(int from) throws PickleException, CheckpointException {
+    push(Sequence.tuple(popFrom(from)), VALUE);
+  }
+
+  private void frozenSet(int from) throws PickleException, CheckpointException {
+    push(new Sequence("frozenset", popFrom(from)), VALUE);
+  }
+
+  private void extend(String type, int from) throws PickleException, CheckpointException {
+    List<Object> items = popFrom(from);
+    if (!(top() instanceof Sequence sequence) || !sequence.type().equals(type)) {
+      throw damaged("it adds to a " + Quote.plain(Pickle.typeName(top())) + " as to a " + type);
+    }
+    sequence.items().addAll(items);
+  }
+
+  private void setItems(int from) throws PickleException, CheckpointException {
+    List<Object> items = popFrom(from);
+    if (!(top() instanceof Dictionary dictionary)) {
+      throw damaged("it sets an item of a " + Quote.plain(Pickle.typeName(top())));
+    }
+    if (items.size() % 2 != 0) {
+      throw damaged("it sets a dictionary key without a value");
+    }
+    budget.charge((long) ENTRY * items.size());
+    for (int i = 0; i < items.size(); i += 2) {
+      dictionary.put(items.get(i), items.get(i + 1));
+    }
+  }
+
+  // The memo.
+
+  private Object memoized() throws PickleException, CheckpointException {
+    budget.charge(ENTRY);
+    return top();
+  }
+
+  private Object recall(int index) throws PickleException {
+    Object value = memo.get(index);
+    if (value == null) {
+      throw damaged("it refers to memo entry " + Integer.toUnsignedString(index) + ", never set");
+    }
+    return value;
+  }
+
+  // Names and calls.
+
+  private void stackGlobal() throws PickleException, CheckpointException {
+    Object name = pop();
+    Object module = pop();
+    if (!(name instanceof String n) || !(module instanceof String m)) {
+      throw damaged("a global is named by something that is not text");
+    }
+    push(TorchGlobals.resolve(m, n), VALUE);
+  }
+
+  private void call() throws PickleException, CheckpointException {
+    Object arguments = pop();
+    Object function = pop();
+    if (!(arguments instanceof Sequence tuple) || !tuple.isTuple()) {
+      throw damaged("it calls " + Quote.plain(Pickle.typeName(function)) + " without a tuple");
+    }
+    if (!(function instanceof Function f)) {
+      throw damaged("it calls a " + Quote.plain(Pickle.typeName(function)));
+    }
+    // A function may copy its arguments, and the memo makes it cheap to call it often.
+    for (Object argument : tuple.items()) {
+      budget.charge(SLOT);
+      if (argument instanceof Sequence sequence) {
+        budget.charge((long) ENTRY * sequence.items().size());
+      } else if (argument instanceof Dictionary dictionary) {
+        budget.charge((long) ENTRY * dictionary.entries().size());
+      }
+    }
+    push(f.body().apply(new Arguments(f.name(), tuple.items())), 4 * VALUE);
+  }
+
+  private void callWithKeywords() throws PickleException, CheckpointException {
+    if (!(pop() instanceof Dictionary keywords) || !keywords.isEmpty()) {
+      throw damaged("it makes an object with keyword arguments");
+    }
+    call();
+  }
+
+  /** Sets attributes. Those of a dictionary (a state dict's _metadata) hold no tensors of it. */
+  private void build() throws PickleException {
+    pop();
+    if (!(top() instanceof Dictionary)) {
+      throw damaged("it sets the state of a " + Quote.plain(Pickle.typeName(top())));
+    }
+  }
+
+  private Storage storage(Object id) throws PickleException {
+    if (!(id instanceof Sequence tuple) || !tuple.isTuple()) {
+      throw damaged("a persistent id is not a tuple");
+    }
+    Arguments fields = new Arguments("a persistent id", tuple.items());
+    if (fields.count() != 5 || !"storage".equals(fields.value(0))) {
+      throw damaged("a persistent id is not that of a storage");
+    }
+    StorageType type = fields.get(1, StorageType.class, "a storage class");
+    return new Storage(type, fields.get(2, String.class, "a key"), fields.integer(4));
+  }
+
+  // The bytes.
+
+  private void integer(int length) throws PickleException, CheckpointException {
+    if (length <= Long.BYTES) {
+      need(length);
+      long value = 0;
+      for (int i = 0; i < length; i++) {
+        value |= (in.get() & 0xffL) << (8 * i);
+      }
+      int unused = 64 - 8 * length;
+      push(length == 0 ? 0L : value << unused >> unused, VALUE);
+    } else {
+      skip(length);
+      push(LONG_INT, SLOT);
+    }
+  }
+
+  private void bytes(int length) throws PickleException, CheckpointException {
+    skip(length);
+    push(BYTES, SLOT);
+  }
+
+  private String text(int length) throws PickleException, CheckpointException {
+    need(length);
+    budget.charge(2L * length);
+    ByteBuffer slice = in.slice(in.position(), length);
+    in.position(in.position() + length);
+    try {
+      return StandardCharsets.UTF_8.newDecoder().decode(slice).toString();
+    } catch (CharacterCodingException e) {
+      throw damaged("there is text that is not UTF-8");
+    }
+  }
+
+  /** The bytes up to the next newline. */
+  private String line() throws PickleException, CheckpointException {
+    int start = in.position();
+    int end = start;
+    while (end < in.limit() && end - start <= MAX_GLOBAL_BYTES && in.get(end) != '\n') {
+      end++;
+    }
+    if (end == in.limit() || in.get(end) != '\n') {
+      throw damaged("a global's name has no end");
+    }
+    String line = text(end - start);
+    skip(1);
+    return line;
+  }
+
+  private int unsignedByte() throws PickleException {
+    need(1);
+    return in.get() & 0xff;
+  }
+
+  private int unsignedShort() throws PickleException {
+    need(2);
+    return in.getShort() & 0xffff;
+  }
+
+  private int int32() throws PickleException {
+    need(4);
+    return in.getInt();
+  }
+
+  private long unsignedInt() throws PickleException {
+    return int32() & 0xffffffffL;
+  }
+
+  private long int64() throws PickleException {
+    need(8);
+    return in.getLong();
+  }
+
+  private int length(long length) throws PickleException {
+    need(length);
+    return (int) length;
+  }
+
+  private void skip(int length) throws PickleException {
+    need(length);
+    in.position(in.position() + length);
+  }
+
+  private void need(long length) throws PickleException {
+    if (length < 0 || length > in.remaining()) {
+      throw damaged(
+          "a value of "
+              + Long.toUnsignedString(length)
+              + " bytes is announced where "
+              + in.remaining()
+              + " are left");
+    }
+  }
+
+  private static PickleException damaged(String what) {
+    return new PickleException(
+        what + "; the file is damaged or no checkpoint, so get or save it again");
+  }
+}

@@ -1,0 +1,442 @@
+package dev.sinew.io;
+
+import static dev.sinew.io.PickleBuilder.shape;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.sinew.model.Checkpoint;
+import dev.sinew.model.CheckpointException;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Pickles that call something, lie, recurse or explode: one sentence each, soon. */
+class PyTorchPickleAttackTest {
+  @TempDir Path folder;
+
+  private Path file(byte[] pickle) throws IOException {
+    return TorchZip.of(pickle).storage("0", 1, 2, 3, 4).storage("1").write(folder);
+  }
+
+  private Path file(Consumer<PickleBuilder> content) throws IOException {
+    PickleBuilder pickle = new PickleBuilder();
+    content.accept(pickle);
+    return file(pickle.stop());
+  }
+
+  // Code.
+
+  @ParameterizedTest
+  @CsvSource({
+    "posix, system",
+    "os, system",
+    "builtins, eval",
+    "__builtin__, getattr",
+    "subprocess, Popen",
+    "__main__, Net",
+    "torch.nn.modules.linear, Linear",
+    "numpy.core.multiarray, scalar",
+    "numpy, dtype",
+    "torch, load",
+    "torch._utils, _rebuild_everything",
+    "torch.storage, _load_from_bytes",
+    "argparse, Namespace"
+  })
+  void namesWhatItDoesNotExecute(String module, String name) throws IOException {
+    String full = module.replace("__builtin__", "builtins") + "." + name;
+    Refusal.of(
+        file(p -> p.global(module, name).text("touch /tmp/x").op(0x85).op('R')),
+        full,
+        "executes nothing",
+        "state_dict");
+    Refusal.of(
+        file(p -> p.text(module).text(name).op(0x93).op(')').op('R')), full, "executes nothing");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "_rebuild_qtensor, quantized",
+    "_rebuild_sparse_tensor, sparse",
+    "_rebuild_nested_tensor, nested",
+    "_rebuild_meta_tensor_no_storage, meta",
+    "_rebuild_wrapper_subclass, subclass"
+  })
+  void namesTensorsThatAreNotDense(String function, String kind) throws IOException {
+    Refusal.of(file(p -> p.global("torch._utils", function)), kind, function, "state_dict");
+  }
+
+  @ParameterizedTest
+  @ValueSource(chars = {'i', 'o', 'I', 'L', 'F', 'S', 'V', 'P', 'g', 'p', 'd', 'l', 0x82, 0x97, 0})
+  void opcodesThatTorchDoesNotWrite(char opcode) throws IOException {
+    Refusal.of(file(p -> p.op('(').op(opcode)), String.format("0x%02x", (int) opcode));
+  }
+
+  @Test
+  void callsNeedAnAllowedFunctionAndATuple() throws IOException {
+    Refusal.of(file(p -> p.text("system").op(')').op('R')), "calls a str");
+    Refusal.of(file(p -> p.global("torch", "FloatStorage").op(')').op('R')), "torch.FloatStorage");
+    Refusal.of(file(p -> p.global("torch", "Tensor").op(')').op(0x81)), "torch.Tensor");
+    Refusal.of(file(p -> p.global("torch", "Size").op(']').op('R')), "without a tuple");
+    Refusal.of(file(p -> p.global("torch", "Size").op(')').op('R')), "torch.Size", "arguments");
+    Refusal.of(
+        file(p -> p.global("torch", "Size").op(')').op('}').text("a").op('N').op('s').op(0x92)),
+        "keyword");
+    Refusal.of(file(p -> p.global("torch", "Size").op(')').op('N').op(0x92)), "keyword");
+  }
+
+  @Test
+  void onlyDictionariesTakeAttributes() throws IOException {
+    Refusal.of(file(p -> p.floats("0", 4).op('}').op('b')), "state of a torch.Tensor");
+    Refusal.of(file(p -> p.op(']').op('}').op('b')), "state of a list");
+  }
+
+  @Test
+  void rebuildFunctionsDoNotNest() throws IOException {
+    PickleBuilder pickle = new PickleBuilder();
+    for (int i = 0; i < 100_000; i++) {
+      pickle.global("torch._tensor", "_rebuild_from_type_v2").global("torch", "Tensor").op('(');
+    }
+    for (int i = 0; i < 100_000; i++) {
+      pickle.op('t').op(0x87);
+    }
+    Refusal.of(file(pickle.stop()));
+    Consumer<PickleBuilder> nested =
+        p -> {
+          p.global("torch._tensor", "_rebuild_from_type_v2").op('(');
+          p.global("torch._tensor", "_rebuild_from_type_v2").global("torch", "Tensor");
+          p.op(')').op('}').op('t').op('R');
+        };
+    Refusal.of(file(nested), "_rebuild_from_type_v2");
+  }
+
+  // The machine.
+
+  @Test
+  void everyTruncationIsRefused() throws IOException {
+    byte[] whole = new PickleBuilder().op('}').op('(').text("w").floats("0", 4).op('u').stop();
+    for (int length = 0; length < whole.length; length++) {
+      Refusal.of(file(Arrays.copyOf(whole, length)));
+    }
+    PyTorchCheckpoint.open(file(whole)).close();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "8c ff",
+        "58 ffffffff",
+        "58 00000080",
+        "8d ffffffffffffffff",
+        "8d 0000000001000000",
+        "42 ffffffff",
+        "8e 0000000000000080",
+        "96 ffffffffffffff7f",
+        "8b ffffffff",
+        "8b 00000010",
+        "8a ff",
+        "55 ff",
+        "54 ffffffff",
+        "54 00000040",
+        "43 ff",
+        "95 ffffffffffffffff",
+        "95 ffffffffffffff7f",
+        "95 0001000000000000"
+      })
+  void lengthsBeyondTheEnd(String hex) throws IOException {
+    byte[] opcode = HexFormat.of().parseHex(hex.replace(" ", ""));
+    Refusal.of(file(p -> p.raw(opcode)), "announced");
+  }
+
+  @Test
+  void stackAndMarkUnderflow() throws IOException {
+    for (char opcode : "0ate)sRbQ2q".toCharArray()) {
+      if (opcode != ')') {
+        Refusal.of(file(new PickleBuilder().op(opcode).stop()), "damaged");
+        // What lies below a mark is out of reach.
+        Refusal.of(
+            file(new PickleBuilder().op('}').op('N').op('N').op('(').op(opcode).op('R').stop()));
+      }
+    }
+    for (int opcode : new int[] {0x85, 0x86, 0x87, 0x81, 0x90, 0x91, 0x92, 0x93, 0x94, '1', 'u'}) {
+      Refusal.of(file(new PickleBuilder().op(opcode).stop()), "damaged");
+    }
+    Refusal.of(file(new PickleBuilder().stop()), "empty stack");
+    Refusal.of(file(p -> p.op('N').op('N')), "left on the stack");
+    Refusal.of(file(p -> p.op('(').op('N')), "left on the stack");
+    Refusal.of(file(p -> p.op('h', 7)), "memo entry 7");
+    Refusal.of(file(p -> p.op('j').int32(-1)), "memo entry 4294967295");
+  }
+
+  @Test
+  void wrongTypes() throws IOException {
+    Refusal.of(file(p -> p.op('N').text("k").op('N').op('s')), "sets an item of a NoneType");
+    Refusal.of(file(p -> p.op('}').op('N').op('a')), "adds to a dict");
+    Refusal.of(file(p -> p.op(')').op('N').op('a')), "adds to a tuple");
+    Refusal.of(file(p -> p.op(']').op('(').op('N').op(0x90)), "adds to a list");
+    Refusal.of(file(p -> p.op('}').op('(').op('N').op('u')), "without a value");
+    Refusal.of(file(p -> p.text("storage").op('Q')), "persistent id");
+    Refusal.of(file(p -> p.integers(1, 2, 3, 4, 5).op('Q')), "persistent id");
+    Refusal.of(file(p -> p.op('(').text("storage").op('t').op('Q')), "persistent id");
+    Refusal.of(file(p -> p.storage("float32", "0", 4)), "storage class");
+    Refusal.of(file(p -> p.integer(1).text("n").op(0x93)), "not text");
+    Refusal.of(
+        file(p -> p.global("torch._utils", "_rebuild_tensor_v2").integers(1, 2, 3, 4).op('R')),
+        "_rebuild_tensor_v2",
+        "a storage");
+    Refusal.of(file(p -> p.global("collections", "OrderedDict").op('N').op(0x85).op('R')));
+    Refusal.of(
+        file(p -> p.global("collections", "OrderedDict").integers(1).op(0x85).op('R')), "pairs");
+    Refusal.of(file(p -> p.op('X').int32(2).op(0xc3, 0x28)), "UTF-8");
+    Refusal.of(file(new PickleBuilder().op(0x80, 6).op('N').stop()), "protocol 6");
+    Refusal.of(file(new PickleBuilder().op(0x80, 1).op('N').stop()), "protocol 1");
+    Refusal.of(file(p -> p.raw("cposix".getBytes()).raw(new byte[5000])), "has no end");
+  }
+
+  @Test
+  void messagesCannotSteerATerminal() throws IOException {
+    String message = Refusal.of(file(p -> p.global("a\u001b[2J\r", "b\u202e" + "x".repeat(900))));
+    assertEquals(-1, message.indexOf('\u202e'));
+  }
+
+  // Structure.
+
+  @ParameterizedTest
+  @ValueSource(ints = {1001, 1_000_000})
+  void deepNesting(int depth) throws IOException {
+    PickleBuilder pickle = new PickleBuilder();
+    for (int i = 0; i < depth; i++) {
+      pickle.op(']');
+    }
+    for (int i = 1; i < depth; i++) {
+      pickle.op('a');
+    }
+    Refusal.of(file(pickle.stop()), "nested");
+    PickleBuilder tuples = new PickleBuilder().op(')');
+    for (int i = 0; i < depth; i++) {
+      tuples.op(0x85);
+    }
+    Refusal.of(file(tuples.stop()), "nested");
+    PickleBuilder marks = new PickleBuilder();
+    for (int i = 0; i < depth; i++) {
+      marks.op('(');
+    }
+    Refusal.of(file(marks.stop()));
+  }
+
+  @Test
+  void containersThatContainThemselves() throws IOException {
+    Refusal.of(file(p -> p.op(']').op('q', 0).op('h', 0).op('a')), "contains itself");
+    Refusal.of(
+        file(
+            p ->
+                p.op('}')
+                    .op('q', 0)
+                    .text("me")
+                    .op('h', 0)
+                    .op('s')
+                    .text("w")
+                    .floats("0", 4)
+                    .op('s')),
+        "contains itself");
+    // A tuple that contains itself through a list.
+    Refusal.of(file(p -> p.op(']').op('q', 0).op('h', 0).op(0x85).op('a')), "contains itself");
+    // Itself as a key, where a hash of the contents would recurse.
+    Refusal.of(file(p -> p.op('}').op('q', 0).op('h', 0).op('N').op('s')), "no tensors");
+  }
+
+  /** Each list holds the one before ten times, so 40 lines describe 10^40 values. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void billionLaughs(boolean tensors) throws IOException {
+    PickleBuilder pickle = new PickleBuilder();
+    if (tensors) {
+      pickle.floats("0", 4);
+    } else {
+      pickle.text("ha");
+    }
+    pickle.op('q', 0);
+    for (int level = 1; level <= 40; level++) {
+      pickle.op('0').op(']').op('q', level).op('(');
+      for (int i = 0; i < 10; i++) {
+        pickle.op('h', level - 1);
+      }
+      pickle.op('e');
+    }
+    Refusal.of(file(pickle.stop()), tensors ? "Java heap" : "expands to more than");
+  }
+
+  @Test
+  void copiesOfABigDictionaryAreCharged() throws IOException {
+    PickleBuilder pickle = new PickleBuilder().op('}').op('q', 0).op('(');
+    for (int i = 0; i < 100_000; i++) {
+      pickle.integer(i).op('N');
+    }
+    pickle.op('u').global("collections", "OrderedDict").op('q', 1).op('(');
+    for (int i = 0; i < 100_000; i++) {
+      pickle.op('h', 1).op('h', 0).op(0x85).op('R');
+    }
+    Refusal.of(file(pickle.op('t').stop()), "Java heap");
+  }
+
+  @Test
+  void hugeMemoIndicesCostNothing() throws IOException {
+    Path path =
+        file(p -> p.floats("0", 4).op('r').int32(-1).op('0').op('j').int32(Integer.MAX_VALUE));
+    Refusal.of(path, "memo entry 2147483647");
+    Path good = file(p -> p.floats("0", 4).op('r').int32(-1).op('0').op('j').int32(-1));
+    PyTorchCheckpoint.open(good).close();
+  }
+
+  @Test
+  void namesMustDiffer() throws IOException {
+    Consumer<PickleBuilder> same =
+        p -> {
+          p.op('}').op('(').text("a.b").floats("0", 4);
+          p.text("a").op('}').text("b").floats("0", 4).op('s').op('u');
+        };
+    Refusal.of(file(same), "'a.b'", "two");
+    Refusal.of(
+        file(p -> p.op('}').op('(').text("1").floats("0", 4).integer(1).floats("0", 4).op('u')),
+        "'1'");
+  }
+
+  @Test
+  void keysThatCannotNameATensor() throws IOException {
+    Refusal.of(file(p -> p.op('}').op('N').floats("0", 4).op('s')), "NoneType");
+    Refusal.of(file(p -> p.op('}').integers(1, 2).floats("0", 4).op('s')), "tuple");
+    Refusal.of(
+        file(p -> p.op('}').op(0x8a, 9).raw(new byte[9]).floats("0", 4).op('s')), "type int");
+    Refusal.of(
+        file(p -> p.op('}').text("k".repeat(5000)).floats("0", 4).op('s')), "name of more than");
+    // Without a tensor below them they do no harm.
+    Path path = file(p -> p.op('}').op('(').op('N').op('N').text("w").floats("0", 4).op('u'));
+    try (Checkpoint checkpoint = PyTorchCheckpoint.open(path)) {
+      assertEquals(List.of("w"), List.copyOf(checkpoint.tensors().keySet()));
+    }
+  }
+
+  @Test
+  void filesWithoutTensors() throws IOException {
+    Refusal.of(file(p -> p.op('N')), "no tensors", "NoneType");
+    Refusal.of(file(p -> p.op('}')), "no tensors", "dict");
+    Refusal.of(file(p -> p.storage("FloatStorage", "0", 4)), "no tensors", "torch.FloatStorage");
+    Refusal.of(file(p -> p.global("collections", "OrderedDict")), "no tensors");
+  }
+
+  // Tensors.
+
+  @Test
+  void tensorsBeyondTheirStorage() throws IOException {
+    String name = "tensor 'tensor'";
+    Object[][] views = {
+      {0L, shape(5), shape(1)},
+      {1L, shape(4), shape(1)},
+      {4L, shape(), shape()},
+      {Long.MAX_VALUE, shape(1), shape(1)},
+      {Long.MIN_VALUE, shape(1), shape(1)},
+      {-1L, shape(1), shape(1)},
+      {0L, shape(2, 2), shape(3, 1)},
+      {0L, shape(2), shape(Long.MAX_VALUE)},
+      {0L, shape(3, 3), shape(Long.MAX_VALUE / 2, Long.MAX_VALUE / 2)},
+      {2L, shape(2), shape(-1)},
+      {2L, shape(1), shape(-1)},
+      {0L, shape(-1), shape(1)},
+      {0L, shape(Long.MAX_VALUE), shape(0)},
+      {0L, shape(1L << 32, 1L << 32), shape(0, 0)},
+      {0L, shape(-2, -2), shape(1, 1)},
+      {0L, shape(0, -3), shape(1, 1)},
+      {-5L, shape(0), shape(1)},
+    };
+    for (Object[] v : views) {
+      Refusal.of(
+          file(p -> p.tensor("FloatStorage", "0", 4, (long) v[0], (long[]) v[1], (long[]) v[2])),
+          name);
+    }
+  }
+
+  @Test
+  void storagesThatLie() throws IOException {
+    for (long count : new long[] {0, 3, 5, 1L << 62, -1, Long.MIN_VALUE}) {
+      Refusal.of(
+          file(
+              p ->
+                  p.op('}')
+                      .text("w")
+                      .tensor("FloatStorage", "0", count, 0, shape(1), shape(1))
+                      .op('s')),
+          "tensor 'w'",
+          "16 bytes");
+    }
+    // 2^62 + 4 elements of 4 bytes are 16 bytes in 64-bit arithmetic.
+    Refusal.of(
+        file(p -> p.tensor("FloatStorage", "0", (1L << 62) + 4, 0, shape(1), shape(1))), "tensor");
+    Refusal.of(file(p -> p.floats("missing", 4)), "tensor 'tensor'", "'missing'");
+    Refusal.of(file(p -> p.floats("../data.pkl", 4)), "'../data.pkl'");
+  }
+
+  @Test
+  void unequalRanksAndTooManyDimensions() throws IOException {
+    Refusal.of(
+        file(p -> p.tensor("FloatStorage", "0", 4, 0, shape(2, 2), shape(1))), "2 dimensions");
+    long[] ones = new long[65];
+    Arrays.fill(ones, 1);
+    Refusal.of(file(p -> p.tensor("FloatStorage", "0", 4, 0, ones, ones)), "65 dimensions");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "ComplexDoubleStorage, complex128",
+    "QInt8Storage, qint8",
+    "QUInt4x2Storage, quint4x2"
+  })
+  void typesThatSinewDoesNotHave(String storage, String type) throws IOException {
+    Refusal.of(
+        file(p -> p.op('}').text("w").tensor(storage, "0", 1, 0, shape(1), shape(1)).op('s')),
+        "tensor 'w'",
+        "torch." + type);
+  }
+
+  @Test
+  void lazilyNegatedTensors() throws IOException {
+    Consumer<PickleBuilder> negated =
+        p -> {
+          p.global("torch._utils", "_rebuild_tensor_v2").op('(').storage("FloatStorage", "0", 4);
+          p.integer(0).integers(4).integers(1).op(0x89).orderedDict();
+          p.op('}').text("neg").op(0x88).op('s').op('t').op('R');
+        };
+    Refusal.of(file(negated), "resolve_neg()");
+  }
+
+  @Test
+  void expansionIsBounded() throws IOException {
+    Path path = file(p -> p.tensor("FloatStorage", "0", 4, 0, shape(1L << 40), shape(0)));
+    Refusal.of(path, "expand");
+    Path fine = file(p -> p.tensor("FloatStorage", "0", 4, 0, shape(1L << 30), shape(0)));
+    try (Checkpoint checkpoint = PyTorchCheckpoint.open(fine)) {
+      assertEquals(4L << 30, checkpoint.tensors().get("tensor").bytes());
+    }
+  }
+
+  /** Many values of one byte each, in a heap that is taken to be small. */
+  @Test
+  void valuesAreChargedToTheHeapBudget() {
+    byte[] pickle = new byte[5_000_000];
+    Arrays.fill(pickle, (byte) '}');
+    pickle[0] = (byte) 0x80;
+    pickle[1] = 2;
+    CheckpointException e =
+        assertThrows(
+            CheckpointException.class,
+            () -> Unpickler.load(pickle, "model.pt", HeapBudget.of("model.pt", 0)));
+    assertTrue(e.getMessage().contains("32 MiB"), e.getMessage());
+  }
+}
