@@ -11,7 +11,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * A tensor that a checkpoint stores as integers with scales, in the layout that {@code dev.sinew.pass.Quantize} writes.
+ * A tensor that a checkpoint stores as integers with scales, in the layout that {@code
+ * dev.sinew.pass.Quantize} writes.
  *
  * @param stored the integers: I8, or U8 with two int4 values a byte
  * @param logical name and shape of the real tensor, as F32
@@ -48,12 +49,16 @@ public record QuantizedTensor(
     return found;
   }
 
-  /** The name of a tensor that shows that the checkpoint is quantized already, whoever has done it; empty if none does. */
+  /**
+   * The name of a tensor that shows that the checkpoint is quantized already, whoever has done it;
+   * empty if none does.
+   */
   public static Optional<String> signOfQuantization(Checkpoint checkpoint) {
     Map<String, TensorInfo> tensors = checkpoint.tensors();
     for (TensorInfo tensor : tensors.values()) {
       String name = tensor.name();
-      boolean scaled = tensors.containsKey(name + "_scale") || tensors.containsKey(name + "_scale_inv");
+      boolean scaled =
+          tensors.containsKey(name + "_scale") || tensors.containsKey(name + "_scale_inv");
       boolean packed = name.endsWith(".weight_packed") || name.endsWith(".qweight");
       if ((scaled || packed) && !tensor.dtype().isFloating()) {
         return Optional.of(name);
@@ -88,9 +93,10 @@ public record QuantizedTensor(
     return new QuantizedTensor(stored, logical, scale, zeroPoint, group);
   }
 
-  // The recorded group size if it gives this many groups, else the one that divides evenly or is a power of two.
-  private static long groupSize(
-      Checkpoint checkpoint, TensorInfo stored, long cols, long groups) throws IOException {
+  // The recorded group size if it gives this many groups, else the one that divides evenly or is a
+  // power of two.
+  private static long groupSize(Checkpoint checkpoint, TensorInfo stored, long cols, long groups)
+      throws IOException {
     List<Long> candidates = new ArrayList<>();
     try {
       candidates.add(Long.parseLong(checkpoint.metadata().getOrDefault(GROUP_KEY, "0")));
@@ -109,7 +115,9 @@ public record QuantizedTensor(
       }
     }
     throw damaged(
-        checkpoint, stored, "its group size is unknown: " + groups + " groups of " + cols + " columns");
+        checkpoint,
+        stored,
+        "its group size is unknown: " + groups + " groups of " + cols + " columns");
   }
 
   private static TensorInfo readShape(Checkpoint checkpoint, TensorInfo stored, TensorInfo shape)
@@ -134,7 +142,9 @@ public record QuantizedTensor(
     if (logical.elements() > 0 && packed != 0 && logical.rows() > Long.MAX_VALUE / packed
         || (logical.elements() == 0 ? 0 : logical.rows() * packed) != stored.elements()) {
       throw damaged(
-          checkpoint, stored, "its shape " + dimensions + " does not fit its " + stored.elements() + " bytes");
+          checkpoint,
+          stored,
+          "its shape " + dimensions + " does not fit its " + stored.elements() + " bytes");
     }
     return logical;
   }

@@ -24,8 +24,9 @@ public final class Dequantize {
   private Dequantize() {}
 
   /**
-   * A view of a checkpoint in which quantized tensors are F32 under their plain names, dequantized while they are read, and
-   * their scales, zero points and shapes are hidden. A checkpoint without quantized tensors looks as it is.
+   * A view of a checkpoint in which quantized tensors are F32 under their plain names, dequantized
+   * while they are read, and their scales, zero points and shapes are hidden. A checkpoint without
+   * quantized tensors looks as it is.
    *
    * <p>Closing the view closes the checkpoint.
    *
@@ -137,7 +138,8 @@ public final class Dequantize {
     // The rows [row, row + rows) and columns [col, col + cols) of a tensor.
     private record Part(long row, long rows, long col, long cols) {}
 
-    // Dequantizes a part and copies what the target wants of it; returns the number of bytes copied.
+    // Dequantizes a part and copies what the target wants of it; returns the number of bytes
+    // copied.
     private long copy(QuantizedTensor tensor, Part part, long byteOffset, ByteBuffer target)
         throws IOException {
       long cols = tensor.logical().cols();
@@ -150,8 +152,7 @@ public final class Dequantize {
       boolean shared = tensor.scale().elements() == 1;
       long firstScale = shared ? 0 : part.row * perRow + (group == 0 ? 0 : part.col / group);
       long scales = shared ? 1 : part.rows * partGroups;
-      try (Tensor q =
-              Tensor.allocate(device, int4 ? DType.U8 : DType.I8, part.rows, partBytes);
+      try (Tensor q = Tensor.allocate(device, int4 ? DType.U8 : DType.I8, part.rows, partBytes);
           Tensor scale = Tensor.allocate(device, DType.F32, scales);
           Tensor zeroPoint =
               tensor.zeroPoint() == null ? null : Tensor.allocate(device, DType.I8, scales);

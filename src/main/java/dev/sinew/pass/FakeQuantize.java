@@ -7,8 +7,8 @@ import dev.sinew.model.TensorInfo;
 import java.util.List;
 
 /**
- * Rounds weights to the values that {@link Quantize} could store, without changing their type: what quantization would do to a
- * model, for measuring and for training.
+ * Rounds weights to the values that {@link Quantize} could store, without changing their type: what
+ * quantization would do to a model, for measuring and for training.
  *
  * @param quantize how the values are chosen
  */

@@ -1,10 +1,16 @@
 package dev.sinew.pass;
 
-/** Patterns over tensor names: {@code *} stands for any characters, dots included, and {@code ?} for one. */
+/**
+ * Patterns over tensor names: {@code *} stands for any characters, dots included, and {@code ?} for
+ * one.
+ */
 final class Glob {
   private Glob() {}
 
-  /** Whether the whole name matches. Takes time proportional to the product of the lengths, whatever the pattern. */
+  /**
+   * Whether the whole name matches. Takes time proportional to the product of the lengths, whatever
+   * the pattern.
+   */
   static boolean matches(String pattern, String name) {
     int p = 0;
     int n = 0;

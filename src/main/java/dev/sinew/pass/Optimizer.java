@@ -17,8 +17,9 @@ import java.util.Set;
 import java.util.stream.Collectors;
 
 /**
- * Streams a checkpoint through passes into a new one. Memory does not grow with the model: tensors are read, transformed and
- * written tile by tile on several threads, and the result does not depend on how many.
+ * Streams a checkpoint through passes into a new one. Memory does not grow with the model: tensors
+ * are read, transformed and written tile by tile on several threads, and the result does not depend
+ * on how many.
  */
 public final class Optimizer {
   /** Version recorded in the metadata of what is written. */
@@ -32,7 +33,8 @@ public final class Optimizer {
    * How to run.
    *
    * @param targets which tensors passes touch
-   * @param threads how many threads read, compute and write; more than 16 gain nothing and are not used
+   * @param threads how many threads read, compute and write; more than 16 gain nothing and are not
+   *     used
    * @param dryRun whether to stop after planning, without reading data or writing
    * @param progress told how far the work is
    */
@@ -56,7 +58,10 @@ public final class Optimizer {
           public void advanced(long bytes) {}
         };
 
-    /** Says how many bytes will be read in all; called again with a new total when more sweeps turn out to be needed. */
+    /**
+     * Says how many bytes will be read in all; called again with a new total when more sweeps turn
+     * out to be needed.
+     */
     void started(long totalBytes);
 
     /** Says that so many bytes more have been read. */
@@ -72,11 +77,18 @@ public final class Optimizer {
   /**
    * Runs the passes, in this order, over the tensors chosen by the options and copies the others.
    *
-   * @throws CheckpointException one sentence for the user: the input is quantized already, a tensor holds NaN or infinity, names
-   *     collide, the input ends early, ...
+   * @throws CheckpointException one sentence for the user: the input is quantized already, a tensor
+   *     holds NaN or infinity, names collide, the input ends early, ...
    */
-  public static Report optimize(
-      Checkpoint input, List<Pass> passes, Options options, Output output) throws IOException {
+  public static Report optimize(Checkpoint input, List<Pass> passes, Options options, Output output)
+      throws IOException {
+    TileGrid.Sizes sizes = TileGrid.Sizes.forWorkers(TileStream.workers(options));
+    return optimize(input, passes, options, output, sizes);
+  }
+
+  static Report optimize(
+      Checkpoint input, List<Pass> passes, Options options, Output output, TileGrid.Sizes sizes)
+      throws IOException {
     long begin = System.nanoTime();
     Optional<String> sign = QuantizedTensor.signOfQuantization(input);
     if (sign.isPresent()) {
@@ -112,7 +124,7 @@ public final class Optimizer {
     long bytesRead = 0;
     if (!options.dryRun()) {
       try (CheckpointWriter writer = output.create(announced, metadata(input, passes));
-          TileStream stream = new TileStream(input, writer, passes, touched, options)) {
+          TileStream stream = new TileStream(input, writer, passes, touched, options, sizes)) {
         stream.copy(
             input.tensors().values().stream()
                 .filter(tensor -> skipped.containsKey(tensor.name()))

@@ -4,11 +4,12 @@ import dev.sinew.model.TensorInfo;
 import java.util.List;
 
 /**
- * A step that makes a model smaller. Implement it to add one of your own; {@link Prune}, {@link Quantize} and {@link
- * FakeQuantize} are those that come with Sinew.
+ * A step that makes a model smaller. Implement it to add one of your own; {@link Prune}, {@link
+ * Quantize} and {@link FakeQuantize} are those that come with Sinew.
  *
- * <p>{@link Optimizer} streams tensors through passes tile by tile, so that models need not fit in memory. A pass says how much
- * of a tensor a tile must hold, and may ask for sweeps over the data before it transforms it.
+ * <p>{@link Optimizer} streams tensors through passes tile by tile, so that models need not fit in
+ * memory. A pass says how much of a tensor a tile must hold, and may ask for sweeps over the data
+ * before it transforms it.
  */
 public interface Pass {
   /** How much of a tensor decides about one element. */
@@ -21,7 +22,10 @@ public interface Pass {
     TENSOR
   }
 
-  /** The options of the command line that give this pass, for example {@code --prune threshold=0.01}. */
+  /**
+   * The options of the command line that give this pass, for example {@code --prune
+   * threshold=0.01}.
+   */
   String recipe();
 
   /** What a tile should hold when it fits into memory; larger extents are seen in sweeps. */

@@ -5,8 +5,8 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 
 /**
- * One run of a {@link Pass} over a model. {@link Optimizer} calls it; observing and applying happen on several threads at once,
- * everything else on one.
+ * One run of a {@link Pass} over a model. {@link Optimizer} calls it; observing and applying happen
+ * on several threads at once, everything else on one.
  */
 public interface PassRun extends AutoCloseable {
   /** Sweeps over all tensors before any is transformed; only the first pass may ask for them. */

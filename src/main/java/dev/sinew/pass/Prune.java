@@ -11,13 +11,13 @@ import java.util.List;
 /**
  * Sets the weights of smallest magnitude to zero. Magnitudes are compared in F32.
  *
- * <p>Use the factory methods {@link #threshold}, {@link #sparsity} and {@link #nm}; {@link #apply} prunes one tensor in memory,
- * {@link Optimizer} whole models.
+ * <p>Use the factory methods {@link #threshold}, {@link #sparsity} and {@link #nm}; {@link #apply}
+ * prunes one tensor in memory, {@link Optimizer} whole models.
  *
  * @param criterion which of the other components count
  * @param threshold weights of magnitude up to this, inclusive, are pruned (hard shrinkage)
- * @param sparsity share of the weights that is zero afterwards: exactly floor(sparsity x n); zeros already there count, ties are
- *     resolved by tensor name, then by index
+ * @param sparsity share of the weights that is zero afterwards: exactly floor(sparsity x n); zeros
+ *     already there count, ties are resolved by tensor name, then by index
  * @param scope whether the share holds over all tensors together or in each
  * @param n weights that stay of every {@code m} consecutive ones of a row
  * @param m group length, at most 4096
@@ -80,7 +80,8 @@ public record Prune(
   }
 
   /**
-   * Reads the command line's form: {@code threshold=T}, {@code sparsity=S[,scope=global|tensor]} or {@code nm=N:M}.
+   * Reads the command line's form: {@code threshold=T}, {@code sparsity=S[,scope=global|tensor]} or
+   * {@code nm=N:M}.
    *
    * @throws IllegalArgumentException one sentence that says what is wrong
    */
@@ -156,7 +157,8 @@ public record Prune(
   }
 
   /**
-   * Writes to a BOOL tensor of the same shape which elements {@link #apply} would keep (1) and prune (0).
+   * Writes to a BOOL tensor of the same shape which elements {@link #apply} would keep (1) and
+   * prune (0).
    *
    * @return how many elements would be zero
    */
@@ -171,8 +173,7 @@ public record Prune(
       case NM:
         return Ops.pruneNM(tensor, n, m, out);
       default:
-        try (Selection selection =
-            new Selection(tensor.device(), smallest(tensor.elements()))) {
+        try (Selection selection = new Selection(tensor.device(), smallest(tensor.elements()))) {
           for (int sweep = 0; sweep < 2; sweep++) {
             selection.observe(sweep, tensor, 0);
             selection.finish(sweep);

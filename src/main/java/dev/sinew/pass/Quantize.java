@@ -10,21 +10,20 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Replaces weights by 8-bit or 4-bit integers with a scale for each tensor, output channel or group.
+ * Replaces weights by 8-bit or 4-bit integers with a scale for each tensor, output channel or
+ * group.
  *
- * <p>A tensor {@code T} becomes I8 {@code T}, or for int4 U8 {@code T} [rows, ceil(cols / 2)] (two values a byte, low nibble
- * first, stored as q + 8) with I64 {@code T_shape}; beside it stand F32 {@code T_scale} ([1] per tensor, [out, 1, ...] per
- * channel, [out, groups] per group) and, if asymmetric, I8 {@code T_zero_point} in the scale's shape.
+ * <p>A tensor {@code T} becomes I8 {@code T}, or for int4 U8 {@code T} [rows, ceil(cols / 2)] (two
+ * values a byte, low nibble first, stored as q + 8) with I64 {@code T_shape}; beside it stand F32
+ * {@code T_scale} ([1] per tensor, [out, 1, ...] per channel, [out, groups] per group) and, if
+ * asymmetric, I8 {@code T_zero_point} in the scale's shape.
  *
- * @param groupSize elements that share a scale with {@link Granularity#GROUP}, at most 1,048,576 and even for int4; else 0
+ * @param groupSize elements that share a scale with {@link Granularity#GROUP}, at most 1,048,576
+ *     and even for int4; else 0
  * @param percentile for {@link RangeMethod#PERCENTILE}, above 0 and at most 100; else 0
  */
 public record Quantize(
-    QuantScheme scheme,
-    Granularity granularity,
-    int groupSize,
-    RangeMethod range,
-    float percentile)
+    QuantScheme scheme, Granularity granularity, int groupSize, RangeMethod range, float percentile)
     implements Pass {
   private static final int LARGEST_GROUP = 1 << 20;
 

@@ -75,8 +75,7 @@ final class QuantizeRun implements PassRun.TensorRun {
     Tensor lo = tile.scratch("lo", DType.F32, slices);
     Tensor hi = tile.scratch("hi", DType.F32, slices);
     Tensor scale = tile.scratch("scale", DType.F32, slices);
-    Tensor zeroPoint =
-        scheme.isAsymmetric() ? tile.scratch("zero point", DType.I8, slices) : null;
+    Tensor zeroPoint = scheme.isAsymmetric() ? tile.scratch("zero point", DType.I8, slices) : null;
     Ops.range(x, pass.groupSize(), scheme, pass.range(), pass.percentile(), lo, hi);
     Ops.scale(lo, hi, scheme, scale, zeroPoint);
     finish(tile, emitter, x, scale, zeroPoint, first);
@@ -86,19 +85,14 @@ final class QuantizeRun implements PassRun.TensorRun {
     return switch (pass.granularity()) {
       case TENSOR -> 0;
       case CHANNEL -> tile.row();
-      case GROUP ->
-          tile.row() * pass.groupsPerRow(tensor.cols()) + tile.col() / pass.groupSize();
+      case GROUP -> tile.row() * pass.groupsPerRow(tensor.cols()) + tile.col() / pass.groupSize();
     };
   }
 
-  // Turns x into integers, or rounds it; writes the scales from slice `first` on unless it is negative.
+  // Turns x into integers, or rounds it; writes the scales from slice `first` on unless it is
+  // negative.
   private void finish(
-      Tile tile,
-      PassRun.Emitter emitter,
-      Tensor x,
-      Tensor scale,
-      Tensor zeroPoint,
-      long first)
+      Tile tile, PassRun.Emitter emitter, Tensor x, Tensor scale, Tensor zeroPoint, long first)
       throws IOException {
     if (fake) {
       Ops.fakeQuantize(x, scale, zeroPoint, pass.groupSize(), pass.scheme(), x);
@@ -140,5 +134,4 @@ final class QuantizeRun implements PassRun.TensorRun {
       ranges.close();
     }
   }
-
 }

@@ -8,10 +8,12 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * Finds the elements of given ranks among data that is seen twice: the first level counts the upper 16 bits of keys, the second
- * the lower 16 bits of those that share a rank's upper ones. BF16 data has nothing in the lower bits and need not be seen again.
+ * Finds the elements of given ranks among data that is seen twice: the first level counts the upper
+ * 16 bits of keys, the second the lower 16 bits of those that share a rank's upper ones. BF16 data
+ * has nothing in the lower bits and need not be seen again.
  *
- * <p>{@link #observe} may run on many threads, each with its own worker number; histograms are kept once a worker.
+ * <p>{@link #observe} may run on many threads, each with its own worker number; histograms are kept
+ * once a worker.
  */
 final class RadixSelector implements AutoCloseable {
   private static final int BINS = 1 << 16;
@@ -85,7 +87,8 @@ final class RadixSelector implements AutoCloseable {
     for (int i = 0; i < ranks.length; i++) {
       if (i == 0 || prefixes[i] != prefixes[i - 1]) {
         low = sum(" low " + i);
-        // The lower half of a BF16 value's key: zeros, inverted with the rest when the value is negative.
+        // The lower half of a BF16 value's key: zeros, inverted with the rest when the value is
+        // negative.
         boolean inverted = !byMagnitude && prefixes[i] < BINS / 2;
         low[inverted ? BINS - 1 : 0] += narrow[prefixes[i]];
       }
@@ -98,7 +101,8 @@ final class RadixSelector implements AutoCloseable {
     clear();
   }
 
-  // The bin that holds the element of this rank; sets before[i] to the number of elements in the bins below.
+  // The bin that holds the element of this rank; sets before[i] to the number of elements in the
+  // bins below.
   private int find(long[] bins, long rank, int i) {
     long below = 0;
     int bin = 0;

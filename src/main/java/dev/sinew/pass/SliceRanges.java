@@ -11,11 +11,11 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * Finds the ranges of slices that are too large for one tile, a whole tensor or rows of one, in sweeps over the tiles. Gives
- * exactly what {@link Ops#range} gives for data in memory.
+ * Finds the ranges of slices that are too large for one tile, a whole tensor or rows of one, in
+ * sweeps over the tiles. Gives exactly what {@link Ops#range} gives for data in memory.
  *
- * <p>The first sweep takes the extremes. Least squared error needs one more; percentiles two more for each batch of slices,
- * because every slice has a histogram of 512 KiB a worker.
+ * <p>The first sweep takes the extremes. Least squared error needs one more; percentiles two more
+ * for each batch of slices, because every slice has a histogram of 512 KiB a worker.
  */
 final class SliceRanges implements AutoCloseable {
   private static final int BATCH = 8;
@@ -107,8 +107,7 @@ final class SliceRanges implements AutoCloseable {
     Tensor low = tile.scratch("lo", DType.F32, 1);
     Tensor high = tile.scratch("hi", DType.F32, 1);
     // Asymmetric, to get both ends; symmetric ranges are made of them at the end.
-    Ops.range(
-        tile.data(), 0, QuantScheme.INT8_ASYMMETRIC, RangeMethod.MINMAX, 0, low, high);
+    Ops.range(tile.data(), 0, QuantScheme.INT8_ASYMMETRIC, RangeMethod.MINMAX, 0, low, high);
     float least = low.toFloats()[0];
     float most = high.toFloats()[0];
     int slice = sliceOf(tile);
@@ -125,7 +124,8 @@ final class SliceRanges implements AutoCloseable {
   }
 
   private RadixSelector newSelector() {
-    // The rank as in Ops.range: the smallest value that at least this share of the slice does not exceed.
+    // The rank as in Ops.range: the smallest value that at least this share of the slice does not
+    // exceed.
     double share = elements * ((double) pass.percentile() / 100.0);
     long above = Math.max(1, Math.min((long) Math.ceil(share), elements)) - 1;
     if (!pass.scheme().isAsymmetric()) {
@@ -184,9 +184,7 @@ final class SliceRanges implements AutoCloseable {
   // Adds block sums in index order, so that the total does not depend on which worker came first.
   private synchronized void combine(long tile, double[] sums) {
     waiting.put(tile, sums);
-    for (double[] next = waiting.remove(nextTile);
-        next != null;
-        next = waiting.remove(nextTile)) {
+    for (double[] next = waiting.remove(nextTile); next != null; next = waiting.remove(nextTile)) {
       int slice = lo.length == 1 ? 0 : (int) grid.firstRow(nextTile);
       double[] total = errors.computeIfAbsent(slice, s -> new double[CANDIDATES]);
       for (int i = 0; i < next.length; i++) {

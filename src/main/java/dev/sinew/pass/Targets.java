@@ -8,10 +8,11 @@ import java.util.Optional;
 /**
  * Which tensors passes touch.
  *
- * <p>Touched are floating tensors of two or more dimensions that are weights by name ({@code *.weight}, {@code *.weight_*} or
- * plainly {@code weight}), except embeddings, norms and {@code lm_head}; and those that match one of {@code targets}, which also
- * overrides the exceptions. What matches one of {@code skips} is never touched. Patterns are globs: {@code *} any characters,
- * dots included, {@code ?} one.
+ * <p>Touched are floating tensors of two or more dimensions that are weights by name ({@code
+ * *.weight}, {@code *.weight_*} or plainly {@code weight}), except embeddings, norms and {@code
+ * lm_head}; and those that match one of {@code targets}, which also overrides the exceptions. What
+ * matches one of {@code skips} is never touched. Patterns are globs: {@code *} any characters, dots
+ * included, {@code ?} one.
  */
 public record Targets(List<String> targets, List<String> skips) {
   public Targets {
@@ -56,7 +57,10 @@ public record Targets(List<String> targets, List<String> skips) {
       if (part.contains("embed") || part.equals("wte") || part.equals("wpe")) {
         return Optional.of("embedding");
       }
-      if (part.contains("norm") || part.equals("ln") || part.startsWith("ln_") || part.matches("ln\\d+|bn\\d*")) {
+      if (part.contains("norm")
+          || part.equals("ln")
+          || part.startsWith("ln_")
+          || part.matches("ln\\d+|bn\\d*")) {
         return Optional.of("norm");
       }
     }

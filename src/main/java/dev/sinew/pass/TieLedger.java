@@ -4,9 +4,11 @@ import java.util.Arrays;
 import java.util.concurrent.CancellationException;
 
 /**
- * Tells each tile how many equal elements come before it, while tiles are counted on several threads.
+ * Tells each tile how many equal elements come before it, while tiles are counted on several
+ * threads.
  *
- * <p>Tiles are handed out in order, so the one whose turn it is has always been started and nobody waits for ever.
+ * <p>Tiles are handed out in order, so the one whose turn it is has always been started and nobody
+ * waits for ever.
  */
 final class TieLedger {
   private long[] before = new long[1024];
@@ -15,8 +17,8 @@ final class TieLedger {
   private boolean aborted;
 
   /**
-   * The number of equal elements in all tiles before this one, of which this one has {@code count}; waits until those before
-   * have been counted. A second claim gives the same answer.
+   * The number of equal elements in all tiles before this one, of which this one has {@code count};
+   * waits until those before have been counted. A second claim gives the same answer.
    */
   synchronized long claim(long sequence, long count) {
     int tile = Math.toIntExact(sequence);

@@ -80,8 +80,8 @@ public final class Tile {
   }
 
   /**
-   * Memory of the worker's for intermediate results, uninitialized, valid until the next tile; the same {@code role} gives the
-   * same memory again.
+   * Memory of the worker's for intermediate results, uninitialized, valid until the next tile; the
+   * same {@code role} gives the same memory again.
    */
   public Tensor scratch(String role, DType dtype, long... shape) {
     return workspace.tensor(role, dtype, shape);

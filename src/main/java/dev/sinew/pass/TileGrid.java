@@ -4,20 +4,34 @@ import dev.sinew.model.TensorInfo;
 import java.util.List;
 
 /**
- * How a tensor, seen as the matrix [rows, cols], is cut into tiles: blocks of whole rows, or parts of single rows.
+ * How a tensor, seen as the matrix [rows, cols], is cut into tiles: blocks of whole rows, or parts
+ * of single rows.
  *
  * @param tileRows rows of a full tile; 1 when rows are cut
  * @param tileCols columns of a full tile; {@code cols} unless rows are cut
  */
 record TileGrid(long rows, long cols, long tileRows, long tileCols) {
-  /** Tiles that fit the processor's second-level cache between reading and writing. */
-  static final long USUAL_BYTES = 1 << 20;
+  /**
+   * Sizes of tiles in bytes.
+   *
+   * @param usual what fits the processor's second-level cache between reading and writing
+   * @param largest what a tile may grow to in order to hold a whole slice
+   */
+  record Sizes(long usual, long largest) {
+    /** The sizes for a number of workers, so that all tiles together stay within bounds. */
+    static Sizes forWorkers(int workers) {
+      return new Sizes(1 << 20, Math.max(8 << 20, Math.min(16 << 20, (192 << 20) / workers)));
+    }
+  }
 
-  /** Sums of float64 are taken over blocks of this many elements, so tiles of cut rows begin at a multiple of it. */
+  /**
+   * Sums of float64 are taken over blocks of this many elements, so tiles of cut rows begin at a
+   * multiple of it.
+   */
   static final long BLOCK = 4096;
 
-  /** A grid for a tensor that these passes transform; {@code maxBytes} limits a tile. */
-  static TileGrid of(TensorInfo tensor, List<Pass> passes, long maxBytes) {
+  /** A grid for a tensor that these passes transform. */
+  static TileGrid of(TensorInfo tensor, List<Pass> passes, Sizes sizes) {
     long rows = tensor.rows();
     long cols = tensor.cols();
     long size = tensor.dtype().bytes(1);
@@ -27,15 +41,15 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
       alignment = leastCommonMultiple(alignment, pass.alignment());
       extent = pass.extent().compareTo(extent) > 0 ? pass.extent() : extent;
     }
-    if (extent == Pass.Extent.TENSOR && rows * cols * size <= maxBytes) {
+    if (extent == Pass.Extent.TENSOR && rows * cols * size <= sizes.largest) {
       return new TileGrid(rows, cols, rows, cols);
     }
     boolean rowsMatter = extent != Pass.Extent.ELEMENT;
-    if (cols * size <= (rowsMatter ? maxBytes : USUAL_BYTES)) {
-      return new TileGrid(rows, cols, Math.max(1, USUAL_BYTES / (cols * size)), cols);
+    if (cols * size <= (rowsMatter ? sizes.largest : sizes.usual)) {
+      return new TileGrid(rows, cols, Math.max(1, sizes.usual / (cols * size)), cols);
     }
-    if (alignment * size > maxBytes) {
-      if (cols * size <= maxBytes) {
+    if (alignment * size > sizes.largest) {
+      if (cols * size <= sizes.largest) {
         return new TileGrid(rows, cols, 1, cols);
       }
       throw new IllegalArgumentException(
@@ -47,7 +61,7 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
               + alignment
               + " elements; choose group sizes that are powers of two");
     }
-    return new TileGrid(rows, cols, 1, Math.max(1, USUAL_BYTES / size / alignment) * alignment);
+    return new TileGrid(rows, cols, 1, Math.max(1, sizes.usual / size / alignment) * alignment);
   }
 
   private static long leastCommonMultiple(long a, long b) {

@@ -17,10 +17,11 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Moves tiles from a checkpoint through passes to a writer, on worker threads that each read, compute and write on their own.
+ * Moves tiles from a checkpoint through passes to a writer, on worker threads that each read,
+ * compute and write on their own.
  *
- * <p>Tensors are taken in the order given and their tiles in index order. Those that passes have to see as a whole first are
- * swept alone; the others flow together.
+ * <p>Tensors are taken in the order given and their tiles in index order. Those that passes have to
+ * see as a whole first are swept alone; the others flow together.
  */
 final class TileStream implements AutoCloseable {
   private static final int MOST_WORKERS = 16;
@@ -33,14 +34,17 @@ final class TileStream implements AutoCloseable {
   private final Optimizer.Progress progress;
   private final Device device = Device.cpu(1);
   private final WorkerTeam team;
-  private final long largestTile;
+  private final TileGrid.Sizes sizes;
   private final Map<String, AtomicLong> zeros = new ConcurrentHashMap<>();
   private final AtomicLong bytesRead = new AtomicLong();
   private final List<PassRun> runs = new ArrayList<>();
   private final List<Stage> stages = new ArrayList<>();
   private long expectedBytes;
 
-  /** A tensor with its grid, the number of its first tile in the model, and the runs of all passes over it. */
+  /**
+   * A tensor with its grid, the number of its first tile in the model, and the runs of all passes
+   * over it.
+   */
   private record Stage(
       TensorInfo tensor, TileGrid grid, long firstTile, List<PassRun.TensorRun> runs) {}
 
@@ -56,18 +60,22 @@ final class TileStream implements AutoCloseable {
       CheckpointWriter writer,
       List<Pass> passes,
       List<TensorInfo> tensors,
-      Optimizer.Options options) {
+      Optimizer.Options options,
+      TileGrid.Sizes sizes) {
     this.input = input;
     this.writer = writer;
     this.passes = passes;
     this.tensors = tensors;
     this.progress = options.progress();
-    int workers = Math.min(options.threads(), MOST_WORKERS);
-    this.team = new WorkerTeam(workers, device);
-    this.largestTile = Math.max(8 << 20, Math.min(16 << 20, (192 << 20) / workers));
+    this.sizes = sizes;
+    this.team = new WorkerTeam(workers(options), device);
     for (TensorInfo tensor : input.tensors().values()) {
       expectedBytes += tensor.bytes();
     }
+  }
+
+  static int workers(Optimizer.Options options) {
+    return Math.min(options.threads(), MOST_WORKERS);
   }
 
   Map<String, Long> zeros() {
@@ -121,7 +129,7 @@ final class TileStream implements AutoCloseable {
     }
     long tile = 0;
     for (TensorInfo tensor : tensors) {
-      TileGrid grid = TileGrid.of(tensor, passes, largestTile);
+      TileGrid grid = TileGrid.of(tensor, passes, sizes);
       stages.add(new Stage(tensor, grid, tile, new ArrayList<>()));
       tile += grid.count();
     }
@@ -146,7 +154,9 @@ final class TileStream implements AutoCloseable {
     for (int i = 1; i < runs.size(); i++) {
       if (runs.get(i).modelSweeps() > 0) {
         throw new IllegalArgumentException(
-            "'" + passes.get(i).recipe() + "' looks at the whole model and has to be the first pass");
+            "'"
+                + passes.get(i).recipe()
+                + "' looks at the whole model and has to be the first pass");
       }
     }
     if (runs.isEmpty()) {
@@ -249,8 +259,7 @@ final class TileStream implements AutoCloseable {
           TileGrid grid = stage.grid;
           long index = place.index;
           DType dtype = stage.tensor.dtype();
-          Tensor data =
-              workspace.tensor("tile", dtype, grid.rowCount(index), grid.colCount(index));
+          Tensor data = workspace.tensor("tile", dtype, grid.rowCount(index), grid.colCount(index));
           long first = grid.firstRow(index) * grid.cols() + grid.firstCol(index);
           read(stage.tensor.name(), dtype.bytes(first), data);
           Tile tile = new Tile(workspace);

@@ -25,8 +25,9 @@ final class WorkerTeam implements AutoCloseable {
   }
 
   /**
-   * Runs the jobs [0, count), begun in this order, and returns when all have ended. After a failure no further job begins,
-   * {@code abort} is called to end any waiting inside jobs, and the first failure is thrown.
+   * Runs the jobs [0, count), begun in this order, and returns when all have ended. After a failure
+   * no further job begins, {@code abort} is called to end any waiting inside jobs, and the first
+   * failure is thrown.
    */
   void run(long count, Job job, Runnable abort) throws IOException {
     AtomicLong next = new AtomicLong();

@@ -8,7 +8,9 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-/** One worker's memory, grown as needed and used again for every tile. Used by one thread at a time. */
+/**
+ * One worker's memory, grown as needed and used again for every tile. Used by one thread at a time.
+ */
 final class Workspace implements AutoCloseable {
   private final int worker;
   private final Device device;
