@@ -69,7 +69,7 @@ final class BenchCommand extends SinewCommand {
       Tensor sink = scope.allocate(device, DType.F32, 1);
       Table table =
           new Table()
-              .left("operation", 26)
+              .left("operation", 28)
               .right("GB/s", 8)
               .right("probe GB/s", 10)
               .right("ratio", 6)

@@ -41,11 +41,14 @@ final class DemoCommand extends SinewCommand {
   /**
    * One way to optimize, and what must come out of it.
    *
+   * @param label what the table says
+   * @param file the output's name
    * @param leastDecibels the least signal-to-noise ratio of a healthy result, with some room
    * @param largestError the greatest error that is possible at all
    * @param leastSparsity share of the weights that must be zero
    */
   private record Recipe(
+      String label,
       String file,
       double leastDecibels,
       double largestError,
@@ -57,11 +60,23 @@ final class DemoCommand extends SinewCommand {
     Pass half = Prune.sparsity(0.5, Prune.Scope.TENSOR);
     Pass int8 = Quantize.int8();
     return List.of(
-        new Recipe("pruned", 20, THRESHOLD, 0.05, List.of(Prune.threshold(THRESHOLD))),
-        new Recipe("pruned-2-4", 5, any, 0.5, List.of(Prune.nm(2, 4))),
-        new Recipe("int8", 30, any, 0, List.of(int8)),
-        new Recipe("int4", 15, any, 0, List.of(Quantize.of(4, false, "group=128", "mse"))),
-        new Recipe("pruned-int8", 5, any, 0.5, List.of(half, int8)));
+        new Recipe(
+            "prune |w| <= " + THRESHOLD,
+            "pruned",
+            20,
+            THRESHOLD,
+            0.05,
+            List.of(Prune.threshold(THRESHOLD))),
+        new Recipe("prune 2:4", "pruned-2-4", 5, any, 0.5, List.of(Prune.nm(2, 4))),
+        new Recipe("int8 per channel", "int8", 30, any, 0, List.of(int8)),
+        new Recipe(
+            "int4, groups of 128",
+            "int4",
+            15,
+            any,
+            0,
+            List.of(Quantize.of(4, false, "group=128", "mse"))),
+        new Recipe("prune 50%, then int8", "pruned-int8", 5, any, 0.5, List.of(half, int8)));
   }
 
   @Override
@@ -92,7 +107,7 @@ final class DemoCommand extends SinewCommand {
           Device.cpu());
       Table table =
           new Table()
-              .left("optimize with", 49)
+              .left("recipe", 20)
               .right("bytes", 7)
               .right("ratio", 5)
               .right("zeros", 6)
@@ -109,7 +124,7 @@ final class DemoCommand extends SinewCommand {
         double sparsity = sparsity(report);
         table.row(
             out,
-            report.recipe().replace(" --range minmax", ""),
+            recipe.label(),
             Text.bytes(report.outputBytes()),
             Text.fixed((double) report.inputBytes() / report.outputBytes(), 2),
             Double.isNaN(sparsity) ? "-" : Text.fixed(100 * sparsity, 1) + "%",
@@ -124,7 +139,8 @@ final class DemoCommand extends SinewCommand {
       }
     }
     out.println();
-    out.println("Errors are those of the weights that were touched, against the original.");
+    out.println("SNR and cosine compare the weights that were touched with the original.");
+    out.println("For a model of your own: sinew optimize IN OUT --quantize int8");
   }
 
   private Report optimize(Checkpoint original, Recipe recipe, Path result) throws IOException {

@@ -43,7 +43,7 @@ final class Failure {
     }
     if (cause instanceof OutOfMemoryError) {
       // The JVM's own messages begin with what ran out; those of the native code are sentences.
-      return message != null && message.startsWith("Java heap")
+      return message == null || message.startsWith("Java heap") || message.startsWith("GC overhead")
           ? "not enough memory for Java objects; allow more with SINEW_JAVA_OPTS=-Xmx2g"
           : "not enough memory: " + message;
     }

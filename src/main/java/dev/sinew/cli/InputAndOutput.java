@@ -11,7 +11,7 @@ final class InputAndOutput {
   @Parameters(
       index = "0",
       paramLabel = "IN",
-      description = "The checkpoint to read: safetensors, or a PyTorch .pt, .pth or .bin file.")
+      description = "The checkpoint to read, safetensors or PyTorch.")
   private Path input;
 
   @Parameters(index = "1", paramLabel = "OUT", description = "The safetensors file to write.")

@@ -21,9 +21,10 @@ import picocli.CommandLine.Option;
 @Command(
     name = "optimize",
     description = {
-      "Makes a checkpoint smaller: prunes its weights, quantizes them, or both, pruning first.",
-      "Touched are floating tensors of two or more dimensions named *.weight or *.weight_*, except"
-          + " embeddings, norms and lm_head."
+      "Makes a checkpoint smaller: prunes its weights, quantizes them, or does both in this order.",
+      "",
+      "Touched are floating tensors of two or more dimensions named *.weight or *.weight_*.",
+      "Embeddings, norms and lm_head are left as they are, unless --targets names them."
     })
 final class OptimizeCommand extends SinewCommand {
   @Mixin private InputAndOutput files;
