@@ -1,5 +1,6 @@
 package dev.sinew.pass;
 
+import dev.sinew.Device;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.CheckpointWriter;
@@ -43,6 +44,12 @@ public final class Optimizer {
       if (threads < 1) {
         throw new IllegalArgumentException("at least 1 thread is needed, not " + threads);
       }
+    }
+
+    /** The default targets, all available processors, no progress. */
+    public static Options defaults() {
+      return new Options(
+          Targets.byDefault(), Device.availableProcessors(), false, Progress.NONE);
     }
   }
 
