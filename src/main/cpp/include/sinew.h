@@ -67,6 +67,11 @@ typedef int32_t sn_scheme;
 #define SN_INT4_SYMMETRIC 2
 #define SN_INT4_ASYMMETRIC 3
 
+/* What sn_key_histogram orders elements by. */
+typedef int32_t sn_order;
+#define SN_ORDER_MAGNITUDE 0
+#define SN_ORDER_VALUE 1
+
 /* How sn_range chooses the range of real values that a slice's integers cover. */
 typedef int32_t sn_range_method;
 #define SN_RANGE_MINMAX 0
@@ -117,11 +122,11 @@ SN_EXPORT sn_status sn_prune_smallest(const sn_tensor* x, float threshold, int64
  * are pruned. A tail of r < m elements loses floor(r (m - n) / m). 1 <= n <= m <= 4096. */
 SN_EXPORT sn_status sn_prune_nm(const sn_tensor* x, int32_t n, int32_t m, sn_tensor* out, int64_t* zeros);
 
-/* Adds counts of magnitudes to `histogram` (I64), for exact selection by radix. A magnitude's key is its F32 bits.
- * prefix < 0:  [65536] counts of key >> 15.
- * prefix >= 0: [32768] counts of key & 0x7fff among the elements whose key >> 15 is prefix.
- * SN_NOT_FINITE if x holds NaN or infinity. */
-SN_EXPORT sn_status sn_magnitude_histogram(const sn_tensor* x, int32_t prefix, sn_tensor* histogram);
+/* Adds counts of F32 keys to `histogram`, I64 [65536], for exact selection by radix. A key orders the elements as unsigned
+ * integers do: SN_ORDER_MAGNITUDE: the F32 bits without the sign; SN_ORDER_VALUE: the F32 bits with the sign bit flipped,
+ * all bits inverted for negative values. prefix < 0 counts key >> 16 of all elements, else key & 0xffff of those whose
+ * key >> 16 is prefix. SN_NOT_FINITE if x holds NaN or infinity. */
+SN_EXPORT sn_status sn_key_histogram(const sn_tensor* x, sn_order order, int32_t prefix, sn_tensor* histogram);
 /* Sets *less and *equal to the number of elements whose magnitude is below or equal to the threshold. */
 SN_EXPORT sn_status sn_magnitude_count(const sn_tensor* x, float threshold, int64_t* less, int64_t* equal);
 
@@ -134,8 +139,8 @@ SN_EXPORT sn_status sn_magnitude_count(const sn_tensor* x, float threshold, int6
  * MINMAX: the extremes. PERCENTILE, 0 < percentile <= 100: the smallest value that at least that share of the slice does
  * not exceed (nearest rank), of magnitudes when symmetric, else of values at both ends; a range that would be empty
  * although the slice is not all zero falls back to MINMAX. MSE: of the ranges MINMAX x (1 - j/100), j = 0..60, the one
- * of least squared error sum (x - dequantized)^2, taken in float64 over blocks of 4096 elements from the start of the
- * slice in each row, combined in index order; of equal ones the widest. SN_NOT_FINITE if x holds NaN or infinity. */
+ * of least squared error sum (x - dequantized)^2, taken in float64 over blocks of 4096 elements, counted from where the
+ * slice begins in each row and combined in index order; of equal ones the widest. SN_NOT_FINITE if x holds NaN or infinity. */
 SN_EXPORT sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method, float percentile, sn_tensor* lo, sn_tensor* hi);
 /* Scale and zero point of ranges: symmetric max(-lo, hi) / (127 or 7.5); asymmetric (hi - lo) / (255 or 15) with
  * zero_point = clamp(round(qmin - lo / scale)). Computed in F64, stored as F32; an empty range has scale 1. */
@@ -148,8 +153,8 @@ SN_EXPORT sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, cons
 SN_EXPORT sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_tensor* y);
 /* Quantizes and dequantizes in one pass; y has x's dtype and shape, in place allowed. NaN stays NaN. */
 SN_EXPORT sn_status sn_fake_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_scheme scheme, sn_tensor* y);
-/* Squared error of quantizing all of x with each of c (scale, zero_point) candidates, not yet summed: errors is F64
- * [ceil(elements / 4096), c], one row a block. For choosing an MSE range of slices too large to hold at once. */
+/* Squared error of quantizing all of x with each of c (scale, zero_point) candidates, not yet combined: errors is F64
+ * [rows x ceil(cols / 4096), c], one row a block. For choosing an MSE range of slices too large to hold at once. */
 SN_EXPORT sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, sn_scheme scheme, sn_tensor* errors);
 
 /* ---- Looking and converting ---- */

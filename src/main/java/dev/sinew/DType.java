@@ -3,8 +3,8 @@ package dev.sinew;
 /**
  * Element types, named as in the safetensors format.
  *
- * <p>Those with a {@linkplain #isComputable() native code} can be held by a {@link Tensor}; the others are storage types that
- * checkpoints carry through unchanged.
+ * <p>Those with a {@linkplain #isComputable() native code} can be held by a {@link Tensor}; the
+ * others are storage types that checkpoints carry through unchanged.
  */
 public enum DType {
   F64(64, 0),
@@ -71,7 +71,8 @@ public enum DType {
 
   int code() {
     if (code < 0) {
-      throw new IllegalArgumentException("a tensor cannot hold " + this + "; it is a storage type only");
+      throw new IllegalArgumentException(
+          "a tensor cannot hold " + this + "; it is a storage type only");
     }
     return code;
   }

@@ -9,11 +9,7 @@ import org.bytedeco.javacpp.tools.InfoMapper;
 /** Tells JavaCPP how to bind sinew.h; used by the build only. */
 @Properties(
     value =
-        @Platform(
-            value = "linux-x86_64",
-            include = "sinew.h",
-            link = "sinew",
-            compiler = "cpp17"),
+        @Platform(value = "linux-x86_64", include = "sinew.h", link = "sinew", compiler = "cpp17"),
     target = "dev.sinew.internal",
     global = "dev.sinew.internal.SinewNative")
 public class SinewConfig implements InfoMapper {

@@ -7,12 +7,16 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * A file of named tensors, opened for reading. Opening reads names, types and shapes; data is read on demand.
+ * A file of named tensors, opened for reading. Opening reads names, types and shapes; data is read
+ * on demand.
  *
  * <p>Safe for use by many threads. Reading after {@link #close} is an {@link IOException}.
  */
 public interface Checkpoint extends AutoCloseable {
-  /** A region of a file that holds exactly one tensor's data, contiguous, row-major and little-endian. */
+  /**
+   * A region of a file that holds exactly one tensor's data, contiguous, row-major and
+   * little-endian.
+   */
   record FileRegion(Path file, long offset, long bytes) {}
 
   /** The file or folder this was opened from. */
@@ -28,14 +32,20 @@ public interface Checkpoint extends AutoCloseable {
   Map<String, String> metadata();
 
   /**
-   * Reads data of a tensor, little-endian and row-major, from {@code byteOffset} on until {@code target} is full.
+   * Reads data of a tensor, little-endian and row-major, from {@code byteOffset} on until {@code
+   * target} is full.
    *
-   * @throws IllegalArgumentException if the tensor is not in this checkpoint or the range lies outside it
-   * @throws IOException one sentence that names the file and the tensor, for example when the file has become shorter
+   * @throws IllegalArgumentException if the tensor is not in this checkpoint or the range lies
+   *     outside it
+   * @throws IOException one sentence that names the file and the tensor, for example when the file
+   *     has become shorter
    */
   void read(String tensor, long byteOffset, ByteBuffer target) throws IOException;
 
-  /** Where the data of a tensor lies in one piece, so that it can be mapped; empty if it has to be assembled. */
+  /**
+   * Where the data of a tensor lies in one piece, so that it can be mapped; empty if it has to be
+   * assembled.
+   */
   Optional<FileRegion> region(String tensor);
 
   @Override

@@ -4,8 +4,8 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 
 /**
- * Writes the tensors announced at creation, in any order and from many threads, to a temporary file that takes the place of
- * the target only with {@link #commit}.
+ * Writes the tensors announced at creation, in any order and from many threads, to a temporary file
+ * that takes the place of the target only with {@link #commit}.
  */
 public interface CheckpointWriter extends AutoCloseable {
   /**
@@ -19,7 +19,8 @@ public interface CheckpointWriter extends AutoCloseable {
   /**
    * Makes the file durable (fsync) and moves it to its final name in one step.
    *
-   * @throws IOException if bytes are missing, the target has appeared meanwhile, or the system refuses
+   * @throws IOException if bytes are missing, the target has appeared meanwhile, or the system
+   *     refuses
    */
   void commit() throws IOException;
 

@@ -7,12 +7,13 @@ import java.util.Objects;
 /**
  * Name, element type and shape of one tensor of a checkpoint.
  *
- * <p>The shape may be empty (a scalar) and may contain zeros (no elements). The number of elements and of bytes is known to
- * fit a long.
+ * <p>The shape may be empty (a scalar) and may contain zeros (no elements). The number of elements
+ * and of bytes is known to fit a long.
  */
 public record TensorInfo(String name, DType dtype, List<Long> shape) {
   /**
-   * @throws IllegalArgumentException if a dimension is negative or the size overflows a long; the sentence names the tensor
+   * @throws IllegalArgumentException if a dimension is negative or the size overflows a long; the
+   *     sentence names the tensor
    */
   public TensorInfo {
     Objects.requireNonNull(name, "name");
@@ -23,14 +24,23 @@ public record TensorInfo(String name, DType dtype, List<Long> shape) {
     try {
       for (long size : shape) {
         if (size < 0) {
-          throw new IllegalArgumentException("tensor '" + name + "' has the negative dimension " + size);
+          throw new IllegalArgumentException(
+              "tensor '" + name + "' has the negative dimension " + size);
         }
         empty |= size == 0;
         elements = size == 0 ? elements : Math.multiplyExact(elements, size);
       }
       dtype.bytes(empty ? 0 : elements);
     } catch (ArithmeticException e) {
-      throw new IllegalArgumentException("tensor '" + name + "' of shape " + shape + " and type " + dtype + " has no valid size in bytes", e);
+      throw new IllegalArgumentException(
+          "tensor '"
+              + name
+              + "' of shape "
+              + shape
+              + " and type "
+              + dtype
+              + " has no valid size in bytes",
+          e);
     }
   }
 
@@ -53,12 +63,18 @@ public record TensorInfo(String name, DType dtype, List<Long> shape) {
     return dtype.bytes(elements());
   }
 
-  /** The rows of the matrix [rows, cols] that passes see: the first dimension, or 1 for tensors of rank 0 and 1. */
+  /**
+   * The rows of the matrix [rows, cols] that passes see: the first dimension, or 1 for tensors of
+   * rank 0 and 1.
+   */
   public long rows() {
     return shape.size() < 2 ? 1 : shape.get(0);
   }
 
-  /** The flattened other dimensions of the matrix [rows, cols]; for tensors without elements it may be 0. */
+  /**
+   * The flattened other dimensions of the matrix [rows, cols]; for tensors without elements it may
+   * be 0.
+   */
   public long cols() {
     long cols = 1;
     for (int i = shape.size() < 2 ? 0 : 1; i < shape.size(); i++) {

@@ -1,0 +1,20 @@
+# One row for each instruction set that kernels are compiled for: the name of its namespace and the compiler's flags.
+# The scalar row is the fallback for any processor and gets the compiler's baseline.
+set(SINEW_ISAS scalar)
+set(SINEW_ISA_FLAGS_scalar "")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+  list(APPEND SINEW_ISAS avx2 avx512)
+  set(SINEW_ISA_FLAGS_avx2 -DSN_TIER_AVX2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt)
+  set(SINEW_ISA_FLAGS_avx512 -DSN_TIER_AVX512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mbmi -mbmi2 -mpopcnt -mprefer-vector-width=512
+    -Wno-maybe-uninitialized -Wno-uninitialized) # g++ 12 sees the deliberately undefined registers of its own intrinsics as mistakes
+endif()
+
+# Adds every kernel source to the target, compiled once for each instruction set.
+function(sinew_add_kernels target)
+  foreach(isa IN LISTS SINEW_ISAS)
+    add_library(sinew_kernels_${isa} OBJECT ${ARGN})
+    target_compile_options(sinew_kernels_${isa} PRIVATE ${SINEW_ISA_FLAGS_${isa}} -O3)
+    target_link_libraries(sinew_kernels_${isa} PRIVATE sinew_options)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:sinew_kernels_${isa}>)
+  endforeach()
+endfunction()

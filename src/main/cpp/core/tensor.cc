@@ -1,0 +1,220 @@
+#include "core/tensor.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <new>
+
+#include "core/backend.h"
+
+namespace sn {
+
+// Memory shared by a tensor and its views.
+struct Storage {
+  enum Kind { kOwned, kWrapped, kMapped };
+  int64_t references;
+  Kind kind;
+  void* base;
+  int64_t bytes;
+};
+
+namespace {
+
+thread_local char last_error[1024];
+int64_t live_tensors = 0;
+
+void release_device(sn_device* device) {
+  if (__atomic_sub_fetch(&device->references, 1, __ATOMIC_ACQ_REL) == 0) device->backend->destroy(device);
+}
+
+void release_storage(sn_device* device, Storage* storage) {
+  if (__atomic_sub_fetch(&storage->references, 1, __ATOMIC_ACQ_REL) != 0) return;
+  switch (storage->kind) {
+    case Storage::kOwned:
+      device->backend->release(device, storage->base, storage->bytes);
+      break;
+    case Storage::kMapped:
+      munmap(storage->base, static_cast<size_t>(storage->bytes));
+      break;
+    case Storage::kWrapped:
+      break;
+  }
+  delete storage;
+}
+
+// A tensor object without memory, or null after fail().
+sn_tensor* describe(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape) {
+  if (device == nullptr) return fail(SN_INVALID_ARGUMENT, "the device is null"), nullptr;
+  if (__atomic_load_n(&device->closed, __ATOMIC_ACQUIRE)) return fail(SN_INVALID_ARGUMENT, "the device is closed"), nullptr;
+  if (dtype_size(dtype) == 0) return fail(SN_INVALID_ARGUMENT, "%d is not a dtype", dtype), nullptr;
+  if (rank < 0 || rank > SN_MAX_RANK || (rank > 0 && shape == nullptr)) {
+    return fail(SN_INVALID_ARGUMENT, "rank %d is not within 0..%d", rank, SN_MAX_RANK), nullptr;
+  }
+  sn_tensor* t = new (std::nothrow) sn_tensor();
+  if (t == nullptr) return fail(SN_OUT_OF_MEMORY, "no memory for a tensor object"), nullptr;
+  t->device = device;
+  t->dtype = dtype;
+  t->rank = rank;
+  t->elements = 1;
+  t->cols = 1;
+  int64_t bytes = dtype_size(dtype);
+  bool empty = false;
+  for (int32_t i = 0; i < rank; ++i) {
+    t->shape[i] = shape[i];
+    empty |= shape[i] == 0;
+    if (shape[i] < 0 || (shape[i] > 0 && __builtin_mul_overflow(bytes, shape[i], &bytes))) {
+      fail(SN_INVALID_ARGUMENT, "dimension %d of size %lld makes the shape negative or larger than memory", i, static_cast<long long>(shape[i]));
+      delete t;
+      return nullptr;
+    }
+  }
+  for (int32_t i = 0; i < rank && !empty; ++i) {
+    t->elements *= shape[i];
+    if (i > 0 || rank == 1) t->cols *= shape[i];
+  }
+  t->rows = rank < 2 ? 1 : shape[0];
+  if (empty) t->elements = t->rows = t->cols = 0;
+  return t;
+}
+
+// Gives the tensor its storage; consumes `t` when there is no memory for the storage object.
+sn_status attach(sn_tensor* t, Storage::Kind kind, void* base, int64_t bytes, void* data, sn_tensor** out) {
+  Storage* storage = new (std::nothrow) Storage{1, kind, base, bytes};
+  if (storage == nullptr) {
+    delete t;
+    return fail(SN_OUT_OF_MEMORY, "no memory for a tensor object");
+  }
+  t->storage = storage;
+  t->data = data;
+  __atomic_add_fetch(&t->device->references, 1, __ATOMIC_RELAXED);
+  __atomic_add_fetch(&live_tensors, 1, __ATOMIC_RELAXED);
+  *out = t;
+  return SN_OK;
+}
+
+}  // namespace
+
+sn_status fail(sn_status status, const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(last_error, sizeof last_error, format, arguments);
+  va_end(arguments);
+  return status;
+}
+
+}  // namespace sn
+
+using sn::fail;
+using sn::Storage;
+
+const char* sn_last_error(void) { return sn::last_error; }
+int32_t sn_api_version(void) { return SN_API_VERSION; }
+int64_t sn_live_tensors(void) { return __atomic_load_n(&sn::live_tensors, __ATOMIC_RELAXED); }
+int32_t sn_device_threads(const sn_device* device) { return device == nullptr ? 0 : device->threads; }
+
+void sn_device_close(sn_device* device) {
+  if (device == nullptr || __atomic_exchange_n(&device->closed, 1, __ATOMIC_ACQ_REL)) return;
+  device->backend->close(device);
+  sn::release_device(device);
+}
+
+sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
+  if (tensor == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
+  sn_tensor* t = sn::describe(device, dtype, rank, shape);
+  if (t == nullptr) return SN_INVALID_ARGUMENT;
+  int64_t bytes = t->bytes() > 0 ? t->bytes() : 1;
+  void* data = device->backend->allocate(device, bytes);
+  if (data == nullptr) {
+    delete t;
+    return fail(SN_OUT_OF_MEMORY, "no memory for a tensor of %lld bytes on %s", static_cast<long long>(bytes), device->backend->name);
+  }
+  sn_status status = sn::attach(t, Storage::kOwned, data, bytes, data, tensor);
+  if (status != SN_OK) device->backend->release(device, data, bytes);
+  return status;
+}
+
+sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
+  if (tensor == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
+  sn_tensor* t = sn::describe(device, dtype, rank, shape);
+  if (t == nullptr) return SN_INVALID_ARGUMENT;
+  if ((data == nullptr && t->elements > 0) || reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(sn::dtype_size(dtype)) != 0) {
+    delete t;
+    return fail(SN_INVALID_ARGUMENT, "the address %p cannot hold elements of %s: it must be a multiple of their size", data, sn::dtype_name(dtype));
+  }
+  return sn::attach(t, Storage::kWrapped, data, t->bytes(), data, tensor);
+}
+
+sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
+  if (tensor == nullptr || path == nullptr) return fail(SN_INVALID_ARGUMENT, "the path or the result pointer is null");
+  sn_tensor* t = sn::describe(device, dtype, rank, shape);
+  if (t == nullptr) return SN_INVALID_ARGUMENT;
+  int64_t bytes = t->bytes();
+  if (offset < 0 || offset % sn::dtype_size(dtype) != 0) {
+    delete t;
+    return fail(SN_INVALID_ARGUMENT, "offset %lld of '%s' is not a multiple of the size of %s", static_cast<long long>(offset), path, sn::dtype_name(dtype));
+  }
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  struct stat info;
+  if (file < 0 || fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+    if (file >= 0) close(file);
+    delete t;
+    return fail(SN_IO_ERROR, "'%s' cannot be opened as a file", path);
+  }
+  int64_t end;
+  if (__builtin_add_overflow(offset, bytes, &end) || end > info.st_size) {
+    close(file);
+    delete t;
+    return fail(SN_IO_ERROR, "'%s' has %lld bytes, too few for %lld bytes at offset %lld", path, static_cast<long long>(info.st_size), static_cast<long long>(bytes),
+                static_cast<long long>(offset));
+  }
+  t->read_only = true;
+  if (bytes == 0) {
+    close(file);
+    return sn::attach(t, Storage::kWrapped, nullptr, 0, nullptr, tensor);
+  }
+  int64_t start = offset / 4096 * 4096;
+  void* base = mmap(nullptr, static_cast<size_t>(end - start), PROT_READ, MAP_PRIVATE, file, start);
+  close(file);
+  if (base == MAP_FAILED) {
+    delete t;
+    return fail(SN_IO_ERROR, "'%s' cannot be mapped", path);
+  }
+  sn_status status = sn::attach(t, Storage::kMapped, base, end - start, static_cast<char*>(base) + (offset - start), tensor);
+  if (status != SN_OK) munmap(base, static_cast<size_t>(end - start));
+  return status;
+}
+
+sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
+  if (tensor == nullptr || parent == nullptr) return fail(SN_INVALID_ARGUMENT, "the parent or the result pointer is null");
+  sn_tensor* t = sn::describe(parent->device, parent->dtype, rank, shape);
+  if (t == nullptr) return SN_INVALID_ARGUMENT;
+  int64_t end;
+  if (first < 0 || __builtin_add_overflow(first, t->elements, &end) || end > parent->elements) {
+    long long count = t->elements;
+    delete t;
+    return fail(SN_INVALID_ARGUMENT, "a view of %lld elements from %lld on does not lie inside a tensor of %lld", count, static_cast<long long>(first),
+                static_cast<long long>(parent->elements));
+  }
+  t->storage = parent->storage;
+  t->read_only = parent->read_only;
+  t->data = static_cast<char*>(parent->data) + first * sn::dtype_size(parent->dtype);
+  __atomic_add_fetch(&t->storage->references, 1, __ATOMIC_RELAXED);
+  __atomic_add_fetch(&t->device->references, 1, __ATOMIC_RELAXED);
+  __atomic_add_fetch(&sn::live_tensors, 1, __ATOMIC_RELAXED);
+  *tensor = t;
+  return SN_OK;
+}
+
+void* sn_tensor_data(const sn_tensor* tensor) { return tensor == nullptr ? nullptr : tensor->data; }
+
+void sn_tensor_close(sn_tensor* tensor) {
+  if (tensor == nullptr) return;
+  sn::release_storage(tensor->device, tensor->storage);
+  sn::release_device(tensor->device);
+  delete tensor;
+  __atomic_sub_fetch(&sn::live_tensors, 1, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,30 @@
+// The tensor behind a handle, and how errors reach sn_last_error().
+#pragma once
+
+#include <stdint.h>
+
+#include "core/dtype.h"
+#include "sinew.h"
+
+namespace sn {
+struct Storage;
+
+// Records the sentence for sn_last_error() (printf format) and returns the status.
+__attribute__((format(printf, 2, 3))) sn_status fail(sn_status status, const char* format, ...);
+}  // namespace sn
+
+struct sn_tensor {
+  sn_device* device;
+  sn::Storage* storage;
+  void* data;
+  sn_dtype dtype;
+  int32_t rank;
+  bool read_only;
+  int64_t elements;
+  int64_t rows;  // shape[0], or 1 below rank 2
+  int64_t cols;  // elements of a row
+  int64_t shape[SN_MAX_RANK];
+
+  // Always inlined, so that no copy compiled for one instruction set can serve another.
+  __attribute__((always_inline)) int64_t bytes() const { return elements * sn::dtype_size(dtype); }
+};

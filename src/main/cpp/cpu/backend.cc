@@ -1,0 +1,95 @@
+// The CPU as a device: memory, threads and the table of the chosen instruction set.
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <new>
+
+#include "cpu/device.h"
+#include "cpu/isa.h"
+#include "cpu/thread_pool.h"
+
+namespace sn {
+namespace {
+
+struct CpuDevice : sn_device {
+  ThreadPool* pool = nullptr;
+  int streams = 1;
+};
+
+constexpr int64_t kHugePage = 2 << 20;
+constexpr int64_t kHugeFrom = 4 << 20;
+
+int64_t mapped_size(int64_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHugePage; }
+
+// Large tensors are mapped on their own, aligned to huge pages, and go back to the system when freed; the kernel hands such
+// pages out zeroed.
+void* allocate_huge(int64_t bytes) {
+  size_t size = static_cast<size_t>(mapped_size(bytes));
+  size_t reserved = size + kHugePage;
+  void* base = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED) return nullptr;
+  uintptr_t start = reinterpret_cast<uintptr_t>(base);
+  uintptr_t aligned = (start + kHugePage - 1) / kHugePage * kHugePage;
+  if (aligned > start) munmap(base, aligned - start);
+  uintptr_t end = aligned + size;
+  if (start + reserved > end) munmap(reinterpret_cast<void*>(end), start + reserved - end);
+  madvise(reinterpret_cast<void*>(aligned), size, MADV_HUGEPAGE);
+  return reinterpret_cast<void*>(aligned);
+}
+
+void* cpu_allocate(sn_device*, int64_t bytes) {
+  if (bytes >= kHugeFrom) return bytes > INT64_MAX - 2 * kHugePage ? nullptr : allocate_huge(bytes);
+  void* data = nullptr;
+  if (posix_memalign(&data, 64, static_cast<size_t>(bytes)) != 0) return nullptr;
+  memset(data, 0, static_cast<size_t>(bytes));
+  return data;
+}
+
+void cpu_release(sn_device*, void* data, int64_t bytes) {
+  if (bytes >= kHugeFrom) {
+    munmap(data, static_cast<size_t>(mapped_size(bytes)));
+  } else {
+    free(data);
+  }
+}
+
+void cpu_close(sn_device* device) {
+  CpuDevice* cpu = static_cast<CpuDevice*>(device);
+  delete cpu->pool;
+  cpu->pool = nullptr;
+}
+
+void cpu_destroy(sn_device* device) { delete static_cast<CpuDevice*>(device); }
+
+}  // namespace
+
+void run_tasks(sn_device* device, int64_t tasks, void (*task)(void* context, int64_t index), void* context) {
+  static_cast<CpuDevice*>(device)->pool->run(tasks, task, context);
+}
+
+int memory_streams(const sn_device* device) { return static_cast<const CpuDevice*>(device)->streams; }
+
+void* scratch_allocate(int64_t bytes) { return calloc(1, static_cast<size_t>(bytes)); }
+void scratch_free(void* p) { free(p); }
+
+}  // namespace sn
+
+sn_status sn_cpu_open(int32_t threads, sn_device** device) {
+  if (device == nullptr) return sn::fail(SN_INVALID_ARGUMENT, "the result pointer is null");
+  if (threads < 0 || threads > 4096) return sn::fail(SN_INVALID_ARGUMENT, "%d threads is not within 1..4096 (or 0 for all available)", threads);
+  static sn_backend backend = {SN_API_VERSION, "cpu", sn::isa().ops, sn::cpu_allocate, sn::cpu_release, sn::cpu_close, sn::cpu_destroy};
+  sn::CpuDevice* cpu = nullptr;
+  try {
+    cpu = new sn::CpuDevice();
+    cpu->pool = new sn::ThreadPool(threads == 0 ? sn::available_processors() : threads);
+  } catch (const std::bad_alloc&) {
+    delete cpu;
+    return sn::fail(SN_OUT_OF_MEMORY, "no memory for a device with %d threads", threads);
+  }
+  cpu->backend = &backend;
+  cpu->threads = cpu->pool->threads();
+  cpu->streams = sn::prefers_many_streams() ? 4 : 1;
+  *device = cpu;
+  return SN_OK;
+}

@@ -1,0 +1,111 @@
+// How kernels walk over memory: tasks for the pool's threads, pieces within a task, several memory streams at once.
+#pragma once
+
+#include "cpu/device.h"
+#include "cpu/simd/simd.h"
+
+namespace sn {
+namespace SN_ISA_NAME {
+
+inline int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+constexpr int64_t kBlock = 4096;          // elements that one float64 partial sum covers
+constexpr int32_t kInfinityKey = 0x7f800000;
+constexpr int64_t kStreamFrom = 8 << 20;  // outputs of this many bytes bypass the caches
+
+inline bool bypass_caches(const sn_tensor* out) { return out->bytes() >= kStreamFrom; }
+
+// f(task) for task in [0, tasks), in parallel.
+template <class F>
+void for_tasks(sn_device* device, int64_t tasks, F& f) {
+  run_tasks(device, tasks, [](void* context, int64_t task) { (*static_cast<F*>(context))(task); }, &f);
+}
+
+// Covers the matrix [rows, cols] with pieces f(state, row, col, n): n consecutive elements of one row, at most about 4096,
+// beginning at a multiple of `align`. Every task begins with a copy of `initial` and ends with finish(state), so counts and
+// maxima need no atomics inside. Pieces of a task come from memory_streams() places in turn.
+template <class State, class F, class G>
+void for_pieces(sn_device* device, int64_t rows, int64_t cols, int64_t align, const State& initial, F f, G finish) {
+  if (rows == 0 || cols == 0) return;
+  const int streams = memory_streams(device);
+  const int64_t wanted = streams > 1 ? 512 : 4096;
+  const int64_t piece = max_of(wanted / align, 1) * align;
+  const int64_t per_row = ceil_div(cols, piece);
+  const int64_t total = rows * per_row;
+  // At least 64 Ki elements a task; eight tasks a thread even out threads that are held up.
+  const int64_t least = max_of(1, 65536 / min_of(piece, cols));
+  const int64_t per_task = device->threads == 1 ? total : max_of(least, ceil_div(total, int64_t{8} * device->threads));
+  auto task = [&](int64_t index) {
+    State state = initial;
+    struct Cursor {
+      int64_t row, col;
+    } cursor[8];
+    const int64_t first = index * per_task;
+    const int64_t count = min_of(per_task, total - first);
+    const int64_t share = count / streams;
+    for (int s = 0; s < streams; ++s) {
+      const int64_t p = first + s * share;
+      cursor[s] = {p / per_row, p % per_row * piece};
+    }
+    auto step = [&](Cursor& c) {
+      f(state, c.row, c.col, min_of(piece, cols - c.col));
+      c.col += piece;
+      if (c.col >= cols) {
+        c.col = 0;
+        ++c.row;
+      }
+    };
+    for (int64_t i = 0; i < share; ++i) {
+      for (int s = 0; s < streams; ++s) step(cursor[s]);
+    }
+    for (int64_t i = share * streams; i < count; ++i) step(cursor[streams - 1]);
+    stream_fence();
+    finish(state);
+  };
+  for_tasks(device, ceil_div(total, per_task), task);
+}
+
+// for_pieces over all elements as one row: f(state, offset, n).
+template <class State, class F, class G>
+void for_elements(sn_device* device, int64_t elements, const State& initial, F f, G finish) {
+  for_pieces(device, 1, elements, 64, initial, [&](State& state, int64_t, int64_t offset, int64_t n) { f(state, offset, n); }, finish);
+}
+
+inline void atomic_or(int32_t* flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
+inline void atomic_add(int64_t* sum, int64_t x) { __atomic_fetch_add(sum, x, __ATOMIC_RELAXED); }
+inline int64_t count(M m) { return __builtin_popcount(bits(m)); }
+
+template <class P>
+struct Pointee;
+template <class T>
+struct Pointee<T*> {
+  using type = T;
+};
+
+template <class T>
+const T* data_of(const sn_tensor* t) {
+  return static_cast<const T*>(t->data);
+}
+template <class T>
+T* data_of(sn_tensor* t) {
+  return static_cast<T*>(t->data);
+}
+
+inline sn_status not_finite() { return fail(SN_NOT_FINITE, "the tensor holds NaN or infinity"); }
+
+// Steps f(i, n) through n <= 16 lanes of [0, length).
+template <class F>
+inline void for_vectors(int64_t length, F f) {
+  int64_t i = 0;
+  for (; i + kLanes <= length; i += kLanes) f(i, kLanes);
+  if (i < length) f(i, length - i);
+}
+template <class T>
+inline F load_some(const T* p, int64_t n) {
+  return n == kLanes ? load(p) : load_tail(p, n);
+}
+
+}  // namespace SN_ISA_NAME
+}  // namespace sn

@@ -1,0 +1,216 @@
+// Plain C++: the fallback for any processor. See simd.h.
+#pragma once
+
+namespace sn {
+namespace scalar {
+
+struct F {
+  float v[16];
+};
+struct I {
+  int32_t v[16];
+};
+struct M {
+  bool v[16];
+};
+struct D {
+  double v[16];
+};
+struct B {
+  int8_t v[64];
+};
+
+#define SN_EACH for (int i = 0; i < 16; ++i)
+
+template <class T>
+inline F load(const T* p) {
+  F r;
+  SN_EACH r.v[i] = to_float(p[i]);
+  return r;
+}
+template <class T>
+inline void store(T* p, F x) {
+  SN_EACH from_float(x.v[i], p + i);
+}
+template <class T>
+inline void stream(T* p, F x) {
+  store(p, x);
+}
+inline void stream_fence() {}
+
+inline F splat(float x) {
+  F r;
+  SN_EACH r.v[i] = x;
+  return r;
+}
+inline I splat_int(int32_t x) {
+  I r;
+  SN_EACH r.v[i] = x;
+  return r;
+}
+inline F sub(F a, F b) {
+  SN_EACH a.v[i] -= b.v[i];
+  return a;
+}
+inline F mul(F a, F b) {
+  SN_EACH a.v[i] *= b.v[i];
+  return a;
+}
+inline F div(F a, F b) {
+  SN_EACH a.v[i] /= b.v[i];
+  return a;
+}
+// As minps and maxps: the second operand when either is NaN.
+inline F min(F a, F b) {
+  SN_EACH a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+inline F max(F a, F b) {
+  SN_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+inline F abs(F a) {
+  SN_EACH a.v[i] = float_of(bits_of(a.v[i]) & 0x7fffffffu);
+  return a;
+}
+inline I key(F a) {
+  I r;
+  SN_EACH r.v[i] = static_cast<int32_t>(bits_of(a.v[i]) & 0x7fffffffu);
+  return r;
+}
+inline I order_value(F a) {
+  I r;
+  SN_EACH {
+    uint32_t b = bits_of(a.v[i]);
+    r.v[i] = static_cast<int32_t>(b ^ (b >> 31 ? 0xffffffffu : 0x80000000u));
+  }
+  return r;
+}
+// Rounds half to even. |a| must be below 2^22: adding 1.5 x 2^23 leaves the rounded integer in the low bits.
+inline I to_int(F a) {
+  I r;
+  SN_EACH r.v[i] = static_cast<int32_t>(bits_of(a.v[i] + 12582912.0f) - bits_of(12582912.0f));
+  return r;
+}
+inline F from_int(I a) {
+  F r;
+  SN_EACH r.v[i] = static_cast<float>(a.v[i]);
+  return r;
+}
+inline I add(I a, I b) {
+  SN_EACH a.v[i] += b.v[i];
+  return a;
+}
+inline I sub(I a, I b) {
+  SN_EACH a.v[i] -= b.v[i];
+  return a;
+}
+inline I max(I a, I b) {
+  SN_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+inline M gt(I a, I b) {
+  M r;
+  SN_EACH r.v[i] = a.v[i] > b.v[i];
+  return r;
+}
+inline M eq(I a, I b) {
+  M r;
+  SN_EACH r.v[i] = a.v[i] == b.v[i];
+  return r;
+}
+inline uint32_t bits(M m) {
+  uint32_t r = 0;
+  SN_EACH r |= static_cast<uint32_t>(m.v[i]) << i;
+  return r;
+}
+inline M mask_of(uint32_t b) {
+  M r;
+  SN_EACH r.v[i] = (b >> i) & 1;
+  return r;
+}
+inline F select(M m, F a, F b) {
+  SN_EACH a.v[i] = m.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+inline I select(M m, I a, I b) {
+  SN_EACH a.v[i] = m.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+// Lane i of the result is lane (i rotated by j within its group of m lanes); m is a power of two up to 16.
+inline I rotate(I a, int j, int m) {
+  I r;
+  SN_EACH r.v[i] = a.v[(i & ~(m - 1)) | ((i + j) & (m - 1))];
+  return r;
+}
+inline int32_t reduce_max(I a) {
+  int32_t r = a.v[0];
+  SN_EACH r = r > a.v[i] ? r : a.v[i];
+  return r;
+}
+inline float reduce_max(F a) {
+  float r = a.v[0];
+  SN_EACH r = a.v[i] > r ? a.v[i] : r;
+  return r;
+}
+inline float reduce_min(F a) {
+  float r = a.v[0];
+  SN_EACH r = a.v[i] < r ? a.v[i] : r;
+  return r;
+}
+inline void store_int(int32_t* p, I a) { memcpy(p, a.v, sizeof a.v); }
+
+// out = in where keep, else +0; the bits of kept elements do not change.
+template <class T>
+inline void store_kept(T* out, const T* in, M keep) {
+  T zero;
+  memset(static_cast<void*>(&zero), 0, sizeof zero);
+  SN_EACH out[i] = keep.v[i] ? in[i] : zero;
+}
+inline void store_bool(uint8_t* out, M keep) { SN_EACH out[i] = keep.v[i]; }
+
+inline B pack(I a, I b, I c, I d) {
+  B r;
+  SN_EACH {
+    r.v[i] = static_cast<int8_t>(a.v[i]);
+    r.v[16 + i] = static_cast<int8_t>(b.v[i]);
+    r.v[32 + i] = static_cast<int8_t>(c.v[i]);
+    r.v[48 + i] = static_cast<int8_t>(d.v[i]);
+  }
+  return r;
+}
+inline void store_bytes(int8_t* p, B b) { memcpy(p, b.v, 64); }
+inline void stream_bytes(int8_t* p, B b) { memcpy(p, b.v, 64); }
+// Nibbles of 64 values in [-8, 7], stored as value + 8, low nibble first: 32 bytes.
+inline void store_nibbles(uint8_t* p, B b) {
+  for (int i = 0; i < 32; ++i) p[i] = static_cast<uint8_t>((b.v[2 * i] + 8) | (b.v[2 * i + 1] + 8) << 4);
+}
+inline void stream_nibbles(uint8_t* p, B b) { store_nibbles(p, b); }
+inline I load_int(const int8_t* p) {
+  I r;
+  SN_EACH r.v[i] = p[i];
+  return r;
+}
+inline I load_nibbles(const uint8_t* p) {
+  I r;
+  SN_EACH r.v[i] = ((p[i / 2] >> (i % 2 * 4)) & 15) - 8;
+  return r;
+}
+
+inline D zero_sum() {
+  D r;
+  SN_EACH r.v[i] = 0;
+  return r;
+}
+inline void add(D& s, F x) { SN_EACH s.v[i] += static_cast<double>(x.v[i]); }
+inline void add_product(D& s, F x, F y) { SN_EACH s.v[i] += static_cast<double>(x.v[i]) * static_cast<double>(y.v[i]); }
+inline double reduce(D s) {
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) s.v[i] += s.v[i + half];
+  }
+  return s.v[0];
+}
+#undef SN_EACH
+
+}  // namespace scalar
+}  // namespace sn

@@ -1,0 +1,53 @@
+// The vector vocabulary that kernels are written in. Every instruction set gives the same one: vectors of 16 lanes, so that
+// loop bounds, tails and the order of float64 sums are the same everywhere, and with them every result bit.
+//
+//   F   16 x f32          load, store, splat, sub, mul, div, min, max, select
+//   I   16 x i32          key, order_value, to_int, from_int, add, gt, eq, ...
+//   M   16 x bool         bits, count
+//   D   16 x f64          sums: add, add_product, reduce (always folded 16 -> 8 -> 4 -> 2 -> 1)
+//   B   64 x i8           pack of four I; stored as bytes or as 32 bytes of nibbles
+//
+// Each tier is one namespace in one header, chosen by SN_ISA_NAME, so that no symbol of one tier can stand in for another's.
+// Kernel files must not include standard headers with inline code: the linker could keep the copy compiled for AVX-512.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#include "core/dtype.h"
+
+#if defined(SN_TIER_AVX512)
+#define SN_ISA_NAME avx512
+#include "cpu/simd/avx512.h"
+#elif defined(SN_TIER_AVX2)
+#define SN_ISA_NAME avx2
+#include "cpu/simd/avx2.h"
+#else
+#define SN_ISA_NAME scalar
+#include "cpu/simd/scalar.h"
+#endif
+
+namespace sn {
+namespace SN_ISA_NAME {
+
+constexpr int64_t kLanes = 16;
+
+// 0..15 elements as a vector, the missing ones zero. Goes through the stack, so it never touches memory past the end.
+template <class T>
+inline F load_tail(const T* p, int64_t n) {
+  T buffer[kLanes] = {};
+  memcpy(static_cast<void*>(buffer), p, static_cast<size_t>(n) * sizeof(T));
+  return load(buffer);
+}
+
+template <class T>
+inline void store_tail(T* p, F v, int64_t n) {
+  T buffer[kLanes];
+  store(buffer, v);
+  memcpy(static_cast<void*>(p), buffer, static_cast<size_t>(n) * sizeof(T));
+}
+
+inline M first_lanes(int64_t n) { return mask_of((1u << n) - 1u); }
+
+}  // namespace SN_ISA_NAME
+}  // namespace sn

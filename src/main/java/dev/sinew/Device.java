@@ -1,0 +1,112 @@
+package dev.sinew;
+
+import dev.sinew.internal.Handle;
+import dev.sinew.internal.NativeLibrary;
+import dev.sinew.internal.SinewNative;
+import dev.sinew.internal.Status;
+import dev.sinew.internal.sn_device;
+
+/**
+ * Where tensors live and operations run: so far the CPU, with a pool of threads of its own.
+ *
+ * <p>Safe for use by many threads: of several calls at once one uses the pool and the others
+ * compute on their own thread, so a server with many request threads never queues. Close a device
+ * after its tensors; tensors that outlive it only free their memory.
+ */
+public final class Device implements AutoCloseable {
+  private final Handle<sn_device> handle;
+  private final int threads;
+  private final boolean shared;
+
+  private Device(int threads, boolean shared) {
+    NativeLibrary.load();
+    sn_device device = new sn_device();
+    Status.check(SinewNative.sn_cpu_open(threads, device));
+    this.threads = SinewNative.sn_device_threads(device);
+    this.handle = new Handle<>(this, "device", device, SinewNative::sn_device_close);
+    this.shared = shared;
+  }
+
+  /**
+   * The CPU with one thread for each processor this process may use. One shared device, which
+   * cannot be closed.
+   */
+  public static Device cpu() {
+    return Shared.CPU;
+  }
+
+  /**
+   * A new CPU device.
+   *
+   * @param threads how many threads compute, the caller's included; 1 never leaves the caller's
+   *     thread; at most 4096
+   * @throws IllegalArgumentException if {@code threads} is not within 1..4096
+   */
+  public static Device cpu(int threads) {
+    if (threads < 1) {
+      throw new IllegalArgumentException("a device needs at least 1 thread, not " + threads);
+    }
+    return new Device(threads, false);
+  }
+
+  /**
+   * The fastest device that can be used; {@link #toString} says which and why. So far always {@link
+   * #cpu()}.
+   */
+  public static Device best() {
+    return cpu();
+  }
+
+  /** The number of threads that compute. */
+  public int threads() {
+    return threads;
+  }
+
+  /** Processors this process may use: its affinity mask, limited by the cgroup's CPU quota. */
+  public static int availableProcessors() {
+    NativeLibrary.load();
+    return SinewNative.sn_cpu_available();
+  }
+
+  /** The instruction-set tier in use: scalar, avx2, avx512, vnni or amx. */
+  public static String isa() {
+    NativeLibrary.load();
+    return SinewNative.sn_cpu_isa().getString();
+  }
+
+  /** One sentence that says why {@link #isa()} was chosen. */
+  public static String isaReason() {
+    NativeLibrary.load();
+    return SinewNative.sn_cpu_isa_reason().getString();
+  }
+
+  sn_device acquire() {
+    return handle.acquire();
+  }
+
+  void release() {
+    handle.release();
+  }
+
+  /**
+   * Ends the device's threads. Idempotent.
+   *
+   * @throws IllegalStateException if a call is using it, or if it is the shared device
+   */
+  @Override
+  public void close() {
+    if (shared) {
+      throw new IllegalStateException("the shared device Device.cpu() cannot be closed");
+    }
+    handle.close();
+  }
+
+  @Override
+  public String toString() {
+    return "cpu (" + isa() + ", " + threads + (threads == 1 ? " thread)" : " threads)");
+  }
+
+  private static final class Shared {
+    static final Device CPU = new Device(0, true);
+  }
+}

@@ -1,0 +1,284 @@
+package dev.sinew;
+
+import dev.sinew.internal.SinewNative;
+import dev.sinew.internal.Status;
+import dev.sinew.internal.sn_tensor;
+import java.lang.ref.Reference;
+
+/**
+ * The operations on tensors. Each runs on the device of its first tensor and returns when the
+ * result is complete.
+ *
+ * <p>Operations see a tensor as a matrix [rows, cols], see {@link Tensor#rows}. Outputs are the
+ * caller's; an output may be the input itself where "in place" is said. Elementwise results are
+ * bit-identical on every instruction set and for every number of threads; docs/numerics.md has the
+ * rules. Wrong shapes, dtypes or values are {@link IllegalArgumentException}, NaN or infinity where
+ * numbers are needed {@link NotFiniteException}, closed tensors {@link IllegalStateException}. Safe
+ * for use by many threads.
+ *
+ * <p>A <i>slice</i> is what shares one scale: the whole tensor (scales of one element with {@code
+ * group} 0), a row ({@code group} 0), or {@code group} consecutive elements of a row, of which the
+ * last may be fewer.
+ */
+public final class Ops {
+  private Ops() {}
+
+  private interface Call {
+    int run(sn_tensor a, sn_tensor b, sn_tensor c, sn_tensor d);
+  }
+
+  // Keeps up to four tensors open during a native call; null stands for a tensor that is not there.
+  private static void call(Tensor a, Tensor b, Tensor c, Tensor d, Call call) {
+    sn_tensor pa = acquire(a);
+    try {
+      sn_tensor pb = acquire(b);
+      try {
+        sn_tensor pc = acquire(c);
+        try {
+          sn_tensor pd = acquire(d);
+          try {
+            Status.check(call.run(pa, pb, pc, pd));
+          } finally {
+            release(d);
+          }
+        } finally {
+          release(c);
+        }
+      } finally {
+        release(b);
+      }
+    } finally {
+      release(a);
+    }
+  }
+
+  private static sn_tensor acquire(Tensor tensor) {
+    return tensor == null ? null : tensor.acquire();
+  }
+
+  private static void release(Tensor tensor) {
+    if (tensor != null) {
+      tensor.release();
+      Reference.reachabilityFence(tensor);
+    }
+  }
+
+  /**
+   * Hard shrinkage: {@code out = |x| > threshold ? x : 0}, compared in F32. In place allowed.
+   *
+   * @param out of x's dtype and shape, or BOOL of x's shape to get a mask (1 = kept)
+   * @return how many elements are zero afterwards, or would be with the mask
+   */
+  public static long pruneThreshold(Tensor x, float threshold, Tensor out) {
+    long[] zeros = new long[1];
+    call(
+        x,
+        out,
+        null,
+        null,
+        (px, po, c, d) -> SinewNative.sn_prune_threshold(px, threshold, po, zeros));
+    return zeros[0];
+  }
+
+  /**
+   * Prunes every element of magnitude below {@code threshold}, and of those equal to it the first
+   * {@code ties} in index order. Output and result as in {@link #pruneThreshold}.
+   */
+  public static long pruneSmallest(Tensor x, float threshold, long ties, Tensor out) {
+    long[] zeros = new long[1];
+    call(
+        x,
+        out,
+        null,
+        null,
+        (px, po, c, d) -> SinewNative.sn_prune_smallest(px, threshold, ties, po, zeros));
+    return zeros[0];
+  }
+
+  /**
+   * N:M sparsity: of every {@code m} consecutive elements of a row the {@code n} of largest
+   * magnitude stay, and of equal ones the first are pruned; a tail of r elements loses {@code
+   * floor(r (m - n) / m)}. Output and result as in {@link #pruneThreshold}.
+   *
+   * @param m at most 4096
+   */
+  public static long pruneNM(Tensor x, int n, int m, Tensor out) {
+    long[] zeros = new long[1];
+    call(x, out, null, null, (px, po, c, d) -> SinewNative.sn_prune_nm(px, n, m, po, zeros));
+    return zeros[0];
+  }
+
+  /**
+   * Adds counts of magnitude keys (F32 bits without the sign) to {@code histogram}, I64 [65536]: of
+   * {@code key >> 16} if {@code prefix < 0}, else of {@code key & 0xffff} among elements whose
+   * {@code key >> 16} is the prefix.
+   */
+  public static void magnitudeHistogram(Tensor x, int prefix, Tensor histogram) {
+    histogram(x, SinewNative.SN_ORDER_MAGNITUDE, prefix, histogram);
+  }
+
+  /**
+   * As {@link #magnitudeHistogram} for values with their sign: the key is the F32 bits with the
+   * sign bit flipped, and all bits inverted for negative values, so that keys order as values do.
+   */
+  public static void valueKeyHistogram(Tensor x, int prefix, Tensor histogram) {
+    histogram(x, SinewNative.SN_ORDER_VALUE, prefix, histogram);
+  }
+
+  private static void histogram(Tensor x, int order, int prefix, Tensor histogram) {
+    call(
+        x,
+        histogram,
+        null,
+        null,
+        (px, ph, c, d) -> SinewNative.sn_key_histogram(px, order, prefix, ph));
+  }
+
+  /** How many elements have a magnitude below and equal to the threshold, in this order. */
+  public static long[] magnitudeCount(Tensor x, float threshold) {
+    long[] less = new long[1];
+    long[] equal = new long[1];
+    call(
+        x,
+        null,
+        null,
+        null,
+        (px, b, c, d) -> SinewNative.sn_magnitude_count(px, threshold, less, equal));
+    return new long[] {less[0], equal[0]};
+  }
+
+  /**
+   * The range [lo, hi] of every slice, always with 0 inside; {@code lo = -hi} for symmetric
+   * schemes.
+   *
+   * @param percentile for {@link RangeMethod#PERCENTILE}, above 0 and at most 100; else ignored
+   * @param lo F32 with one element a slice, as {@code hi}
+   */
+  public static void range(
+      Tensor x,
+      long group,
+      QuantScheme scheme,
+      RangeMethod method,
+      float percentile,
+      Tensor lo,
+      Tensor hi) {
+    call(
+        x,
+        lo,
+        hi,
+        null,
+        (px, pl, ph, d) ->
+            SinewNative.sn_range(
+                px, group, scheme.ordinal(), method.ordinal(), percentile, pl, ph));
+  }
+
+  /**
+   * Scale and zero point of ranges. An empty range has scale 1.
+   *
+   * @param scale F32, as many elements as {@code lo}
+   * @param zeroPoint I8, as many; null for symmetric schemes
+   */
+  public static void scale(
+      Tensor lo, Tensor hi, QuantScheme scheme, Tensor scale, Tensor zeroPoint) {
+    call(
+        lo,
+        hi,
+        scale,
+        zeroPoint,
+        (pl, ph, ps, pz) -> SinewNative.sn_scale(pl, ph, scheme.ordinal(), ps, pz));
+  }
+
+  /**
+   * {@code q = clamp(round_half_even(x / scale) + zero_point)}.
+   *
+   * @param zeroPoint I8 like the scale, or null for the symmetric scheme
+   * @param q I8 of as many elements (int8), or U8 [rows, ceil(cols / 2)] (int4: low nibble first,
+   *     stored as q + 8)
+   */
+  public static void quantize(Tensor x, Tensor scale, Tensor zeroPoint, long group, Tensor q) {
+    call(
+        x, scale, zeroPoint, q, (px, ps, pz, pq) -> SinewNative.sn_quantize(px, ps, pz, group, pq));
+  }
+
+  /**
+   * {@code y = (q - zero_point) * scale} in y's floating dtype; layouts as in {@link #quantize}.
+   */
+  public static void dequantize(Tensor q, Tensor scale, Tensor zeroPoint, long group, Tensor y) {
+    call(
+        q,
+        scale,
+        zeroPoint,
+        y,
+        (pq, ps, pz, py) -> SinewNative.sn_dequantize(pq, ps, pz, group, py));
+  }
+
+  /**
+   * Quantizes and dequantizes in one pass, without storing integers. In place allowed; NaN stays
+   * NaN.
+   */
+  public static void fakeQuantize(
+      Tensor x, Tensor scale, Tensor zeroPoint, long group, QuantScheme scheme, Tensor y) {
+    call(
+        x,
+        scale,
+        zeroPoint,
+        y,
+        (px, ps, pz, py) -> SinewNative.sn_fake_quantize(px, ps, pz, group, scheme.ordinal(), py));
+  }
+
+  /**
+   * The squared error of quantizing all of x with each of c candidates, block by block.
+   *
+   * @param errors F64 [rows x ceil(cols / 4096), c]
+   */
+  public static void quantizationError(
+      Tensor x, Tensor scale, Tensor zeroPoint, QuantScheme scheme, Tensor errors) {
+    call(
+        x,
+        scale,
+        zeroPoint,
+        errors,
+        (px, ps, pz, pe) -> SinewNative.sn_quantization_error(px, ps, pz, scheme.ordinal(), pe));
+  }
+
+  /**
+   * Min, max, absmax and sum of the finite values, then the numbers of zeros, NaN, +infinity and
+   * -infinity. Any dtype that a tensor holds. Without finite values min and max are NaN.
+   *
+   * @param result F64 [8]
+   */
+  public static void statistics(Tensor x, Tensor result) {
+    call(x, result, null, null, (px, pr, c, d) -> SinewNative.sn_statistics(px, pr));
+  }
+
+  /**
+   * Adds to {@code counts}, I64, how many finite elements fall in each of its equal parts of [lo,
+   * hi].
+   */
+  public static void valueHistogram(Tensor x, double lo, double hi, Tensor counts) {
+    call(x, counts, null, null, (px, pc, c, d) -> SinewNative.sn_value_histogram(px, lo, hi, pc));
+  }
+
+  /**
+   * {@code max |a - b|, sum (a - b)^2, sum a^2, sum b^2, sum a b}, leaving out pairs with NaN or
+   * infinity.
+   *
+   * @param result F64 [5]
+   */
+  public static void compare(Tensor a, Tensor b, Tensor result) {
+    call(a, b, result, null, (pa, pb, pr, d) -> SinewNative.sn_compare(pa, pb, pr));
+  }
+
+  /** {@code y = x} in y's dtype, both floating, rounding to nearest even. */
+  public static void convert(Tensor x, Tensor y) {
+    call(x, y, null, null, (px, py, c, d) -> SinewNative.sn_convert(px, py));
+  }
+
+  /**
+   * Reads all of x and writes all of y once, as the elementwise kernels do: the ceiling for
+   * benchmarks.
+   */
+  public static void memoryProbe(Tensor x, Tensor y) {
+    call(x, y, null, null, (px, py, c, d) -> SinewNative.sn_memory_probe(px, py));
+  }
+}

@@ -1,0 +1,437 @@
+package dev.sinew;
+
+import dev.sinew.internal.Handle;
+import dev.sinew.internal.SinewNative;
+import dev.sinew.internal.Status;
+import dev.sinew.internal.sn_device;
+import dev.sinew.internal.sn_tensor;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Objects;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+
+/**
+ * A contiguous, row-major array of numbers in native memory. Operations on it are in {@link Ops}.
+ *
+ * <p>Memory is 64-byte aligned, on huge pages from 4 MiB on, and freed by {@link #close} (or a
+ * {@link Scope}). Views share their parent's memory, which lives until the last of them is closed.
+ * Elements are little-endian, as on every supported machine.
+ *
+ * <p>Metadata never changes; many threads may read one tensor at once. Two threads that write the
+ * same elements, or write while others read, have to agree among themselves. Closing a tensor while
+ * a call uses it throws {@link IllegalStateException} in the closing thread; using it afterwards
+ * throws it in the using one.
+ */
+public final class Tensor implements AutoCloseable {
+  private static final int COPY_LIMIT = 1 << 30;
+
+  private final Device device;
+  private final DType dtype;
+  private final long[] shape;
+  private final long elements;
+  private final long address;
+  private final Handle<sn_tensor> handle;
+  // Keeps alive what the memory belongs to, for views of a buffer.
+  private final Object owner;
+
+  private Tensor(Device device, DType dtype, long[] shape, sn_tensor pointer, Object owner) {
+    this.device = device;
+    this.dtype = dtype;
+    this.shape = shape;
+    long count = 1;
+    for (long size : shape) {
+      count *= size;
+    }
+    this.elements = count;
+    this.owner = owner;
+    Pointer data = SinewNative.sn_tensor_data(pointer);
+    this.address = data == null ? 0 : data.address();
+    this.handle = new Handle<>(this, "tensor", pointer, SinewNative::sn_tensor_close);
+  }
+
+  private interface Creation {
+    int create(sn_device device, long[] shape, sn_tensor result);
+  }
+
+  private static Tensor create(
+      Device device, DType dtype, long[] shape, Object owner, Creation creation) {
+    Objects.requireNonNull(device, "device");
+    Objects.requireNonNull(dtype, "dtype");
+    long[] dimensions = shape.clone();
+    sn_tensor result = new sn_tensor();
+    sn_device pointer = device.acquire();
+    try {
+      Status.check(creation.create(pointer, dimensions, result));
+    } finally {
+      device.release();
+      Reference.reachabilityFence(device);
+    }
+    return new Tensor(device, dtype, dimensions, result, owner);
+  }
+
+  /**
+   * A new tensor of zeros.
+   *
+   * @throws IllegalArgumentException if a dimension is negative, the rank exceeds 32, or the dtype
+   *     is a storage type
+   * @throws OutOfMemoryError if the memory is not there
+   */
+  public static Tensor allocate(Device device, DType dtype, long... shape) {
+    int code = dtype.code();
+    return create(
+        device,
+        dtype,
+        shape,
+        null,
+        (d, s, result) -> SinewNative.sn_tensor_create(d, code, s.length, s, result));
+  }
+
+  /**
+   * A new F32 tensor on {@link Device#cpu()} with these values; the shape's product must be their
+   * number.
+   */
+  public static Tensor of(float[] values, long... shape) {
+    Tensor tensor = allocate(Device.cpu(), DType.F32, shape);
+    try {
+      tensor.requireElements(values.length);
+      tensor.inChunks(
+          (offset, bytes) ->
+              tensor.withBuffer(
+                  offset,
+                  bytes,
+                  target -> target.asFloatBuffer().put(values, (int) (offset / 4), bytes / 4)));
+      return tensor;
+    } catch (RuntimeException e) {
+      tensor.close();
+      throw e;
+    }
+  }
+
+  /**
+   * A view of the remaining bytes of a direct buffer, without a copy. The tensor keeps the buffer
+   * alive.
+   *
+   * @throws IllegalArgumentException if the buffer is not direct, not aligned to the element size,
+   *     read-only, or not of the shape's size
+   */
+  public static Tensor wrap(Device device, ByteBuffer buffer, DType dtype, long... shape) {
+    if (!buffer.isDirect() || buffer.isReadOnly()) {
+      throw new IllegalArgumentException("only a writable direct buffer can be wrapped");
+    }
+    int code = dtype.code();
+    long bytes = dtype.bytes(product(shape));
+    if (bytes != buffer.remaining()) {
+      throw new IllegalArgumentException(
+          "the buffer has "
+              + buffer.remaining()
+              + " bytes, the shape "
+              + Arrays.toString(shape)
+              + " of "
+              + dtype
+              + " takes "
+              + bytes);
+    }
+    Pointer start = new BytePointer(buffer.slice());
+    return create(
+        device,
+        dtype,
+        shape,
+        buffer,
+        (d, s, result) -> SinewNative.sn_tensor_wrap(d, start, code, s.length, s, result));
+  }
+
+  /**
+   * A read-only view of a file's bytes from {@code offset} on, mapped into memory without a copy.
+   *
+   * <p>Use it for files that nobody changes: one that is truncated while mapped ends the process.
+   *
+   * @throws IllegalArgumentException if the offset is not a multiple of the element size
+   * @throws java.io.UncheckedIOException if the file cannot be opened or is too short
+   */
+  public static Tensor map(Device device, Path file, long offset, DType dtype, long... shape) {
+    int code = dtype.code();
+    try (BytePointer path = new BytePointer(file.toAbsolutePath().toString())) {
+      return create(
+          device,
+          dtype,
+          shape,
+          null,
+          (d, s, result) -> SinewNative.sn_tensor_map(d, path, offset, code, s.length, s, result));
+    }
+  }
+
+  /**
+   * A view of {@code product(shape)} elements from element {@code first} on, in a new shape.
+   *
+   * @throws IllegalArgumentException if they do not lie inside this tensor
+   */
+  public Tensor view(long first, long... shape) {
+    sn_tensor parent = handle.acquire();
+    try {
+      return create(
+          device,
+          dtype,
+          shape,
+          owner,
+          (d, s, result) -> SinewNative.sn_tensor_view(parent, first, s.length, s, result));
+    } finally {
+      handle.release();
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  /**
+   * A view of rows {@code [from, to)} of the first dimension.
+   *
+   * @throws IllegalArgumentException for a scalar, or if the rows are not there
+   */
+  public Tensor slice(long from, long to) {
+    if (shape.length == 0 || from < 0 || to < from || to > shape[0]) {
+      throw new IllegalArgumentException(
+          "rows [" + from + ", " + to + ") are not within the shape " + Arrays.toString(shape));
+    }
+    long[] part = shape.clone();
+    part[0] = to - from;
+    return view(shape[0] == 0 ? 0 : elements / shape[0] * from, part);
+  }
+
+  public Device device() {
+    return device;
+  }
+
+  public DType dtype() {
+    return dtype;
+  }
+
+  /** A copy of the shape. */
+  public long[] shape() {
+    return shape.clone();
+  }
+
+  /** The number of elements; 1 for a scalar. */
+  public long elements() {
+    return elements;
+  }
+
+  public long byteSize() {
+    return dtype.bytes(elements);
+  }
+
+  /**
+   * The rows of the matrix [rows, cols] that operations see: the first dimension, or 1 below rank
+   * 2.
+   */
+  public long rows() {
+    return shape.length < 2 ? 1 : shape[0];
+  }
+
+  /** The columns of the matrix [rows, cols]: the product of the other dimensions. */
+  public long cols() {
+    return rows() == 0 ? 0 : elements / rows();
+  }
+
+  /**
+   * The address of the first element, for wrapping it in a MemorySegment; valid until the memory is
+   * freed.
+   */
+  public long address() {
+    return address;
+  }
+
+  public boolean isClosed() {
+    return handle.isClosed();
+  }
+
+  /**
+   * Copies all remaining bytes of {@code source} to this tensor from byte {@code byteOffset} on.
+   *
+   * @throws IllegalArgumentException if they do not fit
+   */
+  public void copyFrom(long byteOffset, ByteBuffer source) {
+    withBuffer(byteOffset, source.remaining(), target -> target.put(source));
+  }
+
+  /**
+   * Fills {@code target} with the bytes from {@code byteOffset} on.
+   *
+   * @throws IllegalArgumentException if there are not that many
+   */
+  public void copyTo(long byteOffset, ByteBuffer target) {
+    withBuffer(byteOffset, target.remaining(), target::put);
+  }
+
+  /**
+   * The values as floats, converted from F64, F16 or BF16 as {@link Ops#convert} does.
+   *
+   * @throws IllegalArgumentException if the dtype is not floating or there are more elements than
+   *     an array holds
+   */
+  public float[] toFloats() {
+    if (dtype != DType.F32) {
+      try (Tensor converted = allocate(device, DType.F32, shape)) {
+        Ops.convert(this, converted);
+        return converted.toFloats();
+      }
+    }
+    float[] values = new float[arrayLength()];
+    inChunks(
+        (offset, bytes) ->
+            withBuffer(
+                offset, bytes, b -> b.asFloatBuffer().get(values, (int) (offset / 4), bytes / 4)));
+    return values;
+  }
+
+  /** The bytes of all elements; at most about 2 GiB. */
+  public byte[] toBytes() {
+    if (byteSize() > Integer.MAX_VALUE - 8) {
+      throw new IllegalArgumentException(
+          "a tensor of " + byteSize() + " bytes does not fit an array");
+    }
+    byte[] bytes = new byte[(int) byteSize()];
+    copyTo(0, ByteBuffer.wrap(bytes));
+    return bytes;
+  }
+
+  /**
+   * The values of an F64 tensor.
+   *
+   * @throws IllegalArgumentException if the dtype is another
+   */
+  public double[] toDoubles() {
+    require(DType.F64);
+    double[] values = new double[arrayLength()];
+    inChunks(
+        (offset, bytes) ->
+            withBuffer(
+                offset, bytes, b -> b.asDoubleBuffer().get(values, (int) (offset / 8), bytes / 8)));
+    return values;
+  }
+
+  /**
+   * The values of an I64 tensor.
+   *
+   * @throws IllegalArgumentException if the dtype is another
+   */
+  public long[] toLongs() {
+    require(DType.I64);
+    long[] values = new long[arrayLength()];
+    inChunks(
+        (offset, bytes) ->
+            withBuffer(
+                offset, bytes, b -> b.asLongBuffer().get(values, (int) (offset / 8), bytes / 8)));
+    return values;
+  }
+
+  private interface Chunk {
+    void at(long byteOffset, int bytes);
+  }
+
+  private void inChunks(Chunk chunk) {
+    for (long offset = 0; offset < byteSize(); offset += COPY_LIMIT) {
+      chunk.at(offset, (int) Math.min(COPY_LIMIT, byteSize() - offset));
+    }
+  }
+
+  private int arrayLength() {
+    if (elements > Integer.MAX_VALUE - 8) {
+      throw new IllegalArgumentException(
+          "a tensor of " + elements + " elements does not fit an array");
+    }
+    return (int) elements;
+  }
+
+  private void require(DType wanted) {
+    if (dtype != wanted) {
+      throw new IllegalArgumentException("the tensor is " + dtype + ", not " + wanted);
+    }
+  }
+
+  private void requireElements(long count) {
+    if (count != elements) {
+      throw new IllegalArgumentException(
+          count + " values do not fill the shape " + Arrays.toString(shape));
+    }
+  }
+
+  /**
+   * What {@link #withBuffer} runs.
+   *
+   * @param <X> the exception it may throw
+   */
+  public interface BufferUse<X extends Exception> {
+    /** Uses the buffer, which must not be kept. */
+    void accept(ByteBuffer buffer) throws X;
+  }
+
+  /**
+   * Lends a little-endian buffer over {@code bytes} bytes of the memory, for example to read a file
+   * into it without a copy. The tensor cannot be closed meanwhile, and the buffer must not be used
+   * afterwards.
+   *
+   * @throws IllegalArgumentException if the range does not lie inside the tensor
+   */
+  public <X extends Exception> void withBuffer(long byteOffset, int bytes, BufferUse<X> use)
+      throws X {
+    if (byteOffset < 0 || bytes < 0 || byteOffset > byteSize() - bytes) {
+      throw new IllegalArgumentException(
+          "bytes ["
+              + byteOffset
+              + ", "
+              + (byteOffset + bytes)
+              + ") are not within a tensor of "
+              + byteSize()
+              + " bytes");
+    }
+    sn_tensor pointer = handle.acquire();
+    try {
+      if (bytes == 0) {
+        use.accept(ByteBuffer.allocate(0));
+        return;
+      }
+      BytePointer data = new BytePointer(SinewNative.sn_tensor_data(pointer));
+      use.accept(
+          data.position(byteOffset)
+              .capacity(byteOffset + bytes)
+              .asByteBuffer()
+              .order(ByteOrder.LITTLE_ENDIAN));
+    } finally {
+      handle.release();
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  private static long product(long[] shape) {
+    long product = 1;
+    for (long size : shape) {
+      product = Math.multiplyExact(product, size);
+    }
+    return product;
+  }
+
+  sn_tensor acquire() {
+    return handle.acquire();
+  }
+
+  void release() {
+    handle.release();
+  }
+
+  /**
+   * Frees the memory, unless views still use it. Idempotent.
+   *
+   * @throws IllegalStateException if a call is using this tensor
+   */
+  @Override
+  public void close() {
+    handle.close();
+  }
+
+  @Override
+  public String toString() {
+    return "Tensor(" + dtype + " " + Arrays.toString(shape) + (isClosed() ? ", closed)" : ")");
+  }
+}

@@ -1,0 +1,77 @@
+package dev.sinew.cli;
+
+import dev.sinew.io.CheckpointFormat;
+import dev.sinew.io.SafeTensors;
+import dev.sinew.model.Checkpoint;
+import dev.sinew.model.CheckpointWriter;
+import dev.sinew.model.TensorInfo;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+
+@Command(
+    name = "convert",
+    description = "Writes a checkpoint of any readable format as safetensors, values unchanged.")
+final class ConvertCommand extends SinewCommand {
+  @Mixin private InputAndOutput files;
+
+  @Override
+  public Integer call() throws IOException {
+    long start = System.nanoTime();
+    try (Checkpoint input = CheckpointFormat.open(files.input())) {
+      files.requireWritableOutput();
+      List<TensorInfo> tensors = List.copyOf(input.tensors().values());
+      long bytes = tensors.stream().mapToLong(TensorInfo::bytes).sum();
+      try (CheckpointWriter writer =
+              SafeTensors.create(files.output(), tensors, metadata(input), files.force());
+          ProgressDisplay progress = progress()) {
+        progress.started(bytes);
+        TensorReader reader = new TensorReader();
+        for (TensorInfo tensor : tensors) {
+          copy(input, tensor, reader, writer, progress);
+        }
+        writer.commit();
+      }
+      PrintWriter out = terminal().out();
+      out.printf(
+          "%s (%s) -> %s (safetensors): %s, %s in %s s%n",
+          Text.printable(files.input().toString()),
+          input.format(),
+          Text.printable(files.output().toString()),
+          Text.plural(tensors.size(), "tensor"),
+          Text.bytes(bytes),
+          Text.fixed((System.nanoTime() - start) / 1e9, 2));
+    }
+    return Main.OK;
+  }
+
+  private static void copy(
+      Checkpoint input,
+      TensorInfo tensor,
+      TensorReader reader,
+      CheckpointWriter writer,
+      ProgressDisplay progress)
+      throws IOException {
+    long[] offset = {0};
+    reader.forEach(
+        input,
+        tensor,
+        piece -> {
+          long bytes = piece.remaining();
+          writer.write(tensor.name(), offset[0], piece);
+          offset[0] += bytes;
+          progress.advanced(bytes);
+        });
+  }
+
+  /** The input's own, and what transformers looks for to know that these are PyTorch's layouts. */
+  private static Map<String, String> metadata(Checkpoint input) {
+    Map<String, String> metadata = new TreeMap<>(input.metadata());
+    metadata.putIfAbsent("format", "pt");
+    return metadata;
+  }
+}

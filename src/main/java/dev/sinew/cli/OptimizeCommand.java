@@ -1,0 +1,176 @@
+package dev.sinew.cli;
+
+import dev.sinew.Device;
+import dev.sinew.io.CheckpointFormat;
+import dev.sinew.io.SafeTensors;
+import dev.sinew.model.Checkpoint;
+import dev.sinew.pass.Optimizer;
+import dev.sinew.pass.Pass;
+import dev.sinew.pass.Prune;
+import dev.sinew.pass.Quantize;
+import dev.sinew.pass.Report;
+import dev.sinew.pass.Targets;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+@Command(
+    name = "optimize",
+    description = {
+      "Makes a checkpoint smaller: prunes its weights, quantizes them, or does both in this order.",
+      "",
+      "Touched are floating tensors of two or more dimensions named *.weight or *.weight_*.",
+      "Embeddings, norms and lm_head are left as they are, unless --targets names them."
+    })
+final class OptimizeCommand extends SinewCommand {
+  @Mixin private InputAndOutput files;
+
+  @Option(
+      names = "--prune",
+      paramLabel = "HOW",
+      description = {
+        "Set the smallest weights to zero. HOW is one of",
+        "  threshold=T: those of magnitude up to T",
+        "  sparsity=S[,scope=global|tensor]: this share of them, from 0 to 1, over the model or"
+            + " in each tensor",
+        "  nm=N:M: all but the N largest of every M in a row, for example nm=2:4"
+      })
+  private String prune;
+
+  @Option(
+      names = "--quantize",
+      paramLabel = "int8|int4",
+      description = "Store weights as integers with scales.")
+  private String quantize;
+
+  @Option(
+      names = "--granularity",
+      paramLabel = "tensor|channel|group=G",
+      description =
+          "What shares one scale: a tensor, an output channel (the default), or G weights in a"
+              + " row.")
+  private String granularity;
+
+  @Option(
+      names = "--asymmetric",
+      description = "Quantize with zero points, for weights that lie to one side of zero.")
+  private boolean asymmetric;
+
+  @Option(
+      names = "--range",
+      paramLabel = "minmax|percentile=P|mse",
+      description =
+          "What the integers span: all values (the default), P percent of them, or the range of"
+              + " least squared error.")
+  private String range;
+
+  @Option(
+      names = "--targets",
+      paramLabel = "GLOB",
+      description = "Touch tensors of these names too. May be given more than once.")
+  private List<String> targets = List.of();
+
+  @Option(
+      names = "--skip",
+      paramLabel = "GLOB",
+      description = "Leave tensors of these names as they are. May be given more than once.")
+  private List<String> skips = List.of();
+
+  @Mixin private ThreadsOption threads;
+
+  @Option(
+      names = "--report",
+      paramLabel = "FILE.json",
+      description = "Write what was done to each tensor; docs/cli.md describes the fields.")
+  private Path report;
+
+  @Option(names = "--dry-run", description = "Say what would be done, and write no OUT.")
+  private boolean dryRun;
+
+  @Override
+  public Integer call() throws IOException {
+    List<Pass> passes = passes();
+    int threadCount = threads.countOr(Device::availableProcessors);
+    try (Checkpoint input = CheckpointFormat.open(files.input())) {
+      requireWritableFiles();
+      Report done = optimize(input, passes, threadCount);
+      if (report != null) {
+        ReportFile.write(report, files.force(), files, dryRun, done);
+      }
+      new OptimizeSummary(files, dryRun, done).print(terminal().out());
+    }
+    return Main.OK;
+  }
+
+  private Report optimize(Checkpoint input, List<Pass> passes, int threadCount) throws IOException {
+    try (ProgressDisplay progress = progress()) {
+      Optimizer.Options options =
+          new Optimizer.Options(new Targets(targets, skips), threadCount, dryRun, progress);
+      return Optimizer.optimize(
+          input,
+          passes,
+          options,
+          (tensors, metadata) ->
+              SafeTensors.create(files.output(), tensors, metadata, files.force()));
+    }
+  }
+
+  private List<Pass> passes() {
+    List<Pass> passes = new ArrayList<>();
+    try {
+      if (prune != null) {
+        passes.add(Prune.parse(prune));
+      }
+      if (quantize != null) {
+        passes.add(
+            Quantize.of(
+                bits(),
+                asymmetric,
+                granularity == null ? "channel" : granularity,
+                range == null ? "minmax" : range));
+      }
+    } catch (IllegalArgumentException e) {
+      throw wrongUsage(Text.sentence(e.getMessage()));
+    }
+    if (quantize == null && (granularity != null || range != null || asymmetric)) {
+      String option =
+          granularity != null ? "--granularity" : range != null ? "--range" : "--asymmetric";
+      throw wrongUsage(option + " goes with --quantize int8 or --quantize int4 only");
+    }
+    if (passes.isEmpty()) {
+      throw wrongUsage(
+          "nothing to do: give --prune, --quantize or both; 'sinew convert' only changes the"
+              + " format");
+    }
+    return passes;
+  }
+
+  private int bits() {
+    return switch (quantize) {
+      case "int8" -> 8;
+      case "int4" -> 4;
+      default ->
+          throw new IllegalArgumentException(
+              "'" + quantize + "' is not a way to quantize; use int8 or int4");
+    };
+  }
+
+  /** Before hours of work rather than after them. */
+  private void requireWritableFiles() throws IOException {
+    files.requireOtherOutput();
+    if (!dryRun) {
+      files.requireWritableOutput();
+    }
+    if (report != null) {
+      if (report.toAbsolutePath().normalize().equals(files.output().toAbsolutePath().normalize())) {
+        throw wrongUsage("--report and OUT name the same file; give the report a name of its own");
+      }
+      files.requireOtherThanInput(report);
+      files.requireWritable(report);
+    }
+  }
+}

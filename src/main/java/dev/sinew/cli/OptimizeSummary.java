@@ -1,0 +1,90 @@
+package dev.sinew.cli;
+
+import dev.sinew.pass.Report;
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** What {@code optimize} prints when it is done. */
+final class OptimizeSummary {
+  private static final int NAMES_SHOWN = 4;
+
+  private final InputAndOutput files;
+  private final boolean dryRun;
+  private final Report report;
+
+  OptimizeSummary(InputAndOutput files, boolean dryRun, Report report) {
+    this.files = files;
+    this.dryRun = dryRun;
+    this.report = report;
+  }
+
+  void print(PrintWriter out) {
+    List<Report.Entry> touched = report.tensors().stream().filter(Report.Entry::touched).toList();
+    out.printf(
+        "%s -> %s%s%n",
+        Text.printable(files.input().toString()),
+        Text.printable(files.output().toString()),
+        dryRun ? " (dry run: nothing was written)" : "");
+    out.println("  recipe    " + report.recipe());
+    out.printf(
+        "  tensors   %s touched, %s left as they were%n",
+        Text.count(touched.size()), Text.count(report.tensors().size() - touched.size()));
+    printSparsity(out, touched);
+    out.printf(
+        "  bytes     %s -> %s, %s times smaller%n",
+        Text.bytes(report.inputBytes()),
+        Text.bytes(report.outputBytes()),
+        report.outputBytes() == 0
+            ? "1.00"
+            : Text.fixed((double) report.inputBytes() / report.outputBytes(), 2));
+    if (!dryRun) {
+      out.printf(
+          "  time      %s s, %s%n",
+          Text.fixed(report.seconds(), 2), Text.rate(report.inputBytes(), report.seconds()));
+    }
+    if (touched.isEmpty()) {
+      out.println("  no tensor was touched; --targets GLOB names some");
+    }
+    printLeft(out);
+  }
+
+  private static void printSparsity(PrintWriter out, List<Report.Entry> touched) {
+    long elements = 0;
+    long zeros = 0;
+    for (Report.Entry tensor : touched) {
+      if (tensor.zeros() < 0) {
+        return;
+      }
+      elements += tensor.elements();
+      zeros += tensor.zeros();
+    }
+    if (elements > 0) {
+      out.printf(
+          "  sparsity  %s%% of %s weights are zero%n",
+          Text.fixed(100.0 * zeros / elements, 2), Text.count(elements));
+    }
+  }
+
+  private void printLeft(PrintWriter out) {
+    Map<String, List<String>> namesByReason = new LinkedHashMap<>();
+    for (Report.Entry tensor : report.tensors()) {
+      if (!tensor.touched()) {
+        namesByReason
+            .computeIfAbsent(tensor.reason(), reason -> new ArrayList<>())
+            .add(tensor.name());
+      }
+    }
+    if (namesByReason.isEmpty()) {
+      return;
+    }
+    out.println("left as they were:");
+    namesByReason.forEach(
+        (reason, names) ->
+            out.printf(
+                "  %s (%s): %s%n",
+                Text.printable(reason), names.size(), Text.some(names, NAMES_SHOWN)));
+  }
+}

@@ -1,0 +1,93 @@
+package dev.sinew.cli;
+
+import com.fasterxml.jackson.core.JsonGenerator;
+import dev.sinew.io.AtomicFile;
+import dev.sinew.pass.Report;
+import java.io.BufferedWriter;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.OutputStreamWriter;
+import java.io.Writer;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+
+/** The file that {@code optimize --report} writes. */
+final class ReportFile {
+  private ReportFile() {}
+
+  static void write(Path file, boolean overwrite, InputAndOutput files, boolean dryRun, Report done)
+      throws IOException {
+    try (AtomicFile target = AtomicFile.create(file, overwrite)) {
+      Writer writer =
+          new BufferedWriter(
+              new OutputStreamWriter(new AtomicStream(target), StandardCharsets.UTF_8));
+      try (JsonGenerator json = Json.to(writer)) {
+        write(json, files, dryRun, done);
+      }
+      writer.write('\n');
+      writer.flush();
+      target.commit();
+    }
+  }
+
+  private static void write(JsonGenerator json, InputAndOutput files, boolean dryRun, Report done)
+      throws IOException {
+    json.writeStartObject();
+    json.writeStringField("sinew_version", RootCommand.Version.text());
+    json.writeStringField("input", files.input().toString());
+    json.writeStringField("output", files.output().toString());
+    json.writeBooleanField("dry_run", dryRun);
+    json.writeStringField("recipe", done.recipe());
+    json.writeNumberField("input_bytes", done.inputBytes());
+    json.writeNumberField("output_bytes", done.outputBytes());
+    json.writeNumberField("bytes_read", done.bytesRead());
+    Json.number(json, "seconds", done.seconds());
+    json.writeArrayFieldStart("tensors");
+    for (Report.Entry tensor : done.tensors()) {
+      write(json, tensor);
+    }
+    json.writeEndArray();
+    json.writeEndObject();
+  }
+
+  private static void write(JsonGenerator json, Report.Entry tensor) throws IOException {
+    json.writeStartObject();
+    json.writeStringField("name", tensor.name());
+    json.writeStringField("dtype", tensor.dtype().name());
+    Json.numbers(json, "shape", tensor.shape());
+    json.writeBooleanField("touched", tensor.touched());
+    json.writeStringField("reason", tensor.reason());
+    json.writeNumberField("elements", tensor.elements());
+    if (tensor.zeros() < 0) {
+      json.writeNullField("zero_count");
+    } else {
+      json.writeNumberField("zero_count", tensor.zeros());
+    }
+    json.writeStringField("output_dtype", tensor.outputDtype().name());
+    json.writeNumberField("input_bytes", tensor.inputBytes());
+    json.writeNumberField("output_bytes", tensor.outputBytes());
+    json.writeEndObject();
+  }
+
+  /** Appends to a file, with sentences for the user when that fails. */
+  private static final class AtomicStream extends OutputStream {
+    private final AtomicFile file;
+    private long position;
+
+    AtomicStream(AtomicFile file) {
+      this.file = file;
+    }
+
+    @Override
+    public void write(int value) throws IOException {
+      write(new byte[] {(byte) value}, 0, 1);
+    }
+
+    @Override
+    public void write(byte[] bytes, int offset, int length) throws IOException {
+      file.write(position, ByteBuffer.wrap(bytes, offset, length));
+      position += length;
+    }
+  }
+}

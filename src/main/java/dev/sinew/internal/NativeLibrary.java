@@ -1,0 +1,118 @@
+package dev.sinew.internal;
+
+import java.io.File;
+import java.util.Locale;
+import java.util.Map;
+import org.bytedeco.javacpp.Loader;
+
+/**
+ * Finds and loads the native library, once, on first use.
+ *
+ * <p>It is looked for in the folder that the system property {@code sinew.library.path} names, or
+ * else among the resources of the class path (the jar with classifier {@code linux-x86_64}, or the
+ * {@code -all} jar), from where JavaCPP extracts it to its cache ({@code
+ * org.bytedeco.javacpp.cachedir}, by default {@code ~/.javacpp/cache}).
+ */
+public final class NativeLibrary {
+  private static final String PATH_PROPERTY = "sinew.library.path";
+  private static final int API_VERSION = 1;
+
+  private NativeLibrary() {}
+
+  /**
+   * Loads the library if this has not happened yet.
+   *
+   * @throws UnsatisfiedLinkError if it cannot be loaded; the message says what was looked for,
+   *     where, and why it failed
+   */
+  public static void load() {
+    if (Holder.FAILURE != null) {
+      UnsatisfiedLinkError error = new UnsatisfiedLinkError(Holder.FAILURE.getMessage());
+      error.initCause(Holder.FAILURE);
+      throw error;
+    }
+  }
+
+  /** The file that was loaded. */
+  public static String location() {
+    load();
+    return Holder.LOCATION;
+  }
+
+  private static final class Holder {
+    static final String LOCATION;
+    static final Throwable FAILURE;
+
+    static {
+      String location = null;
+      Throwable failure = null;
+      try {
+        location = find();
+      } catch (LinkageError | RuntimeException e) {
+        failure = e;
+      }
+      LOCATION = location;
+      FAILURE = failure;
+    }
+
+    private static String find() {
+      String os = System.getProperty("os.name", "").toLowerCase(Locale.ROOT);
+      String arch = System.getProperty("os.arch", "").toLowerCase(Locale.ROOT);
+      if (!os.equals("linux") || !(arch.equals("amd64") || arch.equals("x86_64"))) {
+        throw new UnsatisfiedLinkError(
+            "Sinew has native code for linux-x86_64 only, and this is " + os + "-" + arch + ".");
+      }
+      String folder = System.getProperty(PATH_PROPERTY);
+      if (folder != null) {
+        folder = new File(folder).getAbsolutePath();
+        for (String name : new String[] {"libsinew.so", "libjniSinewNative.so"}) {
+          if (!new File(folder, name).isFile()) {
+            throw new UnsatisfiedLinkError(
+                PATH_PROPERTY + " names '" + folder + "', which does not hold " + name + ".");
+          }
+        }
+        System.setProperty("org.bytedeco.javacpp.pathsFirst", "true");
+        Loader.loadProperties().setProperty("platform.linkpath", folder);
+      }
+      try {
+        Class.forName("dev.sinew.internal.SinewNative", true, NativeLibrary.class.getClassLoader());
+      } catch (ClassNotFoundException | LinkageError e) {
+        Throwable cause = e.getCause() instanceof UnsatisfiedLinkError ? e.getCause() : e;
+        UnsatisfiedLinkError error =
+            new UnsatisfiedLinkError(
+                "The native library libjniSinewNative.so was not found or not loadable in "
+                    + (folder != null
+                        ? "'" + folder + "'"
+                        : "the class path (is the jar sinew-VERSION-linux-x86_64 on it?)")
+                    + ": "
+                    + cause.getMessage());
+        error.initCause(e);
+        throw error;
+      }
+      if (SinewNative.sn_api_version() != API_VERSION) {
+        throw new UnsatisfiedLinkError(
+            "The native library has interface version "
+                + SinewNative.sn_api_version()
+                + ", the Java classes need "
+                + API_VERSION
+                + "; use jars of one release.");
+      }
+      for (Map.Entry<String, String> library : Loader.getLoadedLibraries().entrySet()) {
+        if (library.getKey().startsWith("sinew")) {
+          String file = library.getValue();
+          if (folder != null && !file.startsWith(folder)) {
+            throw new UnsatisfiedLinkError(
+                PATH_PROPERTY
+                    + " names '"
+                    + folder
+                    + "', but JavaCPP had already been set up to load '"
+                    + file
+                    + "'; set org.bytedeco.javacpp.pathsFirst=true at the start of the JVM.");
+          }
+          return file;
+        }
+      }
+      return "unknown";
+    }
+  }
+}

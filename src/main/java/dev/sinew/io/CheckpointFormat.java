@@ -1,0 +1,84 @@
+package dev.sinew.io;
+
+import dev.sinew.model.Checkpoint;
+import dev.sinew.model.CheckpointException;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+
+/**
+ * The checkpoint formats that can be read. A file's format is recognised by its content; its name
+ * does not matter.
+ */
+public enum CheckpointFormat {
+  /** {@link SafeTensors}. */
+  SAFETENSORS(SafeTensors::open),
+  /** {@link PyTorchCheckpoint}: the zip archives of {@code torch.save} since PyTorch 1.6. */
+  PYTORCH(PyTorchCheckpoint::open);
+
+  private interface Opener {
+    Checkpoint open(Path path) throws IOException;
+  }
+
+  /** Enough for the signature of a tar archive, and to tell text from binary. */
+  private static final int START_BYTES = 4096;
+
+  private final Opener opener;
+
+  CheckpointFormat(Opener opener) {
+    this.opener = opener;
+  }
+
+  /**
+   * Opens a checkpoint of any known format for reading.
+   *
+   * @throws CheckpointException one sentence that names the file: it cannot be opened, is damaged,
+   *     or is in no known format (then the sentence says what it seems to be and what to do)
+   */
+  public static Checkpoint open(Path path) throws IOException {
+    return recognize(path).opener.open(path);
+  }
+
+  /**
+   * Looks at the first bytes of a file; what it finds may still turn out to be damaged.
+   *
+   * @throws CheckpointException as {@link #open}
+   */
+  public static CheckpointFormat recognize(Path path) throws CheckpointException {
+    byte[] start;
+    long size;
+    try (InputFile file = InputFile.open(path)) {
+      size = file.size();
+      start = new byte[(int) Math.min(size, START_BYTES)];
+      file.read(0, ByteBuffer.wrap(start), "the beginning");
+    }
+    if (isSafeTensors(start)) {
+      return SAFETENSORS;
+    }
+    if (isZip(start)) {
+      return PYTORCH;
+    }
+    throw new CheckpointException(Messages.path(path) + " " + ForeignFormat.describe(start, size));
+  }
+
+  /** A header length within the limit, and a header that begins as it must. */
+  private static boolean isSafeTensors(byte[] start) {
+    if (start.length <= SafeTensorsHeader.LENGTH_BYTES) {
+      return false;
+    }
+    long length = ByteBuffer.wrap(start).order(ByteOrder.LITTLE_ENDIAN).getLong();
+    return length > 0
+        && length <= SafeTensorsHeader.MAX_BYTES
+        && start[SafeTensorsHeader.LENGTH_BYTES] == '{';
+  }
+
+  /** A first local entry, or the end record that an empty archive begins with. */
+  private static boolean isZip(byte[] start) {
+    if (start.length < 4) {
+      return false;
+    }
+    int signature = ByteBuffer.wrap(start).order(ByteOrder.LITTLE_ENDIAN).getInt();
+    return signature == 0x04034b50 || signature == 0x06054b50;
+  }
+}

@@ -1,0 +1,152 @@
+package dev.sinew.io;
+
+import dev.sinew.model.CheckpointException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
+import java.nio.channels.ClosedChannelException;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.Objects;
+
+/**
+ * A regular file opened for positional reads. Every failure is a {@link CheckpointException} of one
+ * sentence that names the file.
+ *
+ * <p>Safe for use by many threads. Interrupting a thread that reads closes the file for all, as for
+ * every {@link FileChannel}.
+ */
+final class InputFile implements AutoCloseable {
+  /** Bytes per system call, for the JDK copies a heap buffer through a direct one as large. */
+  static final int CHUNK = 1 << 20;
+
+  private final Path path;
+  private final FileChannel channel;
+  private final long size;
+
+  private InputFile(Path path, FileChannel channel, long size) {
+    this.path = path;
+    this.channel = channel;
+    this.size = size;
+  }
+
+  /**
+   * Opens a file. Folders, pipes and devices are refused before they are opened, because opening a
+   * pipe waits for a writer.
+   */
+  static InputFile open(Path path) throws CheckpointException {
+    String name = Messages.path(path);
+    try {
+      BasicFileAttributes attributes = Files.readAttributes(path, BasicFileAttributes.class);
+      if (attributes.isDirectory()) {
+        throw new CheckpointException(
+            name + " is a folder; give the model file in it, such as model.safetensors");
+      }
+      if (!attributes.isRegularFile()) {
+        throw new CheckpointException(
+            name + " is a pipe, a socket or a device; give a regular file");
+      }
+      FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
+      try {
+        return new InputFile(path, channel, channel.size());
+      } catch (IOException e) {
+        channel.close();
+        throw e;
+      }
+    } catch (CheckpointException e) {
+      throw e;
+    } catch (NoSuchFileException e) {
+      throw new CheckpointException(name + " does not exist; check the name of the file", e);
+    } catch (IOException e) {
+      throw new CheckpointException("cannot open " + name + ": " + Messages.reason(e), e);
+    }
+  }
+
+  Path path() {
+    return path;
+  }
+
+  /** The size in bytes when the file was opened. */
+  long size() {
+    return size;
+  }
+
+  /**
+   * Reads from {@code position} on until {@code target} is full.
+   *
+   * @param what the part of the file that is read, for the error message
+   */
+  void read(long position, ByteBuffer target, String what) throws CheckpointException {
+    int limit = target.limit();
+    try {
+      while (target.position() < limit) {
+        target.limit((int) Math.min(limit, (long) target.position() + CHUNK));
+        int count = channel.read(target, position);
+        if (count < 0) {
+          throw new CheckpointException(
+              Messages.path(path)
+                  + " became shorter while "
+                  + what
+                  + " was read; do not change it during a run");
+        }
+        position += count;
+      }
+    } catch (CheckpointException e) {
+      throw e;
+    } catch (ClosedByInterruptException e) {
+      throw new CheckpointException(
+          "reading " + what + " of " + Messages.path(path) + " was interrupted", e);
+    } catch (ClosedChannelException e) {
+      throw new CheckpointException(
+          Messages.path(path) + " was closed before " + what + " was read", e);
+    } catch (IOException e) {
+      throw new CheckpointException(
+          "cannot read " + what + " of " + Messages.path(path) + ": " + Messages.reason(e), e);
+    } finally {
+      target.limit(limit);
+    }
+  }
+
+  /** The bytes from {@code begin} to {@code end} as a stream, which reads in large pieces. */
+  InputStream stream(long begin, long end, String what) {
+    return new InputStream() {
+      private long position = begin;
+
+      @Override
+      public int read() throws IOException {
+        byte[] one = new byte[1];
+        return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+      }
+
+      @Override
+      public int read(byte[] bytes, int offset, int length) throws IOException {
+        Objects.checkFromIndexSize(offset, length, bytes.length);
+        if (length == 0) {
+          return 0;
+        }
+        int count = (int) Math.min(length, end - position);
+        if (count <= 0) {
+          return -1;
+        }
+        InputFile.this.read(position, ByteBuffer.wrap(bytes, offset, count), what);
+        position += count;
+        return count;
+      }
+    };
+  }
+
+  @Override
+  public void close() throws CheckpointException {
+    try {
+      channel.close();
+    } catch (IOException e) {
+      throw new CheckpointException(
+          "cannot close " + Messages.path(path) + ": " + Messages.reason(e), e);
+    }
+  }
+}

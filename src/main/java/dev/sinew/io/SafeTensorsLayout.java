@@ -1,0 +1,147 @@
+package dev.sinew.io;
+
+import com.fasterxml.jackson.core.JsonGenerator;
+import dev.sinew.model.CheckpointException;
+import dev.sinew.model.TensorInfo;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * Where everything goes in a new safetensors file.
+ *
+ * @param start the bytes before the data of the first tensor: the length and the JSON text
+ * @param tensors the tensors in the order of their data
+ * @param offsets where each tensor's data begins in the file, in bytes
+ */
+record SafeTensorsLayout(
+    ByteBuffer start, Map<String, TensorInfo> tensors, Map<String, Long> offsets) {
+  SafeTensorsLayout {
+    tensors = Collections.unmodifiableMap(tensors);
+    offsets = Collections.unmodifiableMap(offsets);
+  }
+
+  /**
+   * Lays tensors out by descending element size, so that each is aligned to its element size
+   * without padding, and in the given order among equals. Metadata is sorted by key, so that the
+   * bytes do not depend on the kind of map the caller has.
+   *
+   * @param file the target's name for messages
+   * @throws IllegalArgumentException if two tensors have the same name
+   * @throws CheckpointException if a tensor or the metadata cannot be stored in this format
+   */
+  static SafeTensorsLayout of(String file, List<TensorInfo> tensors, Map<String, String> metadata)
+      throws CheckpointException {
+    List<TensorInfo> order = new ArrayList<>(tensors);
+    order.sort(Comparator.comparingInt((TensorInfo tensor) -> tensor.dtype().bits()).reversed());
+    Map<String, TensorInfo> byName = new LinkedHashMap<>();
+    Map<String, Long> offsets = new LinkedHashMap<>();
+    long end = 0;
+    for (TensorInfo tensor : order) {
+      requireStorable(file, tensor);
+      if (byName.putIfAbsent(tensor.name(), tensor) != null) {
+        throw new IllegalArgumentException(
+            "two tensors have the name " + Messages.quote(tensor.name()));
+      }
+      offsets.put(tensor.name(), end);
+      if (tensor.bytes() > Long.MAX_VALUE - SafeTensorsHeader.MAX_BYTES - end) {
+        throw new CheckpointException(
+            "cannot write " + file + ": its tensors together take more than 2^63 bytes");
+      }
+      end += tensor.bytes();
+    }
+    ByteBuffer start = start(file, byName, offsets, new TreeMap<>(metadata));
+    int dataStart = start.remaining();
+    offsets.replaceAll((name, offset) -> dataStart + offset);
+    return new SafeTensorsLayout(start, byName, offsets);
+  }
+
+  private static void requireStorable(String file, TensorInfo tensor) throws CheckpointException {
+    String why = null;
+    if (tensor.name().equals(SafeTensorsHeader.METADATA)) {
+      why = "safetensors reserves that name";
+    } else if (!SafeTensorsHeader.isWellFormed(tensor.name())) {
+      why = "its name is not valid Unicode";
+    } else if (tensor.shape().size() > SafeTensorsHeader.MAX_RANK) {
+      why = "it has more than " + SafeTensorsHeader.MAX_RANK + " dimensions";
+    }
+    if (why != null) {
+      throw new CheckpointException(
+          "cannot write tensor " + Messages.quote(tensor.name()) + " to " + file + ": " + why);
+    }
+  }
+
+  private static ByteBuffer start(
+      String file,
+      Map<String, TensorInfo> tensors,
+      Map<String, Long> offsets,
+      Map<String, String> metadata)
+      throws CheckpointException {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    try (JsonGenerator json = SafeTensorsHeader.JSON.createGenerator(bytes)) {
+      json.writeStartObject();
+      if (!metadata.isEmpty()) {
+        json.writeObjectFieldStart(SafeTensorsHeader.METADATA);
+        for (Map.Entry<String, String> entry : metadata.entrySet()) {
+          requireWellFormed(file, entry);
+          json.writeStringField(entry.getKey(), entry.getValue());
+        }
+        json.writeEndObject();
+      }
+      for (TensorInfo tensor : tensors.values()) {
+        long begin = offsets.get(tensor.name());
+        json.writeObjectFieldStart(tensor.name());
+        json.writeStringField("dtype", tensor.dtype().name());
+        json.writeFieldName("shape");
+        json.writeArray(tensor.dimensions(), 0, tensor.shape().size());
+        json.writeFieldName("data_offsets");
+        json.writeArray(new long[] {begin, begin + tensor.bytes()}, 0, 2);
+        json.writeEndObject();
+      }
+      json.writeEndObject();
+    } catch (CheckpointException e) {
+      throw e;
+    } catch (IOException e) {
+      throw new CheckpointException("cannot write the header of " + file, e);
+    }
+    while (bytes.size() % SafeTensorsHeader.LENGTH_BYTES != 0) {
+      bytes.write(' ');
+    }
+    if (bytes.size() > SafeTensorsHeader.MAX_BYTES) {
+      throw new CheckpointException(
+          "cannot write "
+              + file
+              + ": its header would take "
+              + bytes.size()
+              + " bytes, more than the format's limit of "
+              + SafeTensorsHeader.MAX_BYTES);
+    }
+    return ByteBuffer.allocate(SafeTensorsHeader.LENGTH_BYTES + bytes.size())
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .putLong(bytes.size())
+        .put(bytes.toByteArray())
+        .flip()
+        .asReadOnlyBuffer();
+  }
+
+  private static void requireWellFormed(String file, Map.Entry<String, String> metadata)
+      throws CheckpointException {
+    if (!SafeTensorsHeader.isWellFormed(metadata.getKey())
+        || !SafeTensorsHeader.isWellFormed(metadata.getValue())) {
+      throw new CheckpointException(
+          "cannot write the metadata "
+              + Messages.quote(metadata.getKey())
+              + " to "
+              + file
+              + ": it is not valid Unicode");
+    }
+  }
+}

@@ -1,0 +1,162 @@
+package dev.sinew.model;
+
+import dev.sinew.DType;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * A tensor that a checkpoint stores as integers with scales, in the layout that {@code
+ * dev.sinew.pass.Quantize} writes.
+ *
+ * @param stored the integers: I8, or U8 with two int4 values a byte
+ * @param logical name and shape of the real tensor, as F32
+ * @param scale F32, one element a slice
+ * @param zeroPoint I8 in the scale's shape, or null
+ * @param group elements of a row that share a scale; 0 for whole rows or the whole tensor
+ */
+public record QuantizedTensor(
+    TensorInfo stored, TensorInfo logical, TensorInfo scale, TensorInfo zeroPoint, long group) {
+  /** Metadata key under which the group size of a checkpoint is recorded. */
+  public static final String GROUP_KEY = "sinew.group_size";
+
+  /** Whether two values share a byte. */
+  public boolean isInt4() {
+    return stored.dtype() == DType.U8;
+  }
+
+  /**
+   * Finds the quantized tensors of a checkpoint, by their names.
+   *
+   * @throws IOException if tensors stand side by side as if quantized but do not fit together
+   */
+  public static Map<String, QuantizedTensor> find(Checkpoint checkpoint) throws IOException {
+    Map<String, QuantizedTensor> found = new LinkedHashMap<>();
+    Map<String, TensorInfo> tensors = checkpoint.tensors();
+    for (TensorInfo stored : tensors.values()) {
+      TensorInfo scale = tensors.get(stored.name() + "_scale");
+      TensorInfo shape = tensors.get(stored.name() + "_shape");
+      boolean int4 = stored.dtype() == DType.U8 && shape != null && shape.dtype() == DType.I64;
+      if (scale != null && scale.dtype() == DType.F32 && (stored.dtype() == DType.I8 || int4)) {
+        found.put(stored.name(), describe(checkpoint, stored, scale, int4 ? shape : null));
+      }
+    }
+    return found;
+  }
+
+  /**
+   * The name of a tensor that shows that the checkpoint is quantized already, whoever has done it;
+   * empty if none does.
+   */
+  public static Optional<String> signOfQuantization(Checkpoint checkpoint) {
+    Map<String, TensorInfo> tensors = checkpoint.tensors();
+    for (TensorInfo tensor : tensors.values()) {
+      String name = tensor.name();
+      boolean scaled =
+          tensors.containsKey(name + "_scale") || tensors.containsKey(name + "_scale_inv");
+      boolean packed = name.endsWith(".weight_packed") || name.endsWith(".qweight");
+      if ((scaled || packed) && !tensor.dtype().isFloating()) {
+        return Optional.of(name);
+      }
+    }
+    return Optional.empty();
+  }
+
+  private static QuantizedTensor describe(
+      Checkpoint checkpoint, TensorInfo stored, TensorInfo scale, TensorInfo shape)
+      throws IOException {
+    TensorInfo logical =
+        shape == null
+            ? new TensorInfo(stored.name(), DType.F32, stored.shape())
+            : readShape(checkpoint, stored, shape);
+    TensorInfo zeroPoint = checkpoint.tensors().get(stored.name() + "_zero_point");
+    if (zeroPoint != null
+        && (zeroPoint.dtype() != DType.I8 || zeroPoint.elements() != scale.elements())) {
+      throw damaged(checkpoint, stored, "its zero points do not fit its scales");
+    }
+    long rows = logical.rows();
+    long cols = logical.cols();
+    long slices = scale.elements();
+    long group = 0;
+    if (slices != 1 && slices != rows) {
+      if (rows == 0 || slices % rows != 0) {
+        throw damaged(
+            checkpoint, stored, slices + " scales do not fit a tensor of " + rows + " rows");
+      }
+      group = groupSize(checkpoint, stored, cols, slices / rows);
+    }
+    return new QuantizedTensor(stored, logical, scale, zeroPoint, group);
+  }
+
+  // The recorded group size if it gives this many groups, else the one that divides evenly or is a
+  // power of two.
+  private static long groupSize(Checkpoint checkpoint, TensorInfo stored, long cols, long groups)
+      throws IOException {
+    List<Long> candidates = new ArrayList<>();
+    try {
+      candidates.add(Long.parseLong(checkpoint.metadata().getOrDefault(GROUP_KEY, "0")));
+    } catch (NumberFormatException e) {
+      throw damaged(checkpoint, stored, "the metadata's " + GROUP_KEY + " is not a number");
+    }
+    if (cols % groups == 0) {
+      candidates.add(cols / groups);
+    }
+    for (long size = 1; size < cols; size *= 2) {
+      candidates.add(size);
+    }
+    for (long size : candidates) {
+      if (size > 0 && (cols + size - 1) / size == groups) {
+        return size;
+      }
+    }
+    throw damaged(
+        checkpoint,
+        stored,
+        "its group size is unknown: " + groups + " groups of " + cols + " columns");
+  }
+
+  private static TensorInfo readShape(Checkpoint checkpoint, TensorInfo stored, TensorInfo shape)
+      throws IOException {
+    if (shape.shape().size() != 1 || shape.elements() > 64) {
+      throw damaged(checkpoint, stored, "its shape is not a list of at most 64 numbers");
+    }
+    ByteBuffer bytes = ByteBuffer.allocate((int) shape.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+    checkpoint.read(shape.name(), 0, bytes);
+    bytes.flip();
+    List<Long> dimensions = new ArrayList<>();
+    while (bytes.hasRemaining()) {
+      dimensions.add(bytes.getLong());
+    }
+    TensorInfo logical;
+    try {
+      logical = new TensorInfo(stored.name(), DType.F32, dimensions);
+    } catch (IllegalArgumentException e) {
+      throw damaged(checkpoint, stored, "its shape " + dimensions + " is impossible");
+    }
+    long packed = logical.cols() / 2 + logical.cols() % 2;
+    if (logical.elements() > 0 && packed != 0 && logical.rows() > Long.MAX_VALUE / packed
+        || (logical.elements() == 0 ? 0 : logical.rows() * packed) != stored.elements()) {
+      throw damaged(
+          checkpoint,
+          stored,
+          "its shape " + dimensions + " does not fit its " + stored.elements() + " bytes");
+    }
+    return logical;
+  }
+
+  private static CheckpointException damaged(Checkpoint checkpoint, TensorInfo tensor, String why) {
+    return new CheckpointException(
+        "'"
+            + checkpoint.path()
+            + "' cannot be dequantized: tensor '"
+            + tensor.name()
+            + "' looks quantized, but "
+            + why
+            + "; write it again with 'sinew optimize'.");
+  }
+}

@@ -1,0 +1,40 @@
+package dev.sinew.pass;
+
+/**
+ * Patterns over tensor names: {@code *} stands for any characters, dots included, and {@code ?} for
+ * one.
+ */
+final class Glob {
+  private Glob() {}
+
+  /**
+   * Whether the whole name matches. Takes time proportional to the product of the lengths, whatever
+   * the pattern.
+   */
+  static boolean matches(String pattern, String name) {
+    int p = 0;
+    int n = 0;
+    int star = -1;
+    int resume = 0;
+    while (n < name.length()) {
+      if (p < pattern.length() && pattern.charAt(p) == '*') {
+        star = p++;
+        resume = n;
+      } else if (p < pattern.length()
+          && (pattern.charAt(p) == '?' || pattern.charAt(p) == name.charAt(n))) {
+        p++;
+        n++;
+      } else if (star >= 0) {
+        // The last star takes one character more.
+        p = star + 1;
+        n = ++resume;
+      } else {
+        return false;
+      }
+    }
+    while (p < pattern.length() && pattern.charAt(p) == '*') {
+      p++;
+    }
+    return p == pattern.length();
+  }
+}

@@ -1,0 +1,224 @@
+package dev.sinew.pass;
+
+import dev.sinew.Device;
+import dev.sinew.model.Checkpoint;
+import dev.sinew.model.CheckpointException;
+import dev.sinew.model.CheckpointWriter;
+import dev.sinew.model.QuantizedTensor;
+import dev.sinew.model.TensorInfo;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/**
+ * Streams a checkpoint through passes into a new one. Memory does not grow with the model: tensors
+ * are read, transformed and written tile by tile on several threads, and the result does not depend
+ * on how many.
+ */
+public final class Optimizer {
+  /** Version recorded in the metadata of what is written. */
+  private static final String VERSION =
+      Optional.ofNullable(Optimizer.class.getPackage().getImplementationVersion())
+          .orElse("development");
+
+  private Optimizer() {}
+
+  /**
+   * How to run.
+   *
+   * @param targets which tensors passes touch
+   * @param threads how many threads read, compute and write; more than 16 gain nothing and are not
+   *     used
+   * @param dryRun whether to stop after planning, without reading data or writing
+   * @param progress told how far the work is
+   */
+  public record Options(Targets targets, int threads, boolean dryRun, Progress progress) {
+    public Options {
+      if (threads < 1) {
+        throw new IllegalArgumentException("at least 1 thread is needed, not " + threads);
+      }
+    }
+
+    /** The default targets, all available processors, no progress. */
+    public static Options defaults() {
+      return new Options(
+          Targets.byDefault(), Device.availableProcessors(), false, Progress.NONE);
+    }
+  }
+
+  /** Hears how far the work is; called from several threads. */
+  public interface Progress {
+    /** Hears nothing. */
+    Progress NONE =
+        new Progress() {
+          @Override
+          public void started(long totalBytes) {}
+
+          @Override
+          public void advanced(long bytes) {}
+        };
+
+    /**
+     * Says how many bytes will be read in all; called again with a new total when more sweeps turn
+     * out to be needed.
+     */
+    void started(long totalBytes);
+
+    /** Says that so many bytes more have been read. */
+    void advanced(long bytes);
+  }
+
+  /** Opens the output when its tensors are known. */
+  public interface Output {
+    CheckpointWriter create(List<TensorInfo> tensors, Map<String, String> metadata)
+        throws IOException;
+  }
+
+  /**
+   * Runs the passes, in this order, over the tensors chosen by the options and copies the others.
+   *
+   * @throws CheckpointException one sentence for the user: the input is quantized already, a tensor
+   *     holds NaN or infinity, names collide, the input ends early, ...
+   */
+  public static Report optimize(Checkpoint input, List<Pass> passes, Options options, Output output)
+      throws IOException {
+    TileGrid.Sizes sizes = TileGrid.Sizes.forWorkers(TileStream.workers(options));
+    return optimize(input, passes, options, output, sizes);
+  }
+
+  static Report optimize(
+      Checkpoint input, List<Pass> passes, Options options, Output output, TileGrid.Sizes sizes)
+      throws IOException {
+    long begin = System.nanoTime();
+    Optional<String> sign = QuantizedTensor.signOfQuantization(input);
+    if (sign.isPresent()) {
+      throw new CheckpointException(
+          "'"
+              + input.path()
+              + "' is already quantized (see tensor '"
+              + sign.get()
+              + "'); give the checkpoint it was made from.");
+    }
+    Map<String, String> skipped = new LinkedHashMap<>();
+    List<TensorInfo> touched = new ArrayList<>();
+    for (TensorInfo tensor : input.tensors().values()) {
+      Optional<String> reason = options.targets().reasonToSkip(tensor);
+      if (reason.isPresent()) {
+        skipped.put(tensor.name(), reason.get());
+      } else {
+        touched.add(tensor);
+      }
+    }
+    touched.sort(Comparator.comparing(TensorInfo::name));
+    Map<String, List<TensorInfo>> outputs = new LinkedHashMap<>();
+    for (TensorInfo tensor : input.tensors().values()) {
+      outputs.put(
+          tensor.name(),
+          skipped.containsKey(tensor.name()) ? List.of(tensor) : outputsOf(tensor, passes));
+    }
+    List<TensorInfo> announced =
+        outputs.values().stream().flatMap(List::stream).collect(Collectors.toList());
+    requireDistinct(input, announced);
+
+    Map<String, Long> zeros = Map.of();
+    long bytesRead = 0;
+    if (!options.dryRun()) {
+      try (CheckpointWriter writer = output.create(announced, metadata(input, passes));
+          TileStream stream = new TileStream(input, writer, passes, touched, options, sizes)) {
+        stream.copy(
+            input.tensors().values().stream()
+                .filter(tensor -> skipped.containsKey(tensor.name()))
+                .toList());
+        stream.transform();
+        writer.commit();
+        zeros = stream.zeros();
+        bytesRead = stream.bytesRead();
+      }
+    }
+    List<Report.Entry> entries = new ArrayList<>();
+    for (TensorInfo tensor : input.tensors().values()) {
+      String reason = skipped.get(tensor.name());
+      List<TensorInfo> written = outputs.get(tensor.name());
+      entries.add(
+          new Report.Entry(
+              tensor.name(),
+              tensor.dtype(),
+              tensor.shape(),
+              reason == null,
+              reason,
+              tensor.elements(),
+              zeros.getOrDefault(tensor.name(), -1L),
+              written.get(0).dtype(),
+              tensor.bytes(),
+              total(written)));
+    }
+    return new Report(
+        recipe(passes),
+        entries,
+        total(input.tensors().values()),
+        total(announced),
+        bytesRead,
+        (System.nanoTime() - begin) / 1e9);
+  }
+
+  private static long total(Iterable<TensorInfo> tensors) {
+    long bytes = 0;
+    for (TensorInfo tensor : tensors) {
+      bytes += tensor.bytes();
+    }
+    return bytes;
+  }
+
+  // Each pass takes the tensor as the one before has left it; what a pass adds beside it stays.
+  private static List<TensorInfo> outputsOf(TensorInfo tensor, List<Pass> passes) {
+    List<TensorInfo> beside = new ArrayList<>();
+    TensorInfo current = tensor;
+    for (Pass pass : passes) {
+      List<TensorInfo> outputs = pass.outputs(current);
+      current = outputs.get(0);
+      beside.addAll(outputs.subList(1, outputs.size()));
+    }
+    beside.add(0, current);
+    return beside;
+  }
+
+  private static void requireDistinct(Checkpoint input, List<TensorInfo> tensors)
+      throws CheckpointException {
+    Set<String> names = new HashSet<>();
+    for (TensorInfo tensor : tensors) {
+      if (!names.add(tensor.name())) {
+        throw new CheckpointException(
+            "'"
+                + input.path()
+                + "' holds a tensor '"
+                + tensor.name()
+                + "', a name that quantizing another tensor needs; leave that one out with --skip.");
+      }
+    }
+  }
+
+  static String recipe(List<Pass> passes) {
+    return passes.stream().map(Pass::recipe).collect(Collectors.joining(" "));
+  }
+
+  private static Map<String, String> metadata(Checkpoint input, List<Pass> passes) {
+    Map<String, String> metadata = new LinkedHashMap<>(input.metadata());
+    // Hugging Face's loaders refuse a file that does not say which framework's layout it has.
+    metadata.putIfAbsent("format", "pt");
+    metadata.put("sinew.version", VERSION);
+    metadata.merge("sinew.recipe", recipe(passes), (old, added) -> old + " " + added);
+    for (Pass pass : passes) {
+      if (pass instanceof Quantize quantize && quantize.groupSize() > 0) {
+        metadata.put(QuantizedTensor.GROUP_KEY, Integer.toString(quantize.groupSize()));
+      }
+    }
+    return metadata;
+  }
+}

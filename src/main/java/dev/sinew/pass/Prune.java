@@ -1,0 +1,347 @@
+package dev.sinew.pass;
+
+import dev.sinew.Device;
+import dev.sinew.Ops;
+import dev.sinew.Tensor;
+import dev.sinew.model.TensorInfo;
+import java.math.BigDecimal;
+import java.math.RoundingMode;
+import java.util.List;
+
+/**
+ * Sets the weights of smallest magnitude to zero. Magnitudes are compared in F32.
+ *
+ * <p>Use the factory methods {@link #threshold}, {@link #sparsity} and {@link #nm}; {@link #apply}
+ * prunes one tensor in memory, {@link Optimizer} whole models.
+ *
+ * @param criterion which of the other components count
+ * @param threshold weights of magnitude up to this, inclusive, are pruned (hard shrinkage)
+ * @param sparsity share of the weights that is zero afterwards: exactly floor(sparsity x n); zeros
+ *     already there count, ties are resolved by tensor name, then by index
+ * @param scope whether the share holds over all tensors together or in each
+ * @param n weights that stay of every {@code m} consecutive ones of a row
+ * @param m group length, at most 4096
+ */
+public record Prune(
+    Criterion criterion, float threshold, double sparsity, Scope scope, int n, int m)
+    implements Pass {
+  /** What decides about a weight. */
+  public enum Criterion {
+    THRESHOLD,
+    SPARSITY,
+    NM
+  }
+
+  /** Where a target sparsity holds. */
+  public enum Scope {
+    GLOBAL,
+    TENSOR
+  }
+
+  /**
+   * @throws IllegalArgumentException if the value that counts is out of range
+   */
+  public Prune {
+    switch (criterion) {
+      case THRESHOLD -> {
+        if (!(threshold >= 0 && threshold < Float.POSITIVE_INFINITY)) {
+          throw new IllegalArgumentException(
+              "the pruning threshold " + threshold + " is not a finite number of at least 0");
+        }
+      }
+      case SPARSITY -> {
+        if (!(sparsity >= 0 && sparsity <= 1)) {
+          throw new IllegalArgumentException(
+              "the sparsity " + sparsity + " is not between 0 and 1");
+        }
+      }
+      case NM -> {
+        if (n < 1 || n > m || m > 4096) {
+          throw new IllegalArgumentException(
+              n + ":" + m + " is not N:M sparsity with 1 <= N <= M <= 4096");
+        }
+      }
+    }
+  }
+
+  /** Keeps |w| > threshold. */
+  public static Prune threshold(float threshold) {
+    return new Prune(Criterion.THRESHOLD, threshold, 0, Scope.GLOBAL, 1, 1);
+  }
+
+  /** Prunes the smallest floor(sparsity x n) weights. */
+  public static Prune sparsity(double sparsity, Scope scope) {
+    return new Prune(Criterion.SPARSITY, 0, sparsity, scope, 1, 1);
+  }
+
+  /** Keeps the n largest of every m. */
+  public static Prune nm(int n, int m) {
+    return new Prune(Criterion.NM, 0, 0, Scope.GLOBAL, n, m);
+  }
+
+  /**
+   * Reads the command line's form: {@code threshold=T}, {@code sparsity=S[,scope=global|tensor]} or
+   * {@code nm=N:M}.
+   *
+   * @throws IllegalArgumentException one sentence that says what is wrong
+   */
+  public static Prune parse(String text) {
+    try {
+      if (text.startsWith("threshold=")) {
+        return threshold(Float.parseFloat(text.substring("threshold=".length())));
+      }
+      if (text.startsWith("sparsity=")) {
+        String[] parts = text.substring("sparsity=".length()).split(",", -1);
+        if (parts.length == 1) {
+          return sparsity(Double.parseDouble(parts[0]), Scope.GLOBAL);
+        }
+        if (parts.length == 2 && parts[1].equals("scope=global")) {
+          return sparsity(Double.parseDouble(parts[0]), Scope.GLOBAL);
+        }
+        if (parts.length == 2 && parts[1].equals("scope=tensor")) {
+          return sparsity(Double.parseDouble(parts[0]), Scope.TENSOR);
+        }
+      }
+      if (text.startsWith("nm=")) {
+        String[] parts = text.substring("nm=".length()).split(":", -1);
+        if (parts.length == 2) {
+          return nm(Integer.parseInt(parts[0]), Integer.parseInt(parts[1]));
+        }
+      }
+    } catch (NumberFormatException e) {
+      // Falls through to the sentence below.
+    }
+    throw new IllegalArgumentException(
+        "'"
+            + text
+            + "' is not a way to prune; use threshold=T, sparsity=S[,scope=global|tensor] or"
+            + " nm=N:M");
+  }
+
+  @Override
+  public String recipe() {
+    return switch (criterion) {
+      case THRESHOLD -> "--prune threshold=" + threshold;
+      case SPARSITY ->
+          "--prune sparsity=" + sparsity + (scope == Scope.TENSOR ? ",scope=tensor" : "");
+      case NM -> "--prune nm=" + n + ":" + m;
+    };
+  }
+
+  @Override
+  public Extent extent() {
+    return criterion == Criterion.SPARSITY && scope == Scope.TENSOR
+        ? Extent.TENSOR
+        : Extent.ELEMENT;
+  }
+
+  @Override
+  public long alignment() {
+    return criterion == Criterion.NM ? m : 1;
+  }
+
+  @Override
+  public List<TensorInfo> outputs(TensorInfo tensor) {
+    Quantize.requireFloating(tensor, "pruned");
+    return List.of(tensor);
+  }
+
+  /**
+   * Prunes a tensor in memory, in place, whatever its name; a global scope is this tensor.
+   *
+   * @return how many elements are zero afterwards
+   * @throws dev.sinew.NotFiniteException if it holds NaN or infinity
+   */
+  public long apply(Tensor tensor) {
+    return prune(tensor, tensor);
+  }
+
+  /**
+   * Writes to a BOOL tensor of the same shape which elements {@link #apply} would keep (1) and
+   * prune (0).
+   *
+   * @return how many elements would be zero
+   */
+  public long mask(Tensor tensor, Tensor mask) {
+    return prune(tensor, mask);
+  }
+
+  private long prune(Tensor tensor, Tensor out) {
+    switch (criterion) {
+      case THRESHOLD:
+        return Ops.pruneThreshold(tensor, threshold, out);
+      case NM:
+        return Ops.pruneNM(tensor, n, m, out);
+      default:
+        try (Selection selection = new Selection(tensor.device(), smallest(tensor.elements()))) {
+          for (int sweep = 0; sweep < 2; sweep++) {
+            selection.observe(sweep, tensor, 0);
+            selection.finish(sweep);
+          }
+          return Ops.pruneSmallest(tensor, selection.threshold, selection.ties, out);
+        }
+    }
+  }
+
+  /** floor(sparsity x n), with the sparsity as the decimal number that it is written as. */
+  private long smallest(long elements) {
+    return BigDecimal.valueOf(sparsity)
+        .multiply(BigDecimal.valueOf(elements))
+        .setScale(0, RoundingMode.FLOOR)
+        .longValueExact();
+  }
+
+  @Override
+  public PassRun start(List<TensorInfo> tensors) {
+    if (criterion != Criterion.SPARSITY) {
+      return (tensor, grid) -> (tile, emitter) -> tile.countZeros(apply(tile.data()));
+    }
+    if (scope == Scope.TENSOR) {
+      return (tensor, grid) -> new TensorSelection(tensor, grid);
+    }
+    return new GlobalSelection(tensors.stream().mapToLong(TensorInfo::elements).sum());
+  }
+
+  /** The magnitude below which everything goes, and how many of those equal to it. */
+  private static final class Selection implements AutoCloseable {
+    private final long count;
+    private final RadixSelector selector;
+    float threshold;
+    long ties;
+    boolean allTies;
+
+    Selection(Device device, long count) {
+      this.count = count;
+      this.selector = new RadixSelector(device, true, Math.max(0, count - 1));
+    }
+
+    void observe(int sweep, Tensor data, int worker) {
+      selector.observe(sweep, data, worker);
+    }
+
+    void finish(int sweep) {
+      if (count == 0) {
+        return;
+      }
+      selector.finish(sweep);
+      if (sweep == 1) {
+        threshold = selector.value(0);
+        ties = count - selector.before(0);
+        allTies = ties == selector.equal(0);
+      }
+    }
+
+    void apply(Tile tile, TieLedger ledger, long sequence) {
+      Tensor data = tile.data();
+      if (allTies) {
+        tile.countZeros(Ops.pruneThreshold(data, threshold, data));
+        return;
+      }
+      long here = 0;
+      if (ties > 0) {
+        long equal = Ops.magnitudeCount(data, threshold)[1];
+        here = Math.max(0, Math.min(equal, ties - ledger.claim(sequence, equal)));
+      }
+      tile.countZeros(Ops.pruneSmallest(data, threshold, here, data));
+    }
+
+    @Override
+    public void close() {
+      selector.close();
+    }
+  }
+
+  private final class GlobalSelection implements PassRun {
+    private final TieLedger ledger = new TieLedger();
+    private final Selection selection;
+
+    GlobalSelection(long elements) {
+      selection = new Selection(Device.cpu(), smallest(elements));
+    }
+
+    @Override
+    public int modelSweeps() {
+      return 2;
+    }
+
+    @Override
+    public boolean wants(int sweep, TensorInfo tensor) {
+      return sweep == 0 || RadixSelector.needsSecondLevel(tensor.dtype());
+    }
+
+    @Override
+    public void observe(int sweep, Tile tile) {
+      selection.observe(sweep, tile.data(), tile.worker());
+    }
+
+    @Override
+    public void finishModelSweep(int sweep) {
+      selection.finish(sweep);
+    }
+
+    @Override
+    public TensorRun begin(TensorInfo tensor, TileGrid grid) {
+      return (tile, emitter) -> selection.apply(tile, ledger, tile.sequence());
+    }
+
+    @Override
+    public void abort() {
+      ledger.abort();
+    }
+
+    @Override
+    public void close() {
+      selection.close();
+    }
+  }
+
+  private final class TensorSelection implements PassRun.TensorRun {
+    private final TieLedger ledger = new TieLedger();
+    private final Selection selection;
+    private final boolean inOneTile;
+
+    TensorSelection(TensorInfo tensor, TileGrid grid) {
+      inOneTile = grid.holdsTensor();
+      selection = new Selection(Device.cpu(), smallest(tensor.elements()));
+    }
+
+    @Override
+    public int sweeps() {
+      return inOneTile ? 0 : 2;
+    }
+
+    @Override
+    public boolean wants(int sweep, TensorInfo tensor) {
+      return sweep == 0 || RadixSelector.needsSecondLevel(tensor.dtype());
+    }
+
+    @Override
+    public void observe(int sweep, Tile tile) {
+      selection.observe(sweep, tile.data(), tile.worker());
+    }
+
+    @Override
+    public void finishSweep(int sweep) {
+      selection.finish(sweep);
+    }
+
+    @Override
+    public void apply(Tile tile, PassRun.Emitter emitter) {
+      if (inOneTile) {
+        tile.countZeros(Prune.this.apply(tile.data()));
+      } else {
+        selection.apply(tile, ledger, tile.index());
+      }
+    }
+
+    @Override
+    public void abort() {
+      ledger.abort();
+    }
+
+    @Override
+    public void close() {
+      selection.close();
+    }
+  }
+}

@@ -1,0 +1,234 @@
+package dev.sinew.pass;
+
+import dev.sinew.DType;
+import dev.sinew.Ops;
+import dev.sinew.QuantScheme;
+import dev.sinew.RangeMethod;
+import dev.sinew.Tensor;
+import dev.sinew.model.TensorInfo;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Replaces weights by 8-bit or 4-bit integers with a scale for each tensor, output channel or
+ * group.
+ *
+ * <p>A tensor {@code T} becomes I8 {@code T}, or for int4 U8 {@code T} [rows, ceil(cols / 2)] (two
+ * values a byte, low nibble first, stored as q + 8) with I64 {@code T_shape}; beside it stand F32
+ * {@code T_scale} ([1] per tensor, [out, 1, ...] per channel, [out, groups] per group) and, if
+ * asymmetric, I8 {@code T_zero_point} in the scale's shape.
+ *
+ * @param groupSize elements that share a scale with {@link Granularity#GROUP}, at most 1,048,576
+ *     and even for int4; else 0
+ * @param percentile for {@link RangeMethod#PERCENTILE}, above 0 and at most 100; else 0
+ */
+public record Quantize(
+    QuantScheme scheme, Granularity granularity, int groupSize, RangeMethod range, float percentile)
+    implements Pass {
+  private static final int LARGEST_GROUP = 1 << 20;
+
+  /** What shares one scale. */
+  public enum Granularity {
+    TENSOR,
+    CHANNEL,
+    GROUP
+  }
+
+  /**
+   * @throws IllegalArgumentException if the group size or percentile does not go with the rest
+   */
+  public Quantize {
+    if (granularity == Granularity.GROUP) {
+      if (groupSize < 1 || groupSize > LARGEST_GROUP) {
+        throw new IllegalArgumentException(
+            "the group size " + groupSize + " is not between 1 and " + LARGEST_GROUP);
+      }
+      if (scheme.bits() == 4 && groupSize % 2 != 0) {
+        throw new IllegalArgumentException(
+            "int4 stores two values a byte, so groups need an even size, not " + groupSize);
+      }
+    } else if (groupSize != 0) {
+      throw new IllegalArgumentException("a group size goes with granularity group only");
+    }
+    if (range == RangeMethod.PERCENTILE && !(percentile > 0 && percentile <= 100)) {
+      throw new IllegalArgumentException(
+          "the percentile " + percentile + " is not above 0 and at most 100");
+    }
+  }
+
+  /** Symmetric int8 per output channel with the range of the extremes. */
+  public static Quantize int8() {
+    return of(8, false, "channel", "minmax");
+  }
+
+  /** Symmetric int4 in groups of this size with the range of the extremes. */
+  public static Quantize int4(int groupSize) {
+    return of(4, false, "group=" + groupSize, "minmax");
+  }
+
+  /**
+   * From the command line's words.
+   *
+   * @param bits 8 or 4
+   * @param granularity {@code tensor}, {@code channel} or {@code group=G}
+   * @param range {@code minmax}, {@code percentile=P} or {@code mse}
+   * @throws IllegalArgumentException one sentence that says what is wrong
+   */
+  public static Quantize of(int bits, boolean asymmetric, String granularity, String range) {
+    QuantScheme scheme = QuantScheme.of(bits, asymmetric);
+    Granularity kind;
+    int groupSize = 0;
+    try {
+      if (granularity.startsWith("group=")) {
+        kind = Granularity.GROUP;
+        groupSize = Integer.parseInt(granularity.substring("group=".length()));
+      } else {
+        kind =
+            switch (granularity) {
+              case "tensor" -> Granularity.TENSOR;
+              case "channel" -> Granularity.CHANNEL;
+              default -> throw new NumberFormatException();
+            };
+      }
+    } catch (NumberFormatException e) {
+      throw new IllegalArgumentException(
+          "'" + granularity + "' is not a granularity; use tensor, channel or group=G");
+    }
+    try {
+      if (range.startsWith("percentile=")) {
+        float percentile = Float.parseFloat(range.substring("percentile=".length()));
+        return new Quantize(scheme, kind, groupSize, RangeMethod.PERCENTILE, percentile);
+      }
+    } catch (NumberFormatException e) {
+      throw new IllegalArgumentException("'" + range + "' does not name a percentile in numbers");
+    }
+    return switch (range) {
+      case "minmax" -> new Quantize(scheme, kind, groupSize, RangeMethod.MINMAX, 0);
+      case "mse" -> new Quantize(scheme, kind, groupSize, RangeMethod.MSE, 0);
+      default ->
+          throw new IllegalArgumentException(
+              "'" + range + "' is not a range; use minmax, percentile=P or mse");
+    };
+  }
+
+  @Override
+  public String recipe() {
+    StringBuilder text = new StringBuilder("--quantize int").append(scheme.bits());
+    text.append(" --granularity ");
+    text.append(
+        switch (granularity) {
+          case TENSOR -> "tensor";
+          case CHANNEL -> "channel";
+          case GROUP -> "group=" + groupSize;
+        });
+    if (scheme.isAsymmetric()) {
+      text.append(" --asymmetric");
+    }
+    text.append(" --range ");
+    text.append(
+        switch (range) {
+          case MINMAX -> "minmax";
+          case PERCENTILE -> "percentile=" + percentile;
+          case MSE -> "mse";
+        });
+    return text.toString();
+  }
+
+  @Override
+  public Extent extent() {
+    return switch (granularity) {
+      case TENSOR -> Extent.TENSOR;
+      case CHANNEL -> Extent.ROW;
+      case GROUP -> Extent.ELEMENT;
+    };
+  }
+
+  @Override
+  public long alignment() {
+    // Nibbles come in pairs.
+    return granularity == Granularity.GROUP ? groupSize : 2;
+  }
+
+  /** The number of scales that a tensor gets. */
+  long slices(TensorInfo tensor) {
+    return switch (granularity) {
+      case TENSOR -> 1;
+      case CHANNEL -> tensor.rows();
+      case GROUP -> tensor.rows() * groupsPerRow(tensor.cols());
+    };
+  }
+
+  long groupsPerRow(long cols) {
+    return (cols + groupSize - 1) / groupSize;
+  }
+
+  static void requireFloating(TensorInfo tensor, String what) {
+    if (!tensor.dtype().isFloating()) {
+      throw new IllegalArgumentException(
+          "tensor '" + tensor.name() + "' of type " + tensor.dtype() + " cannot be " + what);
+    }
+  }
+
+  @Override
+  public List<TensorInfo> outputs(TensorInfo tensor) {
+    requireFloating(tensor, "quantized");
+    String name = tensor.name();
+    List<TensorInfo> outputs = new ArrayList<>();
+    boolean int4 = scheme.bits() == 4;
+    long packed = (tensor.cols() + 1) / 2;
+    if (!int4) {
+      outputs.add(new TensorInfo(name, DType.I8, tensor.shape()));
+    } else if (tensor.shape().size() < 2) {
+      outputs.add(TensorInfo.of(name, DType.U8, packed));
+    } else {
+      outputs.add(TensorInfo.of(name, DType.U8, tensor.rows(), packed));
+    }
+    List<Long> scaleShape = new ArrayList<>();
+    switch (granularity) {
+      case TENSOR -> scaleShape.add(1L);
+      case GROUP -> scaleShape.addAll(List.of(tensor.rows(), groupsPerRow(tensor.cols())));
+      case CHANNEL -> {
+        scaleShape.add(tensor.rows());
+        for (int i = 1; i < tensor.shape().size(); i++) {
+          scaleShape.add(1L);
+        }
+      }
+    }
+    outputs.add(new TensorInfo(name + "_scale", DType.F32, scaleShape));
+    if (scheme.isAsymmetric()) {
+      outputs.add(new TensorInfo(name + "_zero_point", DType.I8, scaleShape));
+    }
+    if (int4) {
+      outputs.add(TensorInfo.of(name + "_shape", DType.I64, tensor.shape().size()));
+    }
+    return outputs;
+  }
+
+  @Override
+  public PassRun start(List<TensorInfo> tensors) {
+    return (tensor, grid) -> new QuantizeRun(this, tensor, grid, false);
+  }
+
+  /**
+   * Quantizes a tensor in memory into tensors of the caller's.
+   *
+   * @param q I8 with as many elements, or U8 [rows, ceil(cols / 2)] for int4
+   * @param scale F32 with one element a slice
+   * @param zeroPoint I8 with as many, or null if symmetric
+   * @throws dev.sinew.NotFiniteException if x holds NaN or infinity
+   */
+  public void apply(Tensor x, Tensor q, Tensor scale, Tensor zeroPoint) {
+    scales(x, scale, zeroPoint);
+    Ops.quantize(x, scale, zeroPoint, groupSize, q);
+  }
+
+  /** Chooses the scales, and zero points if asymmetric, of a tensor in memory. */
+  public void scales(Tensor x, Tensor scale, Tensor zeroPoint) {
+    long slices = scale.elements();
+    try (Tensor lo = Tensor.allocate(x.device(), DType.F32, slices);
+        Tensor hi = Tensor.allocate(x.device(), DType.F32, slices)) {
+      Ops.range(x, groupSize, scheme, range, percentile, lo, hi);
+      Ops.scale(lo, hi, scheme, scale, zeroPoint);
+    }
+  }
+}

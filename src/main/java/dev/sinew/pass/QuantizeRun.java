@@ -1,0 +1,137 @@
+package dev.sinew.pass;
+
+import dev.sinew.DType;
+import dev.sinew.Ops;
+import dev.sinew.QuantScheme;
+import dev.sinew.Tensor;
+import dev.sinew.model.TensorInfo;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/** Quantizes one tensor tile by tile, or rounds it in place. */
+final class QuantizeRun implements PassRun.TensorRun {
+  private final Quantize pass;
+  private final TensorInfo tensor;
+  private final boolean fake;
+  // Ranges of slices that no tile holds as a whole; null if every tile holds its slices.
+  private final SliceRanges ranges;
+
+  QuantizeRun(Quantize pass, TensorInfo tensor, TileGrid grid, boolean fake) {
+    this.pass = pass;
+    this.tensor = tensor;
+    this.fake = fake;
+    boolean inTiles =
+        switch (pass.granularity()) {
+          case TENSOR -> grid.holdsTensor();
+          case CHANNEL -> grid.holdsRows();
+          case GROUP -> true;
+        };
+    this.ranges = inTiles ? null : new SliceRanges(pass, tensor, grid);
+  }
+
+  @Override
+  public int sweeps() {
+    return ranges == null ? 0 : ranges.sweeps();
+  }
+
+  @Override
+  public long[] rows(int sweep) {
+    return ranges.rows(sweep);
+  }
+
+  @Override
+  public void observe(int sweep, Tile tile) {
+    ranges.observe(sweep, tile);
+  }
+
+  @Override
+  public void finishSweep(int sweep) {
+    ranges.finishSweep(sweep);
+  }
+
+  @Override
+  public void apply(Tile tile, PassRun.Emitter emitter) throws IOException {
+    QuantScheme scheme = pass.scheme();
+    Tensor x = tile.data();
+    long first = firstSlice(tile);
+    if (ranges != null) {
+      try (Tensor scale = ranges.scale(first);
+          Tensor zeroPoint = ranges.zeroPoint(first)) {
+        // The tile that begins the slice also writes its scale.
+        boolean begins =
+            tile.col() == 0
+                && (tile.row() == 0 || pass.granularity() == Quantize.Granularity.CHANNEL);
+        finish(tile, emitter, x, scale, zeroPoint, begins ? first : -1);
+      }
+      return;
+    }
+    long slices =
+        switch (pass.granularity()) {
+          case TENSOR -> 1;
+          case CHANNEL -> x.rows();
+          case GROUP -> x.rows() * pass.groupsPerRow(x.cols());
+        };
+    Tensor lo = tile.scratch("lo", DType.F32, slices);
+    Tensor hi = tile.scratch("hi", DType.F32, slices);
+    Tensor scale = tile.scratch("scale", DType.F32, slices);
+    Tensor zeroPoint = scheme.isAsymmetric() ? tile.scratch("zero point", DType.I8, slices) : null;
+    Ops.range(x, pass.groupSize(), scheme, pass.range(), pass.percentile(), lo, hi);
+    Ops.scale(lo, hi, scheme, scale, zeroPoint);
+    finish(tile, emitter, x, scale, zeroPoint, first);
+  }
+
+  private long firstSlice(Tile tile) {
+    return switch (pass.granularity()) {
+      case TENSOR -> 0;
+      case CHANNEL -> tile.row();
+      case GROUP -> tile.row() * pass.groupsPerRow(tensor.cols()) + tile.col() / pass.groupSize();
+    };
+  }
+
+  // Turns x into integers, or rounds it; writes the scales from slice `first` on unless it is
+  // negative.
+  private void finish(
+      Tile tile, PassRun.Emitter emitter, Tensor x, Tensor scale, Tensor zeroPoint, long first)
+      throws IOException {
+    if (fake) {
+      Ops.fakeQuantize(x, scale, zeroPoint, pass.groupSize(), pass.scheme(), x);
+      return;
+    }
+    boolean int4 = pass.scheme().bits() == 4;
+    Tensor q =
+        int4
+            ? tile.scratch("q", DType.U8, x.rows(), (x.cols() + 1) / 2)
+            : tile.scratch("q", DType.I8, x.rows(), x.cols());
+    Ops.quantize(x, scale, zeroPoint, pass.groupSize(), q);
+    long rowBytes = int4 ? (tensor.cols() + 1) / 2 : tensor.cols();
+    String name = tensor.name();
+    emit(emitter, name, tile.row() * rowBytes + (int4 ? tile.col() / 2 : tile.col()), q);
+    tile.replace(null);
+    if (first >= 0) {
+      emit(emitter, name + "_scale", 4 * first, scale);
+      if (zeroPoint != null) {
+        emit(emitter, name + "_zero_point", first, zeroPoint);
+      }
+    }
+    if (int4 && tile.index() == 0) {
+      ByteBuffer shape =
+          ByteBuffer.allocate(8 * tensor.shape().size()).order(ByteOrder.LITTLE_ENDIAN);
+      tensor.shape().forEach(shape::putLong);
+      emitter.emit(name + "_shape", 0, shape.flip());
+    }
+  }
+
+  private static void emit(PassRun.Emitter emitter, String name, long offset, Tensor data)
+      throws IOException {
+    data.withBuffer(
+        0, Math.toIntExact(data.byteSize()), buffer -> emitter.emit(name, offset, buffer));
+  }
+
+  @Override
+  public void close() {
+    if (ranges != null) {
+      ranges.close();
+    }
+  }
+}

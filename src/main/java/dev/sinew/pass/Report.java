@@ -1,0 +1,48 @@
+package dev.sinew.pass;
+
+import dev.sinew.DType;
+import java.util.List;
+
+/**
+ * What {@link Optimizer#optimize} did, or would do.
+ *
+ * @param recipe the passes in the form of command line options
+ * @param tensors one entry a tensor of the input, in its order
+ * @param inputBytes size of the input tensors
+ * @param outputBytes size of the output tensors
+ * @param bytesRead what was read in all sweeps; 0 for a dry run
+ * @param seconds time taken
+ */
+public record Report(
+    String recipe,
+    List<Entry> tensors,
+    long inputBytes,
+    long outputBytes,
+    long bytesRead,
+    double seconds) {
+  public Report {
+    tensors = List.copyOf(tensors);
+  }
+
+  /**
+   * What became of one tensor.
+   *
+   * @param touched whether passes transformed it
+   * @param reason why not; null if it was touched
+   * @param zeros elements that are zero in the output; -1 where not counted (untouched, quantized
+   *     only, or a dry run)
+   * @param outputDtype the type under the tensor's name in the output
+   * @param outputBytes with what was stored beside it (scales, zero points, shape)
+   */
+  public record Entry(
+      String name,
+      DType dtype,
+      List<Long> shape,
+      boolean touched,
+      String reason,
+      long elements,
+      long zeros,
+      DType outputDtype,
+      long inputBytes,
+      long outputBytes) {}
+}

@@ -1,0 +1,226 @@
+package dev.sinew.pass;
+
+import dev.sinew.DType;
+import dev.sinew.Device;
+import dev.sinew.Ops;
+import dev.sinew.QuantScheme;
+import dev.sinew.RangeMethod;
+import dev.sinew.Tensor;
+import dev.sinew.model.TensorInfo;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * Finds the ranges of slices that are too large for one tile, a whole tensor or rows of one, in
+ * sweeps over the tiles. Gives exactly what {@link Ops#range} gives for data in memory.
+ *
+ * <p>The first sweep takes the extremes. Least squared error needs one more; percentiles two more
+ * for each batch of slices, because every slice has a histogram of 512 KiB a worker.
+ */
+final class SliceRanges implements AutoCloseable {
+  private static final int BATCH = 8;
+  private static final int CANDIDATES = 61;
+
+  private final Quantize pass;
+  private final TileGrid grid;
+  private final Device device = Device.cpu();
+  private final long elements; // of one slice
+  private final float[] lo;
+  private final float[] hi;
+  private final Tensor scale;
+  private final Tensor zeroPoint;
+  private final Map<Integer, RadixSelector> selectors = new HashMap<>();
+  private final Map<Long, double[]> waiting = new HashMap<>();
+  private final Map<Integer, double[]> errors = new HashMap<>();
+  private long nextTile;
+
+  SliceRanges(Quantize pass, TensorInfo tensor, TileGrid grid) {
+    this.pass = pass;
+    this.grid = grid;
+    int slices = Math.toIntExact(pass.slices(tensor));
+    this.elements = tensor.elements() / slices;
+    this.lo = new float[slices];
+    this.hi = new float[slices];
+    this.scale = Tensor.allocate(device, DType.F32, slices);
+    this.zeroPoint =
+        pass.scheme().isAsymmetric() ? Tensor.allocate(device, DType.I8, slices) : null;
+  }
+
+  int sweeps() {
+    return switch (pass.range()) {
+      case MINMAX -> 1;
+      case MSE -> 2;
+      case PERCENTILE -> 1 + 2 * ((lo.length + BATCH - 1) / BATCH);
+    };
+  }
+
+  long[] rows(int sweep) {
+    if (sweep == 0 || pass.range() != RangeMethod.PERCENTILE || lo.length == 1) {
+      return new long[] {0, Long.MAX_VALUE};
+    }
+    long first = (long) (sweep - 1) / 2 * BATCH;
+    return new long[] {first, Math.min(first + BATCH, lo.length)};
+  }
+
+  private int sliceOf(Tile tile) {
+    return lo.length == 1 ? 0 : (int) tile.row();
+  }
+
+  void observe(int sweep, Tile tile) {
+    if (sweep == 0) {
+      observeExtremes(tile);
+    } else if (pass.range() == RangeMethod.MSE) {
+      observeErrors(tile);
+    } else {
+      selector(sliceOf(tile)).observe((sweep - 1) % 2, tile.data(), tile.worker());
+    }
+  }
+
+  void finishSweep(int sweep) {
+    if (sweep == 0) {
+      if (!pass.scheme().isAsymmetric()) {
+        for (int i = 0; i < lo.length; i++) {
+          hi[i] = Math.max(-lo[i], hi[i]);
+          lo[i] = 0.0f - hi[i];
+        }
+      }
+    } else if (pass.range() == RangeMethod.MSE) {
+      errors.forEach(this::chooseLeastError);
+      errors.clear();
+    } else {
+      selectors.values().forEach(selector -> selector.finish((sweep - 1) % 2));
+      if (sweep % 2 == 0) {
+        selectors.forEach(this::choosePercentile);
+        selectors.values().forEach(RadixSelector::close);
+        selectors.clear();
+      }
+    }
+    if (sweep == sweeps() - 1) {
+      try (Tensor low = Tensor.of(lo, lo.length);
+          Tensor high = Tensor.of(hi, hi.length)) {
+        Ops.scale(low, high, pass.scheme(), scale, zeroPoint);
+      }
+    }
+  }
+
+  private void observeExtremes(Tile tile) {
+    Tensor low = tile.scratch("lo", DType.F32, 1);
+    Tensor high = tile.scratch("hi", DType.F32, 1);
+    // Asymmetric, to get both ends; symmetric ranges are made of them at the end.
+    Ops.range(tile.data(), 0, QuantScheme.INT8_ASYMMETRIC, RangeMethod.MINMAX, 0, low, high);
+    float least = low.toFloats()[0];
+    float most = high.toFloats()[0];
+    int slice = sliceOf(tile);
+    synchronized (lo) {
+      lo[slice] = Math.min(lo[slice], least);
+      hi[slice] = Math.max(hi[slice], most);
+    }
+  }
+
+  private RadixSelector selector(int slice) {
+    synchronized (selectors) {
+      return selectors.computeIfAbsent(slice, s -> newSelector());
+    }
+  }
+
+  private RadixSelector newSelector() {
+    // The rank as in Ops.range: the smallest value that at least this share of the slice does not
+    // exceed.
+    double share = elements * ((double) pass.percentile() / 100.0);
+    long above = Math.max(1, Math.min((long) Math.ceil(share), elements)) - 1;
+    if (!pass.scheme().isAsymmetric()) {
+      return new RadixSelector(device, true, above);
+    }
+    long below = elements - 1 - above;
+    return new RadixSelector(device, false, Math.min(below, above), Math.max(below, above));
+  }
+
+  private void choosePercentile(int slice, RadixSelector selector) {
+    if (!pass.scheme().isAsymmetric()) {
+      float bound = selector.value(0);
+      if (bound > 0) {
+        hi[slice] = bound;
+        lo[slice] = -bound;
+      }
+      return;
+    }
+    double share = elements * ((double) pass.percentile() / 100.0);
+    long above = Math.max(1, Math.min((long) Math.ceil(share), elements)) - 1;
+    boolean swapped = elements - 1 - above > above;
+    float high = Math.max(selector.value(swapped ? 0 : 1), 0.0f);
+    float low = Math.min(selector.value(swapped ? 1 : 0), 0.0f);
+    if (high > 0 || low < 0) {
+      hi[slice] = high;
+      lo[slice] = low;
+    }
+  }
+
+  private static float candidate(float bound, int j) {
+    return (float) ((double) bound * (100 - j) / 100.0);
+  }
+
+  private void observeErrors(Tile tile) {
+    int slice = sliceOf(tile);
+    float[] low = new float[CANDIDATES];
+    float[] high = new float[CANDIDATES];
+    for (int j = 0; j < CANDIDATES; j++) {
+      low[j] = candidate(lo[slice], j);
+      high[j] = candidate(hi[slice], j);
+    }
+    Tensor data = tile.data();
+    long blocks = data.rows() * ((data.cols() + TileGrid.BLOCK - 1) / TileGrid.BLOCK);
+    Tensor scales = tile.scratch("candidate scales", DType.F32, CANDIDATES);
+    Tensor zeroPoints =
+        zeroPoint == null ? null : tile.scratch("candidate zero points", DType.I8, CANDIDATES);
+    Tensor sums = tile.scratch("errors", DType.F64, blocks, CANDIDATES);
+    try (Tensor lows = Tensor.of(low, CANDIDATES);
+        Tensor highs = Tensor.of(high, CANDIDATES)) {
+      Ops.scale(lows, highs, pass.scheme(), scales, zeroPoints);
+    }
+    Ops.quantizationError(data, scales, zeroPoints, pass.scheme(), sums);
+    combine(tile.index(), sums.toDoubles());
+  }
+
+  // Adds block sums in index order, so that the total does not depend on which worker came first.
+  private synchronized void combine(long tile, double[] sums) {
+    waiting.put(tile, sums);
+    for (double[] next = waiting.remove(nextTile); next != null; next = waiting.remove(nextTile)) {
+      int slice = lo.length == 1 ? 0 : (int) grid.firstRow(nextTile);
+      double[] total = errors.computeIfAbsent(slice, s -> new double[CANDIDATES]);
+      for (int i = 0; i < next.length; i++) {
+        total[i % CANDIDATES] += next[i];
+      }
+      nextTile++;
+    }
+  }
+
+  private void chooseLeastError(int slice, double[] total) {
+    int best = 0;
+    for (int j = 1; j < CANDIDATES; j++) {
+      if (total[j] < total[best]) {
+        best = j;
+      }
+    }
+    lo[slice] = candidate(lo[slice], best);
+    hi[slice] = candidate(hi[slice], best);
+  }
+
+  /** The scale of one slice, as a view to be closed. */
+  Tensor scale(long slice) {
+    return scale.view(slice, 1);
+  }
+
+  /** The zero point of one slice, as a view to be closed, or null for symmetric schemes. */
+  Tensor zeroPoint(long slice) {
+    return zeroPoint == null ? null : zeroPoint.view(slice, 1);
+  }
+
+  @Override
+  public void close() {
+    selectors.values().forEach(RadixSelector::close);
+    scale.close();
+    if (zeroPoint != null) {
+      zeroPoint.close();
+    }
+  }
+}

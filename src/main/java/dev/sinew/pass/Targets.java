@@ -1,0 +1,69 @@
+package dev.sinew.pass;
+
+import dev.sinew.model.TensorInfo;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+
+/**
+ * Which tensors passes touch.
+ *
+ * <p>Touched are floating tensors of two or more dimensions that are weights by name ({@code
+ * *.weight}, {@code *.weight_*} or plainly {@code weight}), except embeddings, norms and {@code
+ * lm_head}; and those that match one of {@code targets}, which also overrides the exceptions. What
+ * matches one of {@code skips} is never touched. Patterns are globs: {@code *} any characters, dots
+ * included, {@code ?} one.
+ */
+public record Targets(List<String> targets, List<String> skips) {
+  public Targets {
+    targets = List.copyOf(targets);
+    skips = List.copyOf(skips);
+  }
+
+  /** The default choice, by name and shape alone. */
+  public static Targets byDefault() {
+    return new Targets(List.of(), List.of());
+  }
+
+  /** Why a tensor is left as it is, or empty if passes touch it. */
+  public Optional<String> reasonToSkip(TensorInfo tensor) {
+    String name = tensor.name();
+    for (String skip : skips) {
+      if (Glob.matches(skip, name)) {
+        return Optional.of("matches --skip " + skip);
+      }
+    }
+    if (!tensor.dtype().isFloating()) {
+      return Optional.of("type " + tensor.dtype() + " is not F64, F32, F16 or BF16");
+    }
+    if (tensor.shape().size() < 2) {
+      return Optional.of("fewer than two dimensions");
+    }
+    if (tensor.elements() == 0) {
+      return Optional.of("no elements");
+    }
+    for (String target : targets) {
+      if (Glob.matches(target, name)) {
+        return Optional.empty();
+      }
+    }
+    if (!(name.endsWith(".weight") || name.contains(".weight_") || name.equals("weight"))) {
+      return Optional.of("not a weight by its name");
+    }
+    for (String part : name.toLowerCase(Locale.ROOT).split("\\.")) {
+      if (part.equals("lm_head")) {
+        return Optional.of("lm_head");
+      }
+      if (part.contains("embed") || part.equals("wte") || part.equals("wpe")) {
+        return Optional.of("embedding");
+      }
+      if (part.contains("norm")
+          || part.equals("ln")
+          || part.startsWith("ln_")
+          || part.matches("ln\\d+|bn\\d*")) {
+        return Optional.of("norm");
+      }
+    }
+    return Optional.empty();
+  }
+}

@@ -1,0 +1,111 @@
+package dev.sinew.pass;
+
+import dev.sinew.model.TensorInfo;
+import java.util.List;
+
+/**
+ * How a tensor, seen as the matrix [rows, cols], is cut into tiles: blocks of whole rows, or parts
+ * of single rows.
+ *
+ * @param tileRows rows of a full tile; 1 when rows are cut
+ * @param tileCols columns of a full tile; {@code cols} unless rows are cut
+ */
+record TileGrid(long rows, long cols, long tileRows, long tileCols) {
+  /**
+   * Sizes of tiles in bytes.
+   *
+   * @param usual what fits the processor's second-level cache between reading and writing
+   * @param largest what a tile may grow to in order to hold a whole slice
+   */
+  record Sizes(long usual, long largest) {
+    /** The sizes for a number of workers, so that all tiles together stay within bounds. */
+    static Sizes forWorkers(int workers) {
+      return new Sizes(1 << 20, Math.max(8 << 20, Math.min(16 << 20, (192 << 20) / workers)));
+    }
+  }
+
+  /**
+   * Sums of float64 are taken over blocks of this many elements, so tiles of cut rows begin at a
+   * multiple of it.
+   */
+  static final long BLOCK = 4096;
+
+  /** A grid for a tensor that these passes transform. */
+  static TileGrid of(TensorInfo tensor, List<Pass> passes, Sizes sizes) {
+    long rows = tensor.rows();
+    long cols = tensor.cols();
+    long size = tensor.dtype().bytes(1);
+    long alignment = BLOCK;
+    Pass.Extent extent = Pass.Extent.ELEMENT;
+    for (Pass pass : passes) {
+      alignment = leastCommonMultiple(alignment, pass.alignment());
+      extent = pass.extent().compareTo(extent) > 0 ? pass.extent() : extent;
+    }
+    if (extent == Pass.Extent.TENSOR && rows * cols * size <= sizes.largest) {
+      return new TileGrid(rows, cols, rows, cols);
+    }
+    boolean rowsMatter = extent != Pass.Extent.ELEMENT;
+    if (cols * size <= (rowsMatter ? sizes.largest : sizes.usual)) {
+      return new TileGrid(rows, cols, Math.max(1, sizes.usual / (cols * size)), cols);
+    }
+    if (alignment * size > sizes.largest) {
+      if (cols * size <= sizes.largest) {
+        return new TileGrid(rows, cols, 1, cols);
+      }
+      throw new IllegalArgumentException(
+          "tensor '"
+              + tensor.name()
+              + "' has rows of "
+              + cols
+              + " elements, too long to hold, and its groups only come together every "
+              + alignment
+              + " elements; choose group sizes that are powers of two");
+    }
+    return new TileGrid(rows, cols, 1, Math.max(1, sizes.usual / size / alignment) * alignment);
+  }
+
+  private static long leastCommonMultiple(long a, long b) {
+    long x = a;
+    long y = b;
+    while (y != 0) {
+      long rest = x % y;
+      x = y;
+      y = rest;
+    }
+    return Math.multiplyExact(a / x, b);
+  }
+
+  long tilesPerRow() {
+    return (cols + tileCols - 1) / tileCols;
+  }
+
+  long count() {
+    return (rows + tileRows - 1) / tileRows * tilesPerRow();
+  }
+
+  /** Whether every row lies within one tile. */
+  boolean holdsRows() {
+    return tileCols == cols;
+  }
+
+  /** Whether one tile is the tensor. */
+  boolean holdsTensor() {
+    return holdsRows() && tileRows >= rows;
+  }
+
+  long firstRow(long tile) {
+    return tile / tilesPerRow() * tileRows;
+  }
+
+  long rowCount(long tile) {
+    return Math.min(tileRows, rows - firstRow(tile));
+  }
+
+  long firstCol(long tile) {
+    return tile % tilesPerRow() * tileCols;
+  }
+
+  long colCount(long tile) {
+    return Math.min(tileCols, cols - firstCol(tile));
+  }
+}
