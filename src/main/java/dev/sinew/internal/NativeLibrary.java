@@ -1,6 +1,7 @@
 package dev.sinew.internal;
 
 import java.io.File;
+import java.nio.charset.Charset;
 import java.util.Locale;
 import java.util.Map;
 import org.bytedeco.javacpp.Loader;
@@ -16,6 +17,10 @@ import org.bytedeco.javacpp.Loader;
 public final class NativeLibrary {
   private static final String PATH_PROPERTY = "sinew.library.path";
   private static final int API_VERSION = 1;
+
+  /** How file names are encoded for the system, which Java calls the platform's encoding. */
+  public static final Charset FILE_NAMES =
+      Charset.forName(System.getProperty("sun.jnu.encoding", "UTF-8"));
 
   private NativeLibrary() {}
 
