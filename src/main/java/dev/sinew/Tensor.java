@@ -418,8 +418,11 @@ public final class Tensor implements AutoCloseable {
         use.accept(ByteBuffer.allocate(0).order(ByteOrder.LITTLE_ENDIAN));
         return;
       }
-      BytePointer data = new BytePointer(SinewNative.sn_tensor_data(pointer));
-      ByteBuffer buffer = data.position(byteOffset).capacity(byteOffset + bytes).asByteBuffer();
+      // A buffer that begins at the offset, which itself may be beyond what a buffer's position
+      // holds.
+      BytePointer start =
+          new BytePointer(SinewNative.sn_tensor_data(pointer)).getPointer(byteOffset);
+      ByteBuffer buffer = start.capacity(bytes).asByteBuffer();
       use.accept((readOnly ? buffer.asReadOnlyBuffer() : buffer).order(ByteOrder.LITTLE_ENDIAN));
     } finally {
       handle.release();

@@ -110,9 +110,11 @@ public final class NativeLibrary {
                 PATH_PROPERTY
                     + " names '"
                     + folder
-                    + "', but JavaCPP had already been set up to load '"
+                    + "', but what was loaded is '"
                     + file
-                    + "'; set org.bytedeco.javacpp.pathsFirst=true at the start of the JVM.");
+                    + "': either the libraries in that folder cannot be loaded, or JavaCPP was in use"
+                    + " before and needs org.bytedeco.javacpp.pathsFirst=true at the start of the"
+                    + " JVM.");
           }
           return file;
         }
