@@ -2,8 +2,11 @@ package dev.sinew.io;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.model.Checkpoint;
+import dev.sinew.model.CheckpointException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -93,8 +96,8 @@ class PyTorchArchiveAttackTest {
           checkpoint.read(
               info.name(), 0, ByteBuffer.allocate((int) Math.min(info.bytes(), 1 << 20)));
         }
-      } catch (dev.sinew.model.CheckpointException e) {
-        assertEquals(true, e.getMessage().contains(path.toString()), e.getMessage());
+      } catch (CheckpointException e) {
+        assertTrue(e.getMessage().contains(path.toString()), e.getMessage());
       }
     }
   }
@@ -248,6 +251,15 @@ class PyTorchArchiveAttackTest {
     Refusal.of(write(zip));
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {0, 2, 4, 65534})
+  void entryCountsThatLie(int count) throws IOException {
+    byte[] zip = good().bytes();
+    int record = zip.length - 22;
+    edit(zip).putShort(record + 8, (short) count).putShort(record + 10, (short) count);
+    Refusal.of(write(zip), "lists 3 entries and announces " + count);
+  }
+
   @Test
   void aCommentIsPassedOver() throws IOException {
     byte[] zip = Arrays.copyOf(good().bytes(), good().bytes().length + 300);
@@ -282,6 +294,23 @@ class PyTorchArchiveAttackTest {
       edit(bytes).putLong(record + at, value);
     }
     Refusal.of(write(bytes));
+  }
+
+  @ParameterizedTest
+  @CsvSource({"10, 3", "12, 1000", "16, 1000"})
+  void endRecordsThatContradictEachOther(int at, int value) throws IOException {
+    Path path = folder.resolve("model.pt");
+    try (RawZip zip = new RawZip(path)) {
+      zip.entry("archive/data.pkl", PICKLE);
+      zip.sparseEntry("archive/data/0", 16);
+    }
+    byte[] bytes = Files.readAllBytes(path);
+    if (at == 10) {
+      edit(bytes).putShort(bytes.length - 22 + at, (short) value);
+    } else {
+      edit(bytes).putInt(bytes.length - 22 + at, value);
+    }
+    Refusal.of(write(bytes), "contradict each other");
   }
 
   @ParameterizedTest
@@ -387,8 +416,8 @@ class PyTorchArchiveAttackTest {
       }
       try {
         PyTorchCheckpoint.open(write(noisy)).close();
-      } catch (dev.sinew.model.CheckpointException e) {
-        assertEquals(false, e.getMessage().isEmpty());
+      } catch (CheckpointException e) {
+        assertFalse(e.getMessage().isEmpty());
       }
     }
   }

@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ExecutorService;
@@ -128,7 +129,7 @@ class PyTorchStridedTest {
       for (int d = 0; d < rank; d++) {
         order.add(d);
       }
-      java.util.Collections.shuffle(order, random);
+      Collections.shuffle(order, random);
       int elements = 1;
       for (int d : order) {
         size[d] = 1 + random.nextInt(rank < 3 ? 300 : 14);

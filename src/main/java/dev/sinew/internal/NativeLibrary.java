@@ -1,6 +1,10 @@
 package dev.sinew.internal;
 
 import java.io.File;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.util.Arrays;
 import java.util.Locale;
 import java.util.Map;
 import org.bytedeco.javacpp.Loader;
@@ -16,6 +20,8 @@ import org.bytedeco.javacpp.Loader;
 public final class NativeLibrary {
   private static final String PATH_PROPERTY = "sinew.library.path";
   private static final int API_VERSION = 1;
+  private static final String[] FILES = {"libsinew.so", "libjniSinewNative.so"};
+  private static final System.Logger LOGGER = System.getLogger("dev.sinew");
 
   private NativeLibrary() {}
 
@@ -55,6 +61,33 @@ public final class NativeLibrary {
       FAILURE = failure;
     }
 
+    /**
+     * Makes sure that JavaCPP's cache holds what the jar holds. JavaCPP goes by size and date,
+     * which two builds can share, and would load the older one.
+     */
+    private static void refreshCache() {
+      for (String name : FILES) {
+        String resource = "/dev/sinew/internal/linux-x86_64/" + name;
+        try {
+          File cached = Loader.cacheResource(NativeLibrary.class, resource);
+          // A class folder, not a jar, is used in place.
+          if (cached == null || !cached.toPath().startsWith(Loader.getCacheDir().toPath())) {
+            continue;
+          }
+          try (InputStream packed = NativeLibrary.class.getResourceAsStream(resource)) {
+            if (!Arrays.equals(packed.readAllBytes(), Files.readAllBytes(cached.toPath()))) {
+              // Deleting leaves the file to processes that have it mapped; overwriting would not.
+              Files.delete(cached.toPath());
+              Loader.cacheResource(NativeLibrary.class, resource);
+            }
+          }
+        } catch (IOException e) {
+          // Loading fails next, and says why, or works from a folder outside the cache.
+          LOGGER.log(System.Logger.Level.DEBUG, "cannot check the cache of native libraries", e);
+        }
+      }
+    }
+
     private static String find() {
       String os = System.getProperty("os.name", "").toLowerCase(Locale.ROOT);
       String arch = System.getProperty("os.arch", "").toLowerCase(Locale.ROOT);
@@ -65,7 +98,7 @@ public final class NativeLibrary {
       String folder = System.getProperty(PATH_PROPERTY);
       if (folder != null) {
         folder = new File(folder).getAbsolutePath();
-        for (String name : new String[] {"libsinew.so", "libjniSinewNative.so"}) {
+        for (String name : FILES) {
           if (!new File(folder, name).isFile()) {
             throw new UnsatisfiedLinkError(
                 PATH_PROPERTY + " names '" + folder + "', which does not hold " + name + ".");
@@ -73,6 +106,8 @@ public final class NativeLibrary {
         }
         System.setProperty("org.bytedeco.javacpp.pathsFirst", "true");
         Loader.loadProperties().setProperty("platform.linkpath", folder);
+      } else {
+        refreshCache();
       }
       try {
         Class.forName("dev.sinew.internal.SinewNative", true, NativeLibrary.class.getClassLoader());

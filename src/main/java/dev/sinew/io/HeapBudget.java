@@ -32,8 +32,9 @@ final class HeapBudget {
     long heap = Math.max(MINIMUM, Runtime.getRuntime().maxMemory() / 4);
     long proportional = fileBytes > heap / PER_BYTE ? heap : MINIMUM + fileBytes * PER_BYTE;
     return proportional < heap
-        ? new HeapBudget(file, proportional, "which no state_dict of its size does")
-        : new HeapBudget(file, heap, "so raise the heap with -Xmx if the file is genuine");
+        ? new HeapBudget(
+            file, proportional, "as no state_dict of its size does; save a plain state_dict")
+        : new HeapBudget(file, heap, "so raise the heap with -Xmx if you trust the file");
   }
 
   /**

@@ -155,8 +155,7 @@ final class Pickle {
 
     Object value(int index) throws PickleException {
       if (index >= values.size()) {
-        throw new PickleException(
-            "it calls " + function + " with only " + values.size() + " arguments");
+        throw PickleException.damaged(function + " has only " + values.size() + " arguments");
       }
       return values.get(index);
     }
@@ -164,14 +163,8 @@ final class Pickle {
     <T> T get(int index, Class<T> type, String expected) throws PickleException {
       Object value = value(index);
       if (!type.isInstance(value)) {
-        throw new PickleException(
-            "it calls "
-                + function
-                + " with "
-                + Quote.plain(typeName(value))
-                + " where "
-                + expected
-                + " belongs");
+        throw PickleException.damaged(
+            function + " has " + Quote.plain(typeName(value)) + " where " + expected + " belongs");
       }
       return type.cast(value);
     }
@@ -184,7 +177,7 @@ final class Pickle {
     long[] integers(int index) throws PickleException {
       List<Object> items = get(index, Sequence.class, "a tuple of integers").items();
       if (items.size() > 64) {
-        throw new PickleException("it has a tensor of " + items.size() + " dimensions (limit: 64)");
+        throw PickleException.damaged("a tensor has " + items.size() + " dimensions (limit: 64)");
       }
       long[] numbers = new long[items.size()];
       for (int i = 0; i < numbers.length; i++) {
@@ -202,7 +195,7 @@ final class Pickle {
       }
       for (Object pair : get(index, Sequence.class, "a dictionary").items()) {
         if (!(pair instanceof Sequence sequence) || sequence.items().size() != 2) {
-          throw new PickleException("it calls " + function + " with something not made of pairs");
+          throw PickleException.damaged(function + " has an argument that is not made of pairs");
         }
         action.accept(sequence.items().get(0), sequence.items().get(1));
       }

@@ -5,4 +5,10 @@ final class PickleException extends Exception {
   PickleException(String message) {
     super(message);
   }
+
+  /** A pickle that Python would not have written. */
+  static PickleException damaged(String what) {
+    return new PickleException(
+        what + "; the file is damaged or no checkpoint, so get or save it again");
+  }
 }

@@ -31,9 +31,9 @@ import java.util.Optional;
  * archives, pickled classes) or tensors that are not dense are refused.
  *
  * <p>Reading a tensor that is contiguous in the file costs what reading the file costs. One that is
- * not, such as a transposed matrix, is gathered in pieces with about 256 KiB of memory besides the
- * target; it is gathered the faster the more is asked for at once, as then the runs in the file
- * that one call reads are longer.
+ * not, such as a transposed matrix, is gathered in pieces with up to 256 KiB of memory besides the
+ * target. The more is asked for at once, the longer are the runs in the file: ask for 16 MiB rather
+ * than 1 MiB when {@link #region} is empty.
  *
  * <p>As with any {@link java.nio.channels.FileChannel}, interrupting a thread while it reads closes
  * the file for all.
@@ -312,7 +312,7 @@ public final class PyTorchCheckpoint implements Checkpoint {
 
     private CheckpointException failure(String tensor, String what) {
       return failure(
-          "tensor " + Quote.of(tensor) + " " + what + "; save the checkpoint again from PyTorch");
+          "tensor " + Quote.of(tensor) + " " + what + "; correct it in PyTorch and save it again");
     }
 
     private CheckpointException failure(String what) {

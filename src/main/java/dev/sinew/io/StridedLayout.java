@@ -62,11 +62,11 @@ final class StridedLayout {
   }
 
   private static boolean fits(long offset, long[] size, long[] stride, long available) {
-    // left stays non-negative, so no product is ever formed that could overflow.
+    // Dividing what is left forms no product that could overflow.
     long left = available - 1 - offset;
     for (int i = 0; i < size.length; i++) {
-      if (size[i] > 1 && stride[i] > 0) {
-        if (left < 0 || stride[i] > left / (size[i] - 1)) {
+      if (size[i] > 1) {
+        if (stride[i] > left / (size[i] - 1)) {
           return false;
         }
         left -= stride[i] * (size[i] - 1);

@@ -9,8 +9,9 @@ import java.nio.ByteOrder;
  *
  * <p>The part is cut into boxes, each a run of indices of one dimension times all of the inner
  * ones. A box is halved along the dimension that spans the most bytes of the file until the rest is
- * one run, or spans little enough to be read in one piece and picked from. So a transposed matrix
- * is read in runs along its columns, a slice with steps in blocks, and a broadcast dimension once.
+ * one run, or spans little enough to be read in one piece and picked from, or is a panel of few
+ * such pieces. So a transposed matrix is read in runs along its columns, a slice with steps in
+ * blocks, and a broadcast dimension once.
  *
  * <p>Besides the target this needs {@value #MAX_SPAN} bytes, whatever the size of the tensor.
  */
@@ -23,6 +24,12 @@ final class StridedReader {
 
   /** What a system call costs is copied in the time of about this many bytes. */
   private static final int MIN_SPAN = 4 << 10;
+
+  /** The most pieces read before they are picked from together. */
+  private static final int PANEL = 64;
+
+  /** From this many elements on, another inner loop is not faster for being longer. */
+  private static final int LONG_LOOP = 8;
 
   private final PositionalFile file;
   private final String what;
@@ -37,6 +44,7 @@ final class StridedReader {
   private final long[] strides;
   private final int[] targetStrides;
   private final int[] index;
+  private final int[] bufferStrides;
   private ByteBuffer scratch;
 
   private StridedReader(
@@ -52,6 +60,7 @@ final class StridedReader {
     this.strides = new long[rank];
     this.targetStrides = new int[rank];
     this.index = new int[rank];
+    this.bufferStrides = new int[rank];
     for (int d = 0; d < rank; d++) {
       strides[d] = layout.stride(d);
     }
@@ -154,29 +163,35 @@ final class StridedReader {
   /** Reads the box that begins at the given elements; recursion only halves, so depth is small. */
   private void gather(long source, int destination) throws CheckpointException {
     long span = 1;
-    long widest = -1;
-    long count = 1;
+    long widest = 0;
+    int count = 1;
     int split = 0;
-    boolean run = true;
     for (int d = 0; d < rank; d++) {
-      if (sizes[d] > 1) {
-        long extent = (sizes[d] - 1) * strides[d];
-        span += extent;
-        count *= sizes[d];
-        run &= strides[d] == 1 && targetStrides[d] == 1;
-        if (extent > widest) {
-          widest = extent;
-          split = d;
-        }
+      long extent = (sizes[d] - 1) * strides[d];
+      span += extent;
+      count *= sizes[d];
+      if (extent > widest) {
+        widest = extent;
+        split = d;
       }
     }
-    if (run) {
-      int bytes = (int) count * elementBytes;
-      file.read(filePosition(source), target.slice(destination * elementBytes, bytes), what);
-    } else if (isWorthReading(span * elementBytes, count * elementBytes)) {
-      pick(source, (int) span, destination);
+    int size = sizes[split];
+    long part = span - widest;
+    if (isRun(-1)) {
+      readInto(target, destination, source, count);
+    } else if (isWorthReading(span, count)) {
+      readInto(scratch((int) span), 0, source, (int) span);
+      pick(split, (int) strides[split], destination);
+    } else if (size <= PANEL
+        && isWorthReading(part, count / size)
+        && size * part * elementBytes <= MAX_SPAN
+        && !isRun(split)) {
+      ByteBuffer buffer = scratch(size * (int) part);
+      for (int i = 0; i < size; i++) {
+        readInto(buffer, i * (int) part, source + i * strides[split], (int) part);
+      }
+      pick(split, (int) part, destination);
     } else {
-      int size = sizes[split];
       int half = size / 2;
       sizes[split] = half;
       gather(source, destination);
@@ -186,51 +201,73 @@ final class StridedReader {
     }
   }
 
-  private static boolean isWorthReading(long span, long used) {
-    return span <= MIN_SPAN || (span <= MAX_SPAN && span <= MAX_WASTE * used);
+  /** Whether the box, at one index of dimension {@code except}, lies in one piece on both sides. */
+  private boolean isRun(int except) {
+    for (int d = 0; d < rank; d++) {
+      if (d != except && sizes[d] > 1 && (strides[d] != 1 || targetStrides[d] != 1)) {
+        return false;
+      }
+    }
+    return true;
   }
 
-  private long filePosition(long element) {
-    return storage + element * elementBytes;
+  private boolean isWorthReading(long span, long count) {
+    long bytes = span * elementBytes;
+    return bytes <= MIN_SPAN || (bytes <= MAX_SPAN && span <= MAX_WASTE * count);
   }
 
-  private void pick(long source, int span, int destination) throws CheckpointException {
-    int bytes = span * elementBytes;
+  private void readInto(ByteBuffer buffer, int at, long source, int count)
+      throws CheckpointException {
+    ByteBuffer slice = buffer.slice(at * elementBytes, count * elementBytes);
+    file.read(storage + source * elementBytes, slice, what);
+  }
+
+  /** The scratch buffer, with room for {@code count} elements, which take at most MAX_SPAN. */
+  private ByteBuffer scratch(int count) {
+    int bytes = Math.max(MIN_SPAN, count * elementBytes);
     if (scratch == null || scratch.capacity() < bytes) {
-      int capacity = bytes <= MIN_SPAN ? MIN_SPAN : MAX_SPAN;
+      // A power of two, so that it seldom has to grow.
+      int capacity = Integer.highestOneBit(bytes - 1) << 1;
       scratch = ByteBuffer.allocate(capacity).order(ByteOrder.nativeOrder());
     }
-    file.read(filePosition(source), scratch.clear().limit(bytes), what);
+    return scratch;
+  }
 
-    int longest = 0;
+  /**
+   * Copies the box out of the scratch buffer, where the file's strides hold but for one dimension.
+   *
+   * @param dimension the one whose stride in the buffer is {@code stride}
+   */
+  private void pick(int dimension, int stride, int destination) {
+    // Long loops are fast, and so is writing neighbours: rows of a target that are a power of two
+    // apart share their cache lines.
+    int inner = 0;
     for (int d = 0; d < rank; d++) {
       index[d] = 0;
-      if (sizes[d] > sizes[longest]) {
-        longest = d;
+      bufferStrides[d] = d == dimension ? stride : (int) strides[d];
+      if (sizes[d] >= Math.min(sizes[inner], LONG_LOOP)) {
+        inner = d;
       }
     }
     int from = 0;
     int to = destination;
-    while (true) {
-      copy(from, (int) strides[longest], to, targetStrides[longest], sizes[longest]);
-      int d = rank - 1;
-      while (d >= 0) {
-        if (d != longest && ++index[d] < sizes[d]) {
-          from += (int) strides[d];
-          to += targetStrides[d];
-          break;
+    int outer;
+    do {
+      copy(from, bufferStrides[inner], to, targetStrides[inner], sizes[inner]);
+      outer = rank - 1;
+      while (outer >= 0 && (outer == inner || ++index[outer] == sizes[outer])) {
+        if (outer != inner) {
+          from -= bufferStrides[outer] * (sizes[outer] - 1);
+          to -= targetStrides[outer] * (sizes[outer] - 1);
+          index[outer] = 0;
         }
-        if (d != longest) {
-          from -= (int) strides[d] * (sizes[d] - 1);
-          to -= targetStrides[d] * (sizes[d] - 1);
-          index[d] = 0;
-        }
-        d--;
+        outer--;
       }
-      if (d < 0) {
-        return;
+      if (outer >= 0) {
+        from += bufferStrides[outer];
+        to += targetStrides[outer];
       }
-    }
+    } while (outer >= 0);
   }
 
   private void copy(int from, int fromStep, int to, int toStep, int count) {

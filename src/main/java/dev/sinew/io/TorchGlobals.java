@@ -168,12 +168,8 @@ final class TorchGlobals {
     long[] size = a.integers(2);
     long[] stride = a.integers(3);
     if (size.length != stride.length) {
-      throw new PickleException(
-          "it has a tensor of "
-              + size.length
-              + " dimensions with "
-              + stride.length
-              + " strides; the file is damaged, so get or save it again");
+      throw PickleException.damaged(
+          "a tensor of " + size.length + " dimensions has " + stride.length + " strides");
     }
     return new Tensor(storage, elements, a.integer(1), size, stride);
   }
@@ -196,7 +192,7 @@ final class TorchGlobals {
     Function rebuild = a.get(0, Function.class, "a function");
     // torch never nests these; a file that does could exhaust the Java stack.
     if (!rebuild.name().startsWith("torch._utils._rebuild_")) {
-      throw new PickleException("it rebuilds a tensor with " + rebuild.name());
+      throw PickleException.damaged("a tensor is rebuilt with " + rebuild.name());
     }
     Sequence arguments = a.get(2, Sequence.class, "a tuple");
     return rebuild.body().apply(new Arguments(rebuild.name(), arguments.items()));

@@ -8,10 +8,6 @@ import dev.sinew.io.Pickle.Sequence;
 import dev.sinew.io.Pickle.Storage;
 import dev.sinew.io.Pickle.StorageType;
 import dev.sinew.model.CheckpointException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -27,7 +23,6 @@ import java.util.Map;
  * the text opcodes of protocol 0, the extension registry and out-of-band buffers.
  */
 final class Unpickler {
-  private static final int MAX_GLOBAL_BYTES = 1000;
   private static final Opaque NONE = new Opaque("NoneType");
   private static final Opaque BOOL = new Opaque("bool");
   private static final Opaque FLOAT = new Opaque("float");
@@ -39,14 +34,14 @@ final class Unpickler {
   private static final int SLOT = 16;
   private static final int ENTRY = 64;
 
-  private final ByteBuffer in;
+  private final PickleInput in;
   private final HeapBudget budget;
   private final List<Object> stack = new ArrayList<>();
   private final List<Integer> marks = new ArrayList<>();
   private final Map<Integer, Object> memo = new HashMap<>();
 
   private Unpickler(byte[] pickle, HeapBudget budget) {
-    this.in = ByteBuffer.wrap(pickle).order(ByteOrder.LITTLE_ENDIAN);
+    this.in = new PickleInput(pickle);
     this.budget = budget;
   }
 
@@ -77,11 +72,11 @@ final class Unpickler {
       if (!in.hasRemaining()) {
         throw new PickleException("the pickle ends without a STOP; the file is truncated");
       }
-      int opcode = unsignedByte();
+      int opcode = in.unsignedByte();
       if (opcode == '.') {
         Object result = pop();
         if (!stack.isEmpty() || !marks.isEmpty()) {
-          throw damaged("values are left on the stack at the end");
+          throw PickleException.damaged("values are left on the stack at the end");
         }
         return result;
       }
@@ -91,31 +86,31 @@ final class Unpickler {
 
   private void execute(int opcode) throws PickleException, CheckpointException {
     switch (opcode) {
-      case 0x80 -> protocol(unsignedByte());
-      case 0x95 -> length(int64()); // FRAME: nothing depends on where frames end
+      case 0x80 -> protocol(in.unsignedByte());
+      case 0x95 -> in.length(in.int64()); // FRAME: nothing depends on where frames end
       case '(' -> mark();
       case '0' -> popOrUnmark();
       case '1' -> popMark();
       case '2' -> push(top(), SLOT); // DUP
       case 'N' -> push(NONE, SLOT);
       case 0x88, 0x89 -> push(BOOL, SLOT);
-      case 'K' -> push((long) unsignedByte(), VALUE);
-      case 'M' -> push((long) unsignedShort(), VALUE);
-      case 'J' -> push((long) int32(), VALUE);
-      case 0x8a -> integer(unsignedByte());
-      case 0x8b -> integer(length(int32()));
+      case 'K' -> push((long) in.unsignedByte(), VALUE);
+      case 'M' -> push((long) in.unsignedShort(), VALUE);
+      case 'J' -> push((long) in.int32(), VALUE);
+      case 0x8a -> integer(in.unsignedByte());
+      case 0x8b -> integer(in.length(in.int32()));
       case 'G' -> {
-        skip(8);
+        in.skip(8);
         push(FLOAT, SLOT);
       }
-      case 'U' -> push(text(unsignedByte()), VALUE); // SHORT_BINSTRING, of Python 2
-      case 'T' -> push(text(length(int32())), VALUE); // BINSTRING, of Python 2
-      case 0x8c -> push(text(unsignedByte()), VALUE);
-      case 'X' -> push(text(length(unsignedInt())), VALUE);
-      case 0x8d -> push(text(length(int64())), VALUE);
-      case 'C' -> bytes(unsignedByte());
-      case 'B' -> bytes(length(unsignedInt()));
-      case 0x8e, 0x96 -> bytes(length(int64())); // BINBYTES8, BYTEARRAY8
+      case 'U' -> text(in.unsignedByte()); // SHORT_BINSTRING, of Python 2
+      case 'T' -> text(in.length(in.int32())); // BINSTRING, of Python 2
+      case 0x8c -> text(in.unsignedByte());
+      case 'X' -> text(in.length(in.unsignedInt()));
+      case 0x8d -> text(in.length(in.int64()));
+      case 'C' -> bytes(in.unsignedByte());
+      case 'B' -> bytes(in.length(in.unsignedInt()));
+      case 0x8e, 0x96 -> bytes(in.length(in.int64())); // BINBYTES8, BYTEARRAY8
       case ')' -> push(Sequence.tuple(List.of()), VALUE);
       case 0x85 -> tuple(stack.size() - 1);
       case 0x86 -> tuple(stack.size() - 2);
@@ -130,12 +125,12 @@ final class Unpickler {
       case 0x90 -> extend("set", popMarkIndex());
       case 's' -> setItems(stack.size() - 2);
       case 'u' -> setItems(popMarkIndex());
-      case 'q' -> memo.put(unsignedByte(), memoized());
-      case 'r' -> memo.put(int32(), memoized());
+      case 'q' -> memo.put(in.unsignedByte(), memoized());
+      case 'r' -> memo.put(in.int32(), memoized());
       case 0x94 -> memo.put(memo.size(), memoized());
-      case 'h' -> push(recall(unsignedByte()), SLOT);
-      case 'j' -> push(recall(int32()), SLOT);
-      case 'c' -> push(TorchGlobals.resolve(line(), line()), VALUE);
+      case 'h' -> push(recall(in.unsignedByte()), SLOT);
+      case 'j' -> push(recall(in.int32()), SLOT);
+      case 'c' -> push(TorchGlobals.resolve(in.line(), in.line()), VALUE);
       case 0x93 -> stackGlobal();
       case 'Q' -> push(storage(pop()), VALUE);
       case 'R' -> call();
@@ -162,7 +157,7 @@ final class Unpickler {
 
   // The stack. Nothing below the last mark may be taken.
 
-  private void push(Object value, int cost) throws CheckpointException {
+  private void push(Object value, long cost) throws CheckpointException {
     budget.charge(cost);
     stack.add(value);
   }
@@ -173,7 +168,7 @@ final class Unpickler {
 
   private Object top() throws PickleException {
     if (stack.size() <= floor()) {
-      throw damaged("it takes a value from an empty stack");
+      throw PickleException.damaged("it takes a value from an empty stack");
     }
     return stack.get(stack.size() - 1);
   }
@@ -191,7 +186,7 @@ final class Unpickler {
 
   private int popMarkIndex() throws PickleException {
     if (marks.isEmpty()) {
-      throw damaged("it looks for a mark that is not there");
+      throw PickleException.damaged("it looks for a mark that is not there");
     }
     return marks.remove(marks.size() - 1);
   }
@@ -215,7 +210,7 @@ final class Unpickler {
   /** Takes everything from stack index {@code from} on. */
   private List<Object> popFrom(int from) throws PickleException, CheckpointException {
     if (from < floor()) {
-      throw damaged("it takes a value from an empty stack");
+      throw PickleException.damaged("it takes a value from an empty stack");
     }
     List<Object> tail = stack.subList(from, stack.size());
     budget.charge((long) SLOT * tail.size());
@@ -237,7 +232,8 @@ final class Unpickler {
   private void extend(String type, int from) throws PickleException, CheckpointException {
     List<Object> items = popFrom(from);
     if (!(top() instanceof Sequence sequence) || !sequence.type().equals(type)) {
-      throw damaged("it adds to a " + Quote.plain(Pickle.typeName(top())) + " as to a " + type);
+      throw PickleException.damaged(
+          "it adds to a " + Quote.plain(Pickle.typeName(top())) + " as to a " + type);
     }
     sequence.items().addAll(items);
   }
@@ -245,10 +241,10 @@ final class Unpickler {
   private void setItems(int from) throws PickleException, CheckpointException {
     List<Object> items = popFrom(from);
     if (!(top() instanceof Dictionary dictionary)) {
-      throw damaged("it sets an item of a " + Quote.plain(Pickle.typeName(top())));
+      throw PickleException.damaged("it sets an item of a " + Quote.plain(Pickle.typeName(top())));
     }
     if (items.size() % 2 != 0) {
-      throw damaged("it sets a dictionary key without a value");
+      throw PickleException.damaged("it sets a dictionary key without a value");
     }
     budget.charge((long) ENTRY * items.size());
     for (int i = 0; i < items.size(); i += 2) {
@@ -266,7 +262,8 @@ final class Unpickler {
   private Object recall(int index) throws PickleException {
     Object value = memo.get(index);
     if (value == null) {
-      throw damaged("it refers to memo entry " + Integer.toUnsignedString(index) + ", never set");
+      throw PickleException.damaged(
+          "it refers to memo entry " + Integer.toUnsignedString(index) + ", never set");
     }
     return value;
   }
@@ -277,7 +274,7 @@ final class Unpickler {
     Object name = pop();
     Object module = pop();
     if (!(name instanceof String n) || !(module instanceof String m)) {
-      throw damaged("a global is named by something that is not text");
+      throw PickleException.damaged("a global is named by something that is not text");
     }
     push(TorchGlobals.resolve(m, n), VALUE);
   }
@@ -286,10 +283,11 @@ final class Unpickler {
     Object arguments = pop();
     Object function = pop();
     if (!(arguments instanceof Sequence tuple) || !tuple.isTuple()) {
-      throw damaged("it calls " + Quote.plain(Pickle.typeName(function)) + " without a tuple");
+      throw PickleException.damaged(
+          "it calls " + Quote.plain(Pickle.typeName(function)) + " without a tuple");
     }
     if (!(function instanceof Function f)) {
-      throw damaged("it calls a " + Quote.plain(Pickle.typeName(function)));
+      throw PickleException.damaged("it calls a " + Quote.plain(Pickle.typeName(function)));
     }
     // A function may copy its arguments, and the memo makes it cheap to call it often.
     for (Object argument : tuple.items()) {
@@ -305,7 +303,7 @@ final class Unpickler {
 
   private void callWithKeywords() throws PickleException, CheckpointException {
     if (!(pop() instanceof Dictionary keywords) || !keywords.isEmpty()) {
-      throw damaged("it makes an object with keyword arguments");
+      throw PickleException.damaged("it makes an object with keyword arguments");
     }
     call();
   }
@@ -314,118 +312,40 @@ final class Unpickler {
   private void build() throws PickleException {
     pop();
     if (!(top() instanceof Dictionary)) {
-      throw damaged("it sets the state of a " + Quote.plain(Pickle.typeName(top())));
+      throw PickleException.damaged(
+          "it sets the state of a " + Quote.plain(Pickle.typeName(top())));
     }
   }
 
   private Storage storage(Object id) throws PickleException {
     if (!(id instanceof Sequence tuple) || !tuple.isTuple()) {
-      throw damaged("a persistent id is not a tuple");
+      throw PickleException.damaged("a persistent id is not a tuple");
     }
     Arguments fields = new Arguments("a persistent id", tuple.items());
     if (fields.count() != 5 || !"storage".equals(fields.value(0))) {
-      throw damaged("a persistent id is not that of a storage");
+      throw PickleException.damaged("a persistent id is not that of a storage");
     }
     StorageType type = fields.get(1, StorageType.class, "a storage class");
     return new Storage(type, fields.get(2, String.class, "a key"), fields.integer(4));
   }
 
-  // The bytes.
+  // Numbers and bytes.
 
   private void integer(int length) throws PickleException, CheckpointException {
     if (length <= Long.BYTES) {
-      need(length);
-      long value = 0;
-      for (int i = 0; i < length; i++) {
-        value |= (in.get() & 0xffL) << (8 * i);
-      }
-      int unused = 64 - 8 * length;
-      push(length == 0 ? 0L : value << unused >> unused, VALUE);
+      push(in.integer(length), VALUE);
     } else {
-      skip(length);
+      in.skip(length);
       push(LONG_INT, SLOT);
     }
   }
 
   private void bytes(int length) throws PickleException, CheckpointException {
-    skip(length);
+    in.skip(length);
     push(BYTES, SLOT);
   }
 
-  private String text(int length) throws PickleException, CheckpointException {
-    need(length);
-    budget.charge(2L * length);
-    ByteBuffer slice = in.slice(in.position(), length);
-    in.position(in.position() + length);
-    try {
-      return StandardCharsets.UTF_8.newDecoder().decode(slice).toString();
-    } catch (CharacterCodingException e) {
-      throw damaged("there is text that is not UTF-8");
-    }
-  }
-
-  /** The bytes up to the next newline. */
-  private String line() throws PickleException, CheckpointException {
-    int start = in.position();
-    int end = start;
-    while (end < in.limit() && end - start <= MAX_GLOBAL_BYTES && in.get(end) != '\n') {
-      end++;
-    }
-    if (end == in.limit() || in.get(end) != '\n') {
-      throw damaged("a global's name has no end");
-    }
-    String line = text(end - start);
-    skip(1);
-    return line;
-  }
-
-  private int unsignedByte() throws PickleException {
-    need(1);
-    return in.get() & 0xff;
-  }
-
-  private int unsignedShort() throws PickleException {
-    need(2);
-    return in.getShort() & 0xffff;
-  }
-
-  private int int32() throws PickleException {
-    need(4);
-    return in.getInt();
-  }
-
-  private long unsignedInt() throws PickleException {
-    return int32() & 0xffffffffL;
-  }
-
-  private long int64() throws PickleException {
-    need(8);
-    return in.getLong();
-  }
-
-  private int length(long length) throws PickleException {
-    need(length);
-    return (int) length;
-  }
-
-  private void skip(int length) throws PickleException {
-    need(length);
-    in.position(in.position() + length);
-  }
-
-  private void need(long length) throws PickleException {
-    if (length < 0 || length > in.remaining()) {
-      throw damaged(
-          "a value of "
-              + Long.toUnsignedString(length)
-              + " bytes is announced where "
-              + in.remaining()
-              + " are left");
-    }
-  }
-
-  private static PickleException damaged(String what) {
-    return new PickleException(
-        what + "; the file is damaged or no checkpoint, so get or save it again");
+  private void text(int length) throws PickleException, CheckpointException {
+    push(in.text(length), VALUE + 2L * length);
   }
 }

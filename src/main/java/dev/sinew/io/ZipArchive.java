@@ -92,7 +92,9 @@ final class ZipArchive {
     }
     if (entry.method() != 0) {
       throw failure(
-          "its entry " + name + " is compressed; rewrite the archive without compression (zip -0)");
+          "its entry "
+              + name
+              + " is compressed; unpack the archive and pack it without compression (zip -0 -r)");
     }
     byte[] raw = entry.name().getBytes(StandardCharsets.ISO_8859_1);
     if (entry.headerOffset() > directoryOffset - LOCAL_BYTES - raw.length) {
@@ -166,8 +168,8 @@ final class ZipArchive {
     }
     if (at < 0) {
       throw failure(
-          "it is no zip archive, or one without its end; if it is a PyTorch file, load it with"
-              + " torch.load and save it again with torch.save");
+          "it is no complete zip archive; get it again, or if it is an older PyTorch file, load it"
+              + " with torch.load and save it again with torch.save");
     }
     int disk = tail.getShort(at + 4) & 0xffff;
     int directoryDisk = tail.getShort(at + 6) & 0xffff;

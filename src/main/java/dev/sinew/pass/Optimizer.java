@@ -48,8 +48,7 @@ public final class Optimizer {
 
     /** The default targets, all available processors, no progress. */
     public static Options defaults() {
-      return new Options(
-          Targets.byDefault(), Device.availableProcessors(), false, Progress.NONE);
+      return new Options(Targets.byDefault(), Device.availableProcessors(), false, Progress.NONE);
     }
   }
 

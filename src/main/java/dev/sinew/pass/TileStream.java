@@ -25,7 +25,6 @@ import java.util.concurrent.atomic.AtomicLong;
  */
 final class TileStream implements AutoCloseable {
   private static final int MOST_WORKERS = 16;
-  private static final long COPY_BYTES = 4 << 20;
 
   private final Checkpoint input;
   private final CheckpointWriter writer;
@@ -106,8 +105,9 @@ final class TileStream implements AutoCloseable {
     List<long[]> parts = new ArrayList<>();
     for (int i = 0; i < unchanged.size(); i++) {
       long bytes = unchanged.get(i).bytes();
-      for (long offset = 0; offset < bytes; offset += COPY_BYTES) {
-        parts.add(new long[] {i, offset, Math.min(COPY_BYTES, bytes - offset)});
+      long step = sizesFor(unchanged.get(i)).usual();
+      for (long offset = 0; offset < bytes; offset += step) {
+        parts.add(new long[] {i, offset, Math.min(step, bytes - offset)});
       }
     }
     team.run(
@@ -129,7 +129,7 @@ final class TileStream implements AutoCloseable {
     }
     long tile = 0;
     for (TensorInfo tensor : tensors) {
-      TileGrid grid = TileGrid.of(tensor, passes, sizes);
+      TileGrid grid = TileGrid.of(tensor, passes, sizesFor(tensor));
       stages.add(new Stage(tensor, grid, tile, new ArrayList<>()));
       tile += grid.count();
     }
@@ -148,6 +148,12 @@ final class TileStream implements AutoCloseable {
       }
     }
     finish(together);
+  }
+
+  // Data that has to be gathered from strides is read faster in large pieces.
+  private TileGrid.Sizes sizesFor(TensorInfo tensor) {
+    boolean inOnePiece = input.region(tensor.name()).isPresent();
+    return inOnePiece ? sizes : new TileGrid.Sizes(sizes.largest(), sizes.largest());
   }
 
   private void sweepModel() throws IOException {
