@@ -18,6 +18,9 @@ import java.util.Map;
  * for each batch of slices, because every slice has a histogram of 512 KiB a worker.
  */
 final class SliceRanges implements AutoCloseable {
+  /** Elements of a row that one float64 sum of squared errors covers. */
+  static final long BLOCK = 4096;
+
   private static final int BATCH = 8;
   private static final int CANDIDATES = 61;
   // Block sums of squared errors that are held at a time: 1 MiB.
@@ -176,7 +179,7 @@ final class SliceRanges implements AutoCloseable {
     }
     // Short rows make many blocks, so a tile may take several parts.
     Tensor data = tile.data();
-    long perRow = (data.cols() + TileGrid.BLOCK - 1) / TileGrid.BLOCK;
+    long perRow = (data.cols() + BLOCK - 1) / BLOCK;
     long rows = Math.max(1, MOST_BLOCKS / perRow);
     for (long row = 0; row < data.rows(); row += rows) {
       try (Tensor part = data.slice(row, Math.min(row + rows, data.rows()))) {
