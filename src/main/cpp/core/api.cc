@@ -64,6 +64,12 @@ sn_status output(const sn_tensor* x, const sn_tensor* out, const char* name, boo
   return apart(x, out, in_place);
 }
 
+// An output may not overlap the scales and zero points (which may be null) that are read while it is written.
+sn_status apart_from_scales(const sn_tensor* scale, const sn_tensor* zero_point, const sn_tensor* out) {
+  SN_TRY(apart(scale, out, false));
+  return zero_point == nullptr ? SN_OK : apart(zero_point, out, false);
+}
+
 sn_status pruning(const sn_tensor* x, const sn_tensor* out) {
   SN_TRY(floating(x, "x"));
   SN_TRY(present(out, "out"));
@@ -91,7 +97,7 @@ sn_status sliced(const sn_tensor* x, const sn_tensor* slices, const char* name, 
   if (slices->dtype != SN_F32) return fail(SN_INVALID_ARGUMENT, "%s is %s, not F32", name, dtype_name(slices->dtype));
   if (group < 0) return fail(SN_INVALID_ARGUMENT, "the group size %lld is negative", static_cast<long long>(group));
   if (group == 0 && slices->elements == 1) return SN_OK;
-  const int64_t per_row = group == 0 ? (x->cols > 0 ? 1 : 0) : x->cols / group + (x->cols % group != 0);
+  const int64_t per_row = group == 0 ? 1 : x->cols / group + (x->cols % group != 0);
   if (slices->elements != x->rows * per_row) {
     return fail(SN_INVALID_ARGUMENT, "%s has %lld elements; %lld slices are needed for %lld rows of %lld columns in groups of %lld", name,
                 static_cast<long long>(slices->elements), static_cast<long long>(x->rows * per_row), static_cast<long long>(x->rows), static_cast<long long>(x->cols),
@@ -184,7 +190,11 @@ sn_status sn_scale(const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, s
   SN_TRY(output(lo, scale, "scale", true));
   SN_TRY(output(hi, scale, "scale", false));
   SN_TRY(zero_points(scale, zero_point, sn::is_asymmetric(scheme)));
-  if (zero_point != nullptr) SN_TRY(output(lo, zero_point, "zero_point", false));
+  if (zero_point != nullptr) {
+    SN_TRY(output(lo, zero_point, "zero_point", false));
+    SN_TRY(apart(hi, zero_point, false));
+    SN_TRY(apart(scale, zero_point, false));
+  }
   return SN_CALL(lo, scale, lo, hi, scheme, scale, zero_point);
 }
 
@@ -194,6 +204,7 @@ sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tenso
   SN_TRY(zero_points(scale, zero_point, zero_point != nullptr));
   SN_TRY(integers(x, q, group));
   SN_TRY(output(x, q, "q", false));
+  SN_TRY(apart_from_scales(scale, zero_point, q));
   return SN_CALL(x, quantize, x, scale, zero_point, group, q);
 }
 
@@ -203,6 +214,7 @@ sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_ten
   SN_TRY(sliced(y, scale, "scale", group));
   SN_TRY(zero_points(scale, zero_point, zero_point != nullptr));
   SN_TRY(output(q, y, "y", false));
+  SN_TRY(apart_from_scales(scale, zero_point, y));
   return SN_CALL(q, dequantize, q, scale, zero_point, group, y);
 }
 
@@ -214,6 +226,7 @@ sn_status sn_fake_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_
   SN_TRY(present(y, "y"));
   SN_TRY(typed(y, "y", x->dtype, x->elements));
   SN_TRY(output(x, y, "y", true));
+  SN_TRY(apart_from_scales(scale, zero_point, y));
   return SN_CALL(x, fake_quantize, x, scale, zero_point, group, scheme, y);
 }
 
@@ -224,8 +237,12 @@ sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, cons
   SN_TRY(typed(scale, "scale", SN_F32, scale->elements));
   SN_TRY(zero_points(scale, zero_point, sn::is_asymmetric(scheme)));
   const int64_t blocks = x->rows * (x->cols / 4096 + (x->cols % 4096 != 0));
-  SN_TRY(typed(errors, "errors", SN_F64, blocks * scale->elements));
+  int64_t results;
+  if (__builtin_mul_overflow(blocks, scale->elements, &results)) return fail(SN_INVALID_ARGUMENT, "there are too many candidates");
+  SN_TRY(typed(errors, "errors", SN_F64, results));
+  SN_TRY(one_device(x, scale));
   SN_TRY(output(x, errors, "errors", false));
+  SN_TRY(apart_from_scales(scale, zero_point, errors));
   return SN_CALL(x, quantization_error, x, scale, zero_point, scheme, errors);
 }
 
@@ -253,6 +270,7 @@ sn_status sn_compare(const sn_tensor* a, const sn_tensor* b, sn_tensor* result) 
   if (a->elements != b->elements) return fail(SN_INVALID_ARGUMENT, "a has %lld elements and b %lld", static_cast<long long>(a->elements), static_cast<long long>(b->elements));
   SN_TRY(typed(result, "result", SN_F64, 5));
   SN_TRY(output(a, result, "result", false));
+  SN_TRY(apart(b, result, false));
   return SN_CALL(a, compare, a, b, result);
 }
 
@@ -267,5 +285,8 @@ sn_status sn_convert(const sn_tensor* x, sn_tensor* y) {
 sn_status sn_memory_probe(const sn_tensor* x, sn_tensor* y) {
   SN_TRY(present(x, "x"));
   SN_TRY(output(x, y, "y", true));
+  if ((reinterpret_cast<uintptr_t>(x->data) | reinterpret_cast<uintptr_t>(y->data)) % 64 != 0) {
+    return fail(SN_INVALID_ARGUMENT, "a memory probe needs tensors that begin at a multiple of 64 bytes");
+  }
   return SN_CALL(x, memory_probe, x, y);
 }

@@ -1,8 +1,10 @@
 #include "core/tensor.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,6 +29,13 @@ namespace {
 thread_local char last_error[1024];
 int64_t live_tensors = 0;
 
+// strerror is not safe to call from many threads at once.
+const char* reason_of(int error) {
+  static thread_local char text[128];
+  // The GNU variant, which may return a constant instead of filling the buffer.
+  return strerror_r(error, text, sizeof text);
+}
+
 void release_device(sn_device* device) {
   if (__atomic_sub_fetch(&device->references, 1, __ATOMIC_ACQ_REL) == 0) device->backend->destroy(device);
 }
@@ -46,39 +55,37 @@ void release_storage(sn_device* device, Storage* storage) {
   delete storage;
 }
 
-// A tensor object without memory, or null after fail().
-sn_tensor* describe(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape) {
-  if (device == nullptr) return fail(SN_INVALID_ARGUMENT, "the device is null"), nullptr;
-  if (__atomic_load_n(&device->closed, __ATOMIC_ACQUIRE)) return fail(SN_INVALID_ARGUMENT, "the device is closed"), nullptr;
-  if (dtype_size(dtype) == 0) return fail(SN_INVALID_ARGUMENT, "%d is not a dtype", dtype), nullptr;
+// Makes a tensor object without memory.
+sn_status describe(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** described) {
+  if (device == nullptr) return fail(SN_INVALID_ARGUMENT, "the device is null");
+  if (__atomic_load_n(&device->closed, __ATOMIC_ACQUIRE)) return fail(SN_INVALID_ARGUMENT, "the device is closed");
+  if (dtype_size(dtype) == 0) return fail(SN_INVALID_ARGUMENT, "%d is not a dtype", dtype);
   if (rank < 0 || rank > SN_MAX_RANK || (rank > 0 && shape == nullptr)) {
-    return fail(SN_INVALID_ARGUMENT, "rank %d is not within 0..%d", rank, SN_MAX_RANK), nullptr;
+    return fail(SN_INVALID_ARGUMENT, "rank %d is not within 0..%d", rank, SN_MAX_RANK);
   }
   sn_tensor* t = new (std::nothrow) sn_tensor();
-  if (t == nullptr) return fail(SN_OUT_OF_MEMORY, "no memory for a tensor object"), nullptr;
+  if (t == nullptr) return fail(SN_OUT_OF_MEMORY, "no memory for a tensor object");
   t->device = device;
   t->dtype = dtype;
   t->rank = rank;
   t->elements = 1;
   t->cols = 1;
   int64_t bytes = dtype_size(dtype);
-  bool empty = false;
   for (int32_t i = 0; i < rank; ++i) {
     t->shape[i] = shape[i];
-    empty |= shape[i] == 0;
     if (shape[i] < 0 || (shape[i] > 0 && __builtin_mul_overflow(bytes, shape[i], &bytes))) {
-      fail(SN_INVALID_ARGUMENT, "dimension %d of size %lld makes the shape negative or larger than memory", i, static_cast<long long>(shape[i]));
       delete t;
-      return nullptr;
+      return fail(SN_INVALID_ARGUMENT, "dimension %d of size %lld makes the shape negative or larger than memory", i, static_cast<long long>(shape[i]));
     }
   }
-  for (int32_t i = 0; i < rank && !empty; ++i) {
+  // The check above covers all dimensions that are not 0, so no product of some of them overflows.
+  for (int32_t i = 0; i < rank; ++i) {
     t->elements *= shape[i];
     if (i > 0 || rank == 1) t->cols *= shape[i];
   }
   t->rows = rank < 2 ? 1 : shape[0];
-  if (empty) t->elements = t->rows = t->cols = 0;
-  return t;
+  *described = t;
+  return SN_OK;
 }
 
 // Gives the tensor its storage; consumes `t` when there is no memory for the storage object.
@@ -124,8 +131,9 @@ void sn_device_close(sn_device* device) {
 
 sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
   if (tensor == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
-  sn_tensor* t = sn::describe(device, dtype, rank, shape);
-  if (t == nullptr) return SN_INVALID_ARGUMENT;
+  sn_tensor* t = nullptr;
+  const sn_status described = sn::describe(device, dtype, rank, shape, &t);
+  if (described != SN_OK) return described;
   int64_t bytes = t->bytes() > 0 ? t->bytes() : 1;
   void* data = device->backend->allocate(device, bytes);
   if (data == nullptr) {
@@ -139,8 +147,9 @@ sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, cons
 
 sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
   if (tensor == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
-  sn_tensor* t = sn::describe(device, dtype, rank, shape);
-  if (t == nullptr) return SN_INVALID_ARGUMENT;
+  sn_tensor* t = nullptr;
+  const sn_status described = sn::describe(device, dtype, rank, shape, &t);
+  if (described != SN_OK) return described;
   if ((data == nullptr && t->elements > 0) || reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(sn::dtype_size(dtype)) != 0) {
     delete t;
     return fail(SN_INVALID_ARGUMENT, "the address %p cannot hold elements of %s: it must be a multiple of their size", data, sn::dtype_name(dtype));
@@ -150,25 +159,33 @@ sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t 
 
 sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
   if (tensor == nullptr || path == nullptr) return fail(SN_INVALID_ARGUMENT, "the path or the result pointer is null");
-  sn_tensor* t = sn::describe(device, dtype, rank, shape);
-  if (t == nullptr) return SN_INVALID_ARGUMENT;
+  sn_tensor* t = nullptr;
+  const sn_status described = sn::describe(device, dtype, rank, shape, &t);
+  if (described != SN_OK) return described;
   int64_t bytes = t->bytes();
   if (offset < 0 || offset % sn::dtype_size(dtype) != 0) {
     delete t;
-    return fail(SN_INVALID_ARGUMENT, "offset %lld of '%s' is not a multiple of the size of %s", static_cast<long long>(offset), path, sn::dtype_name(dtype));
+    return fail(SN_INVALID_ARGUMENT, "offset %lld of '%.800s' is not a multiple of the size of %s", static_cast<long long>(offset), path, sn::dtype_name(dtype));
   }
-  int file = open(path, O_RDONLY | O_CLOEXEC);
+  // Opening a FIFO would wait for a writer without O_NONBLOCK, and a terminal could become ours without O_NOCTTY.
+  int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   struct stat info;
-  if (file < 0 || fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+  if (file < 0 || fstat(file, &info) != 0) {
+    const int reason = errno;
     if (file >= 0) close(file);
     delete t;
-    return fail(SN_IO_ERROR, "'%s' cannot be opened as a file", path);
+    return fail(SN_IO_ERROR, "'%.800s' cannot be opened: %s", path, sn::reason_of(reason));
+  }
+  if (!S_ISREG(info.st_mode)) {
+    close(file);
+    delete t;
+    return fail(SN_IO_ERROR, "'%.800s' is a %s, not a file that can be mapped", path, S_ISDIR(info.st_mode) ? "directory" : "pipe or device");
   }
   int64_t end;
   if (__builtin_add_overflow(offset, bytes, &end) || end > info.st_size) {
     close(file);
     delete t;
-    return fail(SN_IO_ERROR, "'%s' has %lld bytes, too few for %lld bytes at offset %lld", path, static_cast<long long>(info.st_size), static_cast<long long>(bytes),
+    return fail(SN_IO_ERROR, "'%.800s' has %lld bytes, too few for %lld bytes at offset %lld", path, static_cast<long long>(info.st_size), static_cast<long long>(bytes),
                 static_cast<long long>(offset));
   }
   t->read_only = true;
@@ -176,12 +193,14 @@ sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_
     close(file);
     return sn::attach(t, Storage::kWrapped, nullptr, 0, nullptr, tensor);
   }
-  int64_t start = offset / 4096 * 4096;
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  const int64_t start = offset / page * page;
   void* base = mmap(nullptr, static_cast<size_t>(end - start), PROT_READ, MAP_PRIVATE, file, start);
+  const int reason = errno;
   close(file);
   if (base == MAP_FAILED) {
     delete t;
-    return fail(SN_IO_ERROR, "'%s' cannot be mapped", path);
+    return fail(SN_IO_ERROR, "'%.800s' cannot be mapped: %s", path, sn::reason_of(reason));
   }
   sn_status status = sn::attach(t, Storage::kMapped, base, end - start, static_cast<char*>(base) + (offset - start), tensor);
   if (status != SN_OK) munmap(base, static_cast<size_t>(end - start));
@@ -190,8 +209,9 @@ sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_
 
 sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
   if (tensor == nullptr || parent == nullptr) return fail(SN_INVALID_ARGUMENT, "the parent or the result pointer is null");
-  sn_tensor* t = sn::describe(parent->device, parent->dtype, rank, shape);
-  if (t == nullptr) return SN_INVALID_ARGUMENT;
+  sn_tensor* t = nullptr;
+  const sn_status described = sn::describe(parent->device, parent->dtype, rank, shape, &t);
+  if (described != SN_OK) return described;
   int64_t end;
   if (first < 0 || __builtin_add_overflow(first, t->elements, &end) || end > parent->elements) {
     long long count = t->elements;

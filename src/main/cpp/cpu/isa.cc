@@ -1,6 +1,5 @@
 #include "cpu/isa.h"
 
-#include <cpuid.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #define SN_OP(name, params) sn_status name params;
 namespace sn {
@@ -58,7 +61,11 @@ bool amx_permitted() {
 
 IsaTier best_tier() {
   __builtin_cpu_init();
-  if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return kScalar;
+  // Everything that the row of the tier in cmake/Isa.cmake lets the compiler use.
+  if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+        __builtin_cpu_supports("popcnt"))) {
+    return kScalar;
+  }
   unsigned a, b, c, d;
   bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
   if (!f16c) return kScalar;

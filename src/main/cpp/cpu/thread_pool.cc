@@ -1,6 +1,6 @@
 #include "cpu/thread_pool.h"
 
-#include <system_error>
+#include <exception>
 
 namespace sn {
 
@@ -8,8 +8,8 @@ ThreadPool::ThreadPool(int threads) {
   workers_.reserve(static_cast<size_t>(threads > 1 ? threads - 1 : 0));
   try {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
-  } catch (const std::system_error&) {
-    // A limit on threads: the pool works with those that did start.
+  } catch (const std::exception&) {
+    // A limit on threads or on memory: the pool works with those that did start.
   }
 }
 

@@ -143,7 +143,8 @@ SN_EXPORT sn_status sn_magnitude_count(const sn_tensor* x, float threshold, int6
  * slice begins in each row and combined in index order; of equal ones the widest. SN_NOT_FINITE if x holds NaN or infinity. */
 SN_EXPORT sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method, float percentile, sn_tensor* lo, sn_tensor* hi);
 /* Scale and zero point of ranges: symmetric max(-lo, hi) / (127 or 7.5); asymmetric (hi - lo) / (255 or 15) with
- * zero_point = clamp(round(qmin - lo / scale)). Computed in F64, stored as F32; an empty range has scale 1. */
+ * zero_point = clamp(round(qmin - lo / scale)). Computed in F64 (the zero point from the scale as stored), stored as F32; an
+ * empty range has scale 1. A range without 0 is widened to it first. SN_NOT_FINITE if lo or hi holds NaN or infinity. */
 SN_EXPORT sn_status sn_scale(const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale, sn_tensor* zero_point);
 /* q is I8 with as many elements as x (int8), or U8 [rows, ceil(cols / 2)] (int4: two values a byte, low nibble first,
  * stored as q + 8, the last nibble of an odd row 8). The scheme follows from q's dtype and whether there are zero
@@ -160,18 +161,21 @@ SN_EXPORT sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* s
 /* ---- Looking and converting ---- */
 
 /* result, F64 [8]: min, max, absmax, sum of the finite values (of all dtypes; BOOL counts as 0 and 1), then the numbers of
- * zeros, NaN, +infinity, -infinity. Without finite values min and max are NaN and absmax 0. The sum is taken in float64
- * over blocks of 4096 in index order. */
+ * zeros, NaN, +infinity, -infinity. Without finite values min and max are NaN and absmax 0; a zero is reported as +0. The
+ * sum is taken in float64 over blocks of 4096 in index order. */
 SN_EXPORT sn_status sn_statistics(const sn_tensor* x, sn_tensor* result);
-/* Adds to counts, I64 [bins], how many finite elements of x fall in each of `bins` equal parts of [lo, hi]. */
+/* Adds to counts, I64 [bins], how many finite elements of x fall in each of `bins` equal parts of [lo, hi], of which the
+ * last includes its end. */
 SN_EXPORT sn_status sn_value_histogram(const sn_tensor* x, double lo, double hi, sn_tensor* counts);
 /* For equally many elements a and b of floating dtypes, F64 [5]: max |a - b|, sum (a - b)^2, sum a^2, sum b^2, sum a b, in
  * float64 over blocks of 4096 in index order. Pairs with NaN or infinity in either are left out of all. */
 SN_EXPORT sn_status sn_compare(const sn_tensor* a, const sn_tensor* b, sn_tensor* result);
 /* y = x in y's dtype, both floating. */
 SN_EXPORT sn_status sn_convert(const sn_tensor* x, sn_tensor* y);
-/* A memory probe for benchmarks: reads all of x once and writes all of y once, spread evenly (y gets bytes of x), with
- * the access pattern of the elementwise kernels; x and y may be the same tensor. */
+/* A memory probe for benchmarks: reads all of x once and writes all of y once with the access pattern of the elementwise
+ * kernels; x and y may be the same tensor. Both begin at multiples of 64 bytes and move in steps of whole cache lines: with
+ * r times as many lines in x as in y, line i of y is line i r + r - 1 of x; with w times as many in y, w lines of y in
+ * turn are one of x; zeros when x is empty. A rest that is less than a step is left alone. */
 SN_EXPORT sn_status sn_memory_probe(const sn_tensor* x, sn_tensor* y);
 
 #ifdef __cplusplus

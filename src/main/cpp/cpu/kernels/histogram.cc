@@ -66,7 +66,9 @@ sn_status key_histogram(sn_device* device, const sn_tensor* x, sn_order order, i
 sn_status value_histogram(sn_device*, const sn_tensor* x, double lo, double hi, sn_tensor* counts) {
   int64_t* bins = data_of<int64_t>(counts);
   const int64_t last = counts->elements - 1;
-  const double width = (hi - lo) / static_cast<double>(counts->elements);
+  const double parts = static_cast<double>(counts->elements);
+  // hi - lo can be beyond F64 where its parts are not.
+  const double width = hi - lo < __builtin_inf() ? (hi - lo) / parts : hi / parts - lo / parts;
   with_floating(x->dtype, [&](auto* type) {
     using T = typename Pointee<decltype(type)>::type;
     const T* in = data_of<T>(x);

@@ -119,7 +119,7 @@ sn_status prune_smallest(sn_device* device, const sn_tensor* x, float threshold,
   if (zeros != nullptr) *zeros = 0;
   const int32_t limit = key_of(threshold);
   return with_types(x, out, [&](auto* in, auto* kept) {
-    const int64_t border = ties == 0 ? 0 : prefix_with(device, in, x->elements, limit, ties);
+    const int64_t border = ties == 0 || x->elements == 0 ? 0 : prefix_with(device, in, x->elements, limit, ties);
     sn_status before = prune_keys(device, in, kept, border, limit, zeros);
     sn_status after = prune_keys(device, in + border, kept + border, x->elements - border, limit - 1, zeros);
     return before != SN_OK ? before : after;

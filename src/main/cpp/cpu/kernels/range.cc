@@ -33,14 +33,16 @@ inline void widen(Extremes& e, const T* x, int64_t n) {
 }
 
 // *target = min or max(*target, value) for values that straddle tasks.
+typedef uint32_t __attribute__((may_alias)) FloatBits;
+
 inline void atomic_lower(float* target, float value) {
-  uint32_t* bits32 = reinterpret_cast<uint32_t*>(target);
+  FloatBits* bits32 = reinterpret_cast<FloatBits*>(target);
   uint32_t old = __atomic_load_n(bits32, __ATOMIC_RELAXED);
   while (value < float_of(old) && !__atomic_compare_exchange_n(bits32, &old, bits_of(value), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
 }
 inline void atomic_raise(float* target, float value) {
-  uint32_t* bits32 = reinterpret_cast<uint32_t*>(target);
+  FloatBits* bits32 = reinterpret_cast<FloatBits*>(target);
   uint32_t old = __atomic_load_n(bits32, __ATOMIC_RELAXED);
   while (value > float_of(old) && !__atomic_compare_exchange_n(bits32, &old, bits_of(value), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
@@ -117,9 +119,10 @@ uint32_t select_key(const T* x, const Slices& s, int64_t row, int64_t col, sn_or
 
 inline float value_of(uint32_t order_key) { return float_of(order_key >> 31 ? order_key ^ 0x80000000u : ~order_key); }
 
-// Nearest rank: the smallest value that at least `percentile` percent do not exceed, as an index into the sorted slice.
+// Nearest rank: the smallest value that at least `percentile` percent do not exceed, as an index into the sorted slice. The
+// product comes first, as it is exact (24 bits of percentile times n): 7 / 100 is above 0.07, and 100 x 0.07 above 7.
 inline int64_t rank_of(int64_t n, double percentile) {
-  const double share = static_cast<double>(n) * (percentile / 100.0);
+  const double share = static_cast<double>(n) * percentile / 100.0;
   int64_t rank = static_cast<int64_t>(share);
   rank += static_cast<double>(rank) < share;
   return max_of(min_of(rank, n), 1) - 1;
@@ -283,7 +286,12 @@ sn_status scale(sn_device*, const sn_tensor* lo, const sn_tensor* hi, sn_scheme 
   const float* low = data_of<float>(lo);
   const float* high = data_of<float>(hi);
   for (int64_t i = 0; i < lo->elements; ++i) {
-    const Parameters p = parameters_of(low[i], high[i], scheme);
+    if ((bits_of(low[i]) & 0x7fffffffu) >= 0x7f800000u || (bits_of(high[i]) & 0x7fffffffu) >= 0x7f800000u) {
+      return fail(SN_NOT_FINITE, "a range holds NaN or infinity");
+    }
+  }
+  for (int64_t i = 0; i < lo->elements; ++i) {
+    const Parameters p = parameters_of(low[i] < 0 ? low[i] : 0.0f, high[i] > 0 ? high[i] : 0.0f, scheme);
     data_of<float>(scale)[i] = p.scale;
     if (zero_point != nullptr) data_of<int8_t>(zero_point)[i] = static_cast<int8_t>(p.zero_point);
   }

@@ -19,8 +19,9 @@ struct Slices {
 };
 
 inline Slices slices_of(const sn_tensor* x, int64_t group, int64_t scales) {
-  const int64_t length = group == 0 ? max_of(x->cols, 1) : group;
-  const int64_t per_row = ceil_div(x->cols, length);
+  // A group longer than a row is the row; more could overflow the arithmetic below.
+  const int64_t length = max_of(group == 0 ? x->cols : min_of(group, x->cols), 1);
+  const int64_t per_row = group == 0 ? 1 : ceil_div(x->cols, length);
   return {x->rows, x->cols, length, per_row, group == 0 && scales == 1};
 }
 

@@ -34,6 +34,13 @@ template <class T>
 void summarize_block(Summary& s, const T* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) summarize_value(s, static_cast<double>(x[i]));
 }
+// A stored BOOL, in which any byte but 0 is true.
+struct Bool {
+  uint8_t byte;
+};
+void summarize_block(Summary& s, const Bool* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) summarize_value(s, x[i].byte != 0);
+}
 
 template <class T>
 void summarize_vectors(Summary& s, const T* x, int64_t n) {
@@ -127,8 +134,10 @@ sn_status statistics(sn_device* device, const sn_tensor* x, sn_tensor* result) {
       s = summarize(device, data_of<int8_t>(x), x->elements);
       break;
     case SN_U8:
-    case SN_BOOL:
       s = summarize(device, data_of<uint8_t>(x), x->elements);
+      break;
+    case SN_BOOL:
+      s = summarize(device, data_of<Bool>(x), x->elements);
       break;
     case SN_F64:
       s = summarize(device, data_of<double>(x), x->elements);
@@ -144,9 +153,10 @@ sn_status statistics(sn_device* device, const sn_tensor* x, sn_tensor* result) {
       break;
   }
   double* out = data_of<double>(result);
-  out[0] = s.finite > 0 ? s.lo : __builtin_nan("");
-  out[1] = s.finite > 0 ? s.hi : __builtin_nan("");
-  out[2] = s.finite > 0 ? (-s.lo > s.hi ? -s.lo : s.hi) : 0;
+  // Which of -0 and +0 is the smaller differs between instruction sets; adding +0 makes both +0.
+  out[0] = s.finite > 0 ? s.lo + 0.0 : __builtin_nan("");
+  out[1] = s.finite > 0 ? s.hi + 0.0 : __builtin_nan("");
+  out[2] = s.finite > 0 ? (-s.lo > s.hi ? -s.lo : s.hi) + 0.0 : 0;
   out[3] = s.sum;
   out[4] = static_cast<double>(s.zeros);
   out[5] = static_cast<double>(s.nan);
@@ -259,9 +269,11 @@ sn_status memory_probe(sn_device* device, const sn_tensor* x, sn_tensor* y) {
         const float* from = in + first * in_step * kLanes;
         float* to = out + first * out_step * kLanes;
         for (int64_t i = first; i < last; ++i) {
-          F v = s.value;
-          for (int64_t l = 0; l < in_step; ++l, from += kLanes) v = max(load(from), v);
-          s.value = v;
+          F v = splat(0);
+          for (int64_t l = 0; l < in_step; ++l, from += kLanes) {
+            v = load(from);
+            s.value = max(v, s.value);
+          }
           for (int64_t l = 0; l < out_step; ++l, to += kLanes) {
             if (bypass) {
               stream(to, v);

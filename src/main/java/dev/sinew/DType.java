@@ -76,13 +76,4 @@ public enum DType {
     }
     return code;
   }
-
-  static DType ofCode(int code) {
-    for (DType type : values()) {
-      if (type.code == code) {
-        return type;
-      }
-    }
-    throw new IllegalArgumentException("no dtype has code " + code);
-  }
 }

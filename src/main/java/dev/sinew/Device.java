@@ -5,6 +5,7 @@ import dev.sinew.internal.NativeLibrary;
 import dev.sinew.internal.SinewNative;
 import dev.sinew.internal.Status;
 import dev.sinew.internal.sn_device;
+import java.lang.ref.Reference;
 
 /**
  * Where tensors live and operations run: so far the CPU, with a pool of threads of its own.
@@ -32,6 +33,8 @@ public final class Device implements AutoCloseable {
    * cannot be closed.
    */
   public static Device cpu() {
+    // Here, because a failure inside the holder's initializer would be told only once.
+    NativeLibrary.load();
     return Shared.CPU;
   }
 
@@ -99,6 +102,7 @@ public final class Device implements AutoCloseable {
       throw new IllegalStateException("the shared device Device.cpu() cannot be closed");
     }
     handle.close();
+    Reference.reachabilityFence(this);
   }
 
   @Override

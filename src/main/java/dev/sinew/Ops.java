@@ -13,8 +13,8 @@ import java.lang.ref.Reference;
  * caller's; an output may be the input itself where "in place" is said. Elementwise results are
  * bit-identical on every instruction set and for every number of threads; docs/numerics.md has the
  * rules. Wrong shapes, dtypes or values are {@link IllegalArgumentException}, NaN or infinity where
- * numbers are needed {@link NotFiniteException}, closed tensors {@link IllegalStateException}. Safe
- * for use by many threads.
+ * numbers are needed {@link NotFiniteException}, closed tensors and devices {@link
+ * IllegalStateException}. Safe for use by many threads.
  *
  * <p>A <i>slice</i> is what shares one scale: the whole tensor (scales of one element with {@code
  * group} 0), a row ({@code group} 0), or {@code group} consecutive elements of a row, of which the
@@ -27,8 +27,22 @@ public final class Ops {
     int run(sn_tensor a, sn_tensor b, sn_tensor c, sn_tensor d);
   }
 
-  // Keeps up to four tensors open during a native call; null stands for a tensor that is not there.
+  // Keeps up to four tensors open during a native call, and the device of the first, whose threads
+  // compute; null stands for a tensor that is not there.
   private static void call(Tensor a, Tensor b, Tensor c, Tensor d, Call call) {
+    if (a == null) {
+      callWithTensors(a, b, c, d, call);
+      return;
+    }
+    a.device().acquire();
+    try {
+      callWithTensors(a, b, c, d, call);
+    } finally {
+      a.device().release();
+    }
+  }
+
+  private static void callWithTensors(Tensor a, Tensor b, Tensor c, Tensor d, Call call) {
     sn_tensor pa = acquire(a);
     try {
       sn_tensor pb = acquire(b);

@@ -26,16 +26,21 @@ public final class Scope implements AutoCloseable {
    * @throws IllegalStateException if the scope is closed
    */
   public Tensor add(Tensor tensor) {
-    if (closed) {
-      throw new IllegalStateException("the scope is closed");
-    }
+    requireOpen();
     tensors.add(tensor);
     return tensor;
   }
 
   /** A new zeroed tensor in this scope; see {@link Tensor#allocate}. */
   public Tensor allocate(Device device, DType dtype, long... shape) {
+    requireOpen();
     return add(Tensor.allocate(device, dtype, shape));
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException("the scope is closed");
+    }
   }
 
   /**

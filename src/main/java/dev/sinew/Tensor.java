@@ -1,13 +1,17 @@
 package dev.sinew;
 
 import dev.sinew.internal.Handle;
+import dev.sinew.internal.NativeLibrary;
 import dev.sinew.internal.SinewNative;
 import dev.sinew.internal.Status;
 import dev.sinew.internal.sn_device;
 import dev.sinew.internal.sn_tensor;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Objects;
@@ -37,8 +41,11 @@ public final class Tensor implements AutoCloseable {
   private final Handle<sn_tensor> handle;
   // Keeps alive what the memory belongs to, for views of a buffer.
   private final Object owner;
+  // Of a mapped file: a write to its pages would end the process.
+  private final boolean readOnly;
 
-  private Tensor(Device device, DType dtype, long[] shape, sn_tensor pointer, Object owner) {
+  private Tensor(
+      Device device, DType dtype, long[] shape, sn_tensor pointer, Object owner, boolean readOnly) {
     this.device = device;
     this.dtype = dtype;
     this.shape = shape;
@@ -48,6 +55,7 @@ public final class Tensor implements AutoCloseable {
     }
     this.elements = count;
     this.owner = owner;
+    this.readOnly = readOnly;
     Pointer data = SinewNative.sn_tensor_data(pointer);
     this.address = data == null ? 0 : data.address();
     this.handle = new Handle<>(this, "tensor", pointer, SinewNative::sn_tensor_close);
@@ -58,7 +66,7 @@ public final class Tensor implements AutoCloseable {
   }
 
   private static Tensor create(
-      Device device, DType dtype, long[] shape, Object owner, Creation creation) {
+      Device device, DType dtype, long[] shape, Object owner, boolean readOnly, Creation creation) {
     Objects.requireNonNull(device, "device");
     Objects.requireNonNull(dtype, "dtype");
     long[] dimensions = shape.clone();
@@ -70,7 +78,7 @@ public final class Tensor implements AutoCloseable {
       device.release();
       Reference.reachabilityFence(device);
     }
-    return new Tensor(device, dtype, dimensions, result, owner);
+    return new Tensor(device, dtype, dimensions, result, owner, readOnly);
   }
 
   /**
@@ -87,6 +95,7 @@ public final class Tensor implements AutoCloseable {
         dtype,
         shape,
         null,
+        false,
         (d, s, result) -> SinewNative.sn_tensor_create(d, code, s.length, s, result));
   }
 
@@ -123,7 +132,7 @@ public final class Tensor implements AutoCloseable {
       throw new IllegalArgumentException("only a writable direct buffer can be wrapped");
     }
     int code = dtype.code();
-    long bytes = dtype.bytes(product(shape));
+    long bytes = byteSize(dtype, shape);
     if (bytes != buffer.remaining()) {
       throw new IllegalArgumentException(
           "the buffer has "
@@ -141,6 +150,7 @@ public final class Tensor implements AutoCloseable {
         dtype,
         shape,
         buffer,
+        false,
         (d, s, result) -> SinewNative.sn_tensor_wrap(d, start, code, s.length, s, result));
   }
 
@@ -150,16 +160,28 @@ public final class Tensor implements AutoCloseable {
    * <p>Use it for files that nobody changes: one that is truncated while mapped ends the process.
    *
    * @throws IllegalArgumentException if the offset is not a multiple of the element size
-   * @throws java.io.UncheckedIOException if the file cannot be opened or is too short
+   * @throws UncheckedIOException if this is not a regular file, cannot be opened or is too short
    */
   public static Tensor map(Device device, Path file, long offset, DType dtype, long... shape) {
     int code = dtype.code();
-    try (BytePointer path = new BytePointer(file.toAbsolutePath().toString())) {
+    // Opening a pipe would wait for a writer.
+    if (!Files.isRegularFile(file)) {
+      String message =
+          "'"
+              + file
+              + (Files.exists(file) ? "' is not a regular file" : "' does not exist")
+              + ", so it cannot be mapped";
+      throw new UncheckedIOException(message, new IOException(message));
+    }
+    byte[] name = file.toAbsolutePath().toString().getBytes(NativeLibrary.FILE_NAMES);
+    // With the zero byte that ends a C string.
+    try (BytePointer path = new BytePointer(Arrays.copyOf(name, name.length + 1))) {
       return create(
           device,
           dtype,
           shape,
           null,
+          true,
           (d, s, result) -> SinewNative.sn_tensor_map(d, path, offset, code, s.length, s, result));
     }
   }
@@ -177,6 +199,7 @@ public final class Tensor implements AutoCloseable {
           dtype,
           shape,
           owner,
+          readOnly,
           (d, s, result) -> SinewNative.sn_tensor_view(parent, first, s.length, s, result));
     } finally {
       handle.release();
@@ -249,9 +272,12 @@ public final class Tensor implements AutoCloseable {
   /**
    * Copies all remaining bytes of {@code source} to this tensor from byte {@code byteOffset} on.
    *
-   * @throws IllegalArgumentException if they do not fit
+   * @throws IllegalArgumentException if they do not fit, or this is a view of a mapped file
    */
   public void copyFrom(long byteOffset, ByteBuffer source) {
+    if (readOnly) {
+      throw new IllegalArgumentException("the tensor is read-only: it is a view of a mapped file");
+    }
     withBuffer(byteOffset, source.remaining(), target -> target.put(source));
   }
 
@@ -271,13 +297,14 @@ public final class Tensor implements AutoCloseable {
    *     an array holds
    */
   public float[] toFloats() {
+    int length = arrayLength();
     if (dtype != DType.F32) {
       try (Tensor converted = allocate(device, DType.F32, shape)) {
         Ops.convert(this, converted);
         return converted.toFloats();
       }
     }
-    float[] values = new float[arrayLength()];
+    float[] values = new float[length];
     inChunks(
         (offset, bytes) ->
             withBuffer(
@@ -370,7 +397,7 @@ public final class Tensor implements AutoCloseable {
   /**
    * Lends a little-endian buffer over {@code bytes} bytes of the memory, for example to read a file
    * into it without a copy. The tensor cannot be closed meanwhile, and the buffer must not be used
-   * afterwards.
+   * afterwards. It is read-only if this is a view of a mapped file.
    *
    * @throws IllegalArgumentException if the range does not lie inside the tensor
    */
@@ -378,38 +405,42 @@ public final class Tensor implements AutoCloseable {
       throws X {
     if (byteOffset < 0 || bytes < 0 || byteOffset > byteSize() - bytes) {
       throw new IllegalArgumentException(
-          "bytes ["
+          bytes
+              + " bytes from "
               + byteOffset
-              + ", "
-              + (byteOffset + bytes)
-              + ") are not within a tensor of "
+              + " on are not within a tensor of "
               + byteSize()
               + " bytes");
     }
     sn_tensor pointer = handle.acquire();
     try {
       if (bytes == 0) {
-        use.accept(ByteBuffer.allocate(0));
+        use.accept(ByteBuffer.allocate(0).order(ByteOrder.LITTLE_ENDIAN));
         return;
       }
-      BytePointer data = new BytePointer(SinewNative.sn_tensor_data(pointer));
-      use.accept(
-          data.position(byteOffset)
-              .capacity(byteOffset + bytes)
-              .asByteBuffer()
-              .order(ByteOrder.LITTLE_ENDIAN));
+      // A buffer that begins at the offset, which itself may be beyond what a buffer's position
+      // holds.
+      BytePointer start =
+          new BytePointer(SinewNative.sn_tensor_data(pointer)).getPointer(byteOffset);
+      ByteBuffer buffer = start.capacity(bytes).asByteBuffer();
+      use.accept((readOnly ? buffer.asReadOnlyBuffer() : buffer).order(ByteOrder.LITTLE_ENDIAN));
     } finally {
       handle.release();
       Reference.reachabilityFence(this);
     }
   }
 
-  private static long product(long[] shape) {
+  private static long byteSize(DType dtype, long[] shape) {
     long product = 1;
-    for (long size : shape) {
-      product = Math.multiplyExact(product, size);
+    try {
+      for (long size : shape) {
+        product = Math.multiplyExact(product, size);
+      }
+      return dtype.bytes(product);
+    } catch (ArithmeticException e) {
+      throw new IllegalArgumentException(
+          "the shape " + Arrays.toString(shape) + " is larger than memory", e);
     }
-    return product;
   }
 
   sn_tensor acquire() {
@@ -428,6 +459,7 @@ public final class Tensor implements AutoCloseable {
   @Override
   public void close() {
     handle.close();
+    Reference.reachabilityFence(this);
   }
 
   @Override

@@ -166,7 +166,7 @@ final class CompareCommand extends SinewCommand {
         found.floating() ? Text.value(found.maxAbsError()) : "-",
         found.equal()
             ? "exact"
-            : !found.floating() ? "differs" : Text.fixed(found.snrDecibels(), 2),
+            : !found.floating() ? "differs" : Text.decibels(found.snrDecibels()),
         found.floating() && !Double.isNaN(found.cosine()) ? Text.fixed(found.cosine(), 8) : "-",
         note);
   }

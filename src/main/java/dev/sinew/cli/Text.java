@@ -55,6 +55,14 @@ final class Text {
     return String.format(Locale.ROOT, "%.5g", value);
   }
 
+  /** A signal-to-noise ratio with its unit left out. */
+  static String decibels(double value) {
+    if (Double.isNaN(value)) {
+      return "-";
+    }
+    return Double.isInfinite(value) ? (value > 0 ? "inf" : "-inf") : fixed(value, 2);
+  }
+
   static String shape(List<Long> shape) {
     return shape.stream().map(String::valueOf).collect(Collectors.joining(", ", "[", "]"));
   }

@@ -78,7 +78,7 @@ public final class Handle<P extends Pointer> {
   /**
    * Frees the object; does nothing if it is closed already.
    *
-   * @throws IllegalStateException if another thread is using it
+   * @throws IllegalStateException if a call is using it
    */
   public void close() {
     if (users.compareAndSet(0, CLOSED)) {
@@ -86,7 +86,7 @@ public final class Handle<P extends Pointer> {
       cleanable.clean();
     } else if (users.get() != CLOSED) {
       throw new IllegalStateException(
-          "the " + what + " is in use by another thread and cannot be closed yet");
+          "the " + what + " is in use by a call and cannot be closed yet");
     }
   }
 
@@ -104,6 +104,9 @@ public final class Handle<P extends Pointer> {
 
     @Override
     public void run() {
+      // First of all, so that a logger that fails cannot keep the memory.
+      free.accept(pointer);
+      LIVE.decrementAndGet();
       if (!explicit) {
         LEAKED.incrementAndGet();
         LOGGER.log(
@@ -112,8 +115,6 @@ public final class Handle<P extends Pointer> {
                 + what
                 + " was never closed; the garbage collector has freed it. Use try-with-resources or a Scope.");
       }
-      free.accept(pointer);
-      LIVE.decrementAndGet();
     }
   }
 }

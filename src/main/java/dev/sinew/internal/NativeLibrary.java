@@ -3,6 +3,7 @@ package dev.sinew.internal;
 import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.Charset;
 import java.nio.file.Files;
 import java.util.Arrays;
 import java.util.Locale;
@@ -22,6 +23,10 @@ public final class NativeLibrary {
   private static final int API_VERSION = 1;
   private static final String[] FILES = {"libsinew.so", "libjniSinewNative.so"};
   private static final System.Logger LOGGER = System.getLogger("dev.sinew");
+
+  /** How file names are encoded for the system, which Java calls the platform's encoding. */
+  public static final Charset FILE_NAMES =
+      Charset.forName(System.getProperty("sun.jnu.encoding", "UTF-8"));
 
   private NativeLibrary() {}
 
@@ -140,9 +145,11 @@ public final class NativeLibrary {
                 PATH_PROPERTY
                     + " names '"
                     + folder
-                    + "', but JavaCPP had already been set up to load '"
+                    + "', but what was loaded is '"
                     + file
-                    + "'; set org.bytedeco.javacpp.pathsFirst=true at the start of the JVM.");
+                    + "': either the libraries in that folder cannot be loaded, or JavaCPP was in use"
+                    + " before and needs org.bytedeco.javacpp.pathsFirst=true at the start of the"
+                    + " JVM.");
           }
           return file;
         }

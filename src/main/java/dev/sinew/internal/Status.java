@@ -13,7 +13,7 @@ public final class Status {
     if (status == SinewNative.SN_OK) {
       return;
     }
-    String message = SinewNative.sn_last_error().getString();
+    String message = SinewNative.sn_last_error().getString(NativeLibrary.FILE_NAMES);
     switch (status) {
       case SinewNative.SN_INVALID_ARGUMENT -> throw new IllegalArgumentException(message);
       case SinewNative.SN_OUT_OF_MEMORY -> throw new OutOfMemoryError(message);

@@ -60,7 +60,12 @@ public record QuantizedTensor(
       boolean scaled =
           tensors.containsKey(name + "_scale") || tensors.containsKey(name + "_scale_inv");
       boolean packed = name.endsWith(".weight_packed") || name.endsWith(".qweight");
-      if ((scaled || packed) && !tensor.dtype().isFloating()) {
+      // bitsandbytes: 4 bits in blocks, and 8 bits by row.
+      boolean blocks = tensors.containsKey(name + ".absmax");
+      boolean byRow =
+          name.endsWith(".weight")
+              && tensors.containsKey(name.substring(0, name.length() - "weight".length()) + "SCB");
+      if ((scaled || packed || blocks || byRow) && !tensor.dtype().isFloating()) {
         return Optional.of(name);
       }
     }
@@ -83,19 +88,20 @@ public record QuantizedTensor(
     long cols = logical.cols();
     long slices = scale.elements();
     long group = 0;
-    if (slices != 1 && slices != rows) {
-      if (rows == 0 || slices % rows != 0) {
+    if (slices != 1 && slices != rows && logical.elements() > 0) {
+      if (slices == 0 || slices % rows != 0) {
         throw damaged(
             checkpoint, stored, slices + " scales do not fit a tensor of " + rows + " rows");
       }
-      group = groupSize(checkpoint, stored, cols, slices / rows);
+      group = groupSize(checkpoint, stored, cols, slices / rows, shape != null);
     }
     return new QuantizedTensor(stored, logical, scale, zeroPoint, group);
   }
 
   // The recorded group size if it gives this many groups, else the one that divides evenly or is a
-  // power of two.
-  private static long groupSize(Checkpoint checkpoint, TensorInfo stored, long cols, long groups)
+  // power of two. There are at least two groups; those of int4 end with a byte.
+  private static long groupSize(
+      Checkpoint checkpoint, TensorInfo stored, long cols, long groups, boolean int4)
       throws IOException {
     List<Long> candidates = new ArrayList<>();
     try {
@@ -110,7 +116,8 @@ public record QuantizedTensor(
       candidates.add(size);
     }
     for (long size : candidates) {
-      if (size > 0 && (cols + size - 1) / size == groups) {
+      boolean fits = size > 0 && cols / size + (cols % size == 0 ? 0 : 1) == groups;
+      if (fits && !(int4 && size % 2 != 0)) {
         return size;
       }
     }

@@ -50,7 +50,7 @@ public final class Dequantize {
     private final Checkpoint source;
     private final Map<String, QuantizedTensor> quantized;
     private final Map<String, TensorInfo> tensors;
-    private final Device device = Device.cpu(1);
+    private final Device device = Device.cpu();
 
     View(Checkpoint source, Map<String, QuantizedTensor> quantized) {
       this.source = source;
@@ -100,11 +100,19 @@ public final class Dequantize {
 
     @Override
     public Optional<FileRegion> region(String tensor) {
+      requireVisible(tensor);
       return quantized.containsKey(tensor) ? Optional.empty() : source.region(tensor);
+    }
+
+    private void requireVisible(String name) {
+      if (!tensors.containsKey(name)) {
+        throw new IllegalArgumentException("'" + path() + "' has no tensor '" + name + "'");
+      }
     }
 
     @Override
     public void read(String name, long byteOffset, ByteBuffer target) throws IOException {
+      requireVisible(name);
       QuantizedTensor tensor = quantized.get(name);
       if (tensor == null) {
         source.read(name, byteOffset, target);
@@ -125,11 +133,12 @@ public final class Dequantize {
           long last = (byteOffset + target.remaining() - 1) / 4 / cols;
           part = new Part(row, Math.min(last - row + 1, PIECE / cols), 0, cols);
         } else {
-          // Parts of long rows begin where a group and a byte begin.
-          long unit = Math.max(2, tensor.group());
+          // Parts of long rows hold whole groups, or lie in one group, and begin where a byte does.
+          long group = tensor.group() == 0 ? cols : tensor.group();
+          long unit = group <= PIECE ? group : tensor.isInt4() ? 2 : 1;
           long first = col / unit * unit;
-          long length = Math.max(1, PIECE / unit) * unit;
-          part = new Part(row, 1, first, Math.min(length, cols - first));
+          long end = group <= PIECE ? cols : Math.min(cols, (col / group + 1) * group);
+          part = new Part(row, 1, first, Math.min(PIECE / unit * unit, end - first));
         }
         byteOffset += copy(tensor, part, byteOffset, target);
       }
@@ -146,12 +155,10 @@ public final class Dequantize {
       boolean int4 = tensor.isInt4();
       long rowBytes = int4 ? (cols + 1) / 2 : cols;
       long partBytes = int4 ? (part.cols + 1) / 2 : part.cols;
-      long group = tensor.group();
-      long perRow = group == 0 ? 1 : (cols + group - 1) / group;
-      long partGroups = group == 0 ? 1 : (part.cols + group - 1) / group;
       boolean shared = tensor.scale().elements() == 1;
-      long firstScale = shared ? 0 : part.row * perRow + (group == 0 ? 0 : part.col / group);
-      long scales = shared ? 1 : part.rows * partGroups;
+      long group = tensor.group() == 0 ? cols : tensor.group();
+      long firstScale = shared ? 0 : part.row * ceilDiv(cols, group) + part.col / group;
+      long scales = shared ? 1 : part.rows * ceilDiv(part.cols, group);
       try (Tensor q = Tensor.allocate(device, int4 ? DType.U8 : DType.I8, part.rows, partBytes);
           Tensor scale = Tensor.allocate(device, DType.F32, scales);
           Tensor zeroPoint =
@@ -162,7 +169,7 @@ public final class Dequantize {
         if (zeroPoint != null) {
           fill(tensor.zeroPoint(), firstScale, zeroPoint);
         }
-        Ops.dequantize(q, scale, zeroPoint, group, y);
+        Ops.dequantize(q, scale, zeroPoint, scales == part.rows || shared ? 0 : group, y);
         long begin = byteOffset - 4 * (part.row * cols + part.col);
         int count = (int) Math.min(target.remaining(), y.byteSize() - begin);
         ByteBuffer wanted = target.slice().limit(count);
@@ -170,6 +177,10 @@ public final class Dequantize {
         target.position(target.position() + count);
         return count;
       }
+    }
+
+    private static long ceilDiv(long a, long b) {
+      return a / b + (a % b == 0 ? 0 : 1);
     }
 
     private void fill(TensorInfo info, long byteOffset, Tensor into) throws IOException {
@@ -181,11 +192,7 @@ public final class Dequantize {
 
     @Override
     public void close() throws IOException {
-      try {
-        source.close();
-      } finally {
-        device.close();
-      }
+      source.close();
     }
   }
 }

@@ -29,6 +29,11 @@ public record FakeQuantize(Quantize quantize) implements Pass {
   }
 
   @Override
+  public long scratchBytes(TensorInfo tensor) {
+    return quantize.scratchBytes(tensor);
+  }
+
+  @Override
   public List<TensorInfo> outputs(TensorInfo tensor) {
     Quantize.requireFloating(tensor, "quantized");
     return List.of(tensor);
@@ -45,7 +50,7 @@ public record FakeQuantize(Quantize quantize) implements Pass {
    * @throws dev.sinew.NotFiniteException if it holds NaN or infinity
    */
   public void apply(Tensor x) {
-    long slices = quantize.slices(new TensorInfo("x", x.dtype(), List.of(x.rows(), x.cols())));
+    long slices = quantize.slices(x);
     try (Tensor scale = Tensor.allocate(x.device(), DType.F32, slices);
         Tensor zeroPoint =
             quantize.scheme().isAsymmetric()

@@ -85,6 +85,8 @@ public final class Optimizer {
    *
    * @throws CheckpointException one sentence for the user: the input is quantized already, a tensor
    *     holds NaN or infinity, names collide, the input ends early, ...
+   * @throws IllegalArgumentException if the passes do not go together or cannot take a tensor
+   * @throws java.io.InterruptedIOException if the thread was interrupted; nothing is left behind
    */
   public static Report optimize(Checkpoint input, List<Pass> passes, Options options, Output output)
       throws IOException {
@@ -125,6 +127,8 @@ public final class Optimizer {
     List<TensorInfo> announced =
         outputs.values().stream().flatMap(List::stream).collect(Collectors.toList());
     requireDistinct(input, announced);
+    // Before anything is written, and for a dry run too: whether all tensors can be cut into tiles.
+    touched.forEach(tensor -> TileGrid.of(tensor, passes, sizes));
 
     Map<String, Long> zeros = Map.of();
     long bytesRead = 0;
@@ -212,7 +216,10 @@ public final class Optimizer {
     // Hugging Face's loaders refuse a file that does not say which framework's layout it has.
     metadata.putIfAbsent("format", "pt");
     metadata.put("sinew.version", VERSION);
-    metadata.merge("sinew.recipe", recipe(passes), (old, added) -> old + " " + added);
+    if (!passes.isEmpty()) {
+      metadata.merge("sinew.recipe", recipe(passes), (old, added) -> old + " " + added);
+    }
+    metadata.remove(QuantizedTensor.GROUP_KEY);
     for (Pass pass : passes) {
       if (pass instanceof Quantize quantize && quantize.groupSize() > 0) {
         metadata.put(QuantizedTensor.GROUP_KEY, Integer.toString(quantize.groupSize()));

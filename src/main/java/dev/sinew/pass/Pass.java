@@ -35,6 +35,14 @@ public interface Pass {
   long alignment();
 
   /**
+   * About how many bytes of {@link Tile#scratch} the whole tensor would take in one tile; tensors
+   * that would take too many are cut into several.
+   */
+  default long scratchBytes(TensorInfo tensor) {
+    return 0;
+  }
+
+  /**
    * The tensors that take the place of {@code tensor}, the first under its name.
    *
    * @throws IllegalArgumentException if the pass cannot take this tensor

@@ -297,17 +297,17 @@ public record Prune(
 
   private final class TensorSelection implements PassRun.TensorRun {
     private final TieLedger ledger = new TieLedger();
+    // Null if the tensor is one tile: a selection holds a histogram, too much for each of many.
     private final Selection selection;
-    private final boolean inOneTile;
 
     TensorSelection(TensorInfo tensor, TileGrid grid) {
-      inOneTile = grid.holdsTensor();
-      selection = new Selection(Device.cpu(), smallest(tensor.elements()));
+      selection =
+          grid.holdsTensor() ? null : new Selection(Device.cpu(), smallest(tensor.elements()));
     }
 
     @Override
     public int sweeps() {
-      return inOneTile ? 0 : 2;
+      return selection == null ? 0 : 2;
     }
 
     @Override
@@ -327,7 +327,7 @@ public record Prune(
 
     @Override
     public void apply(Tile tile, PassRun.Emitter emitter) {
-      if (inOneTile) {
+      if (selection == null) {
         tile.countZeros(Prune.this.apply(tile.data()));
       } else {
         selection.apply(tile, ledger, tile.index());
@@ -341,7 +341,9 @@ public record Prune(
 
     @Override
     public void close() {
-      selection.close();
+      if (selection != null) {
+        selection.close();
+      }
     }
   }
 }

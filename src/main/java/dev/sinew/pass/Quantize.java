@@ -149,6 +149,12 @@ public record Quantize(
     return granularity == Granularity.GROUP ? groupSize : 2;
   }
 
+  @Override
+  public long scratchBytes(TensorInfo tensor) {
+    // Integers, and for each slice lo, hi, scale and zero point.
+    return tensor.elements() + 13 * slices(tensor);
+  }
+
   /** The number of scales that a tensor gets. */
   long slices(TensorInfo tensor) {
     return switch (granularity) {
@@ -156,6 +162,12 @@ public record Quantize(
       case CHANNEL -> tensor.rows();
       case GROUP -> tensor.rows() * groupsPerRow(tensor.cols());
     };
+  }
+
+  /** The number of scales that a tensor in memory gets. */
+  long slices(Tensor x) {
+    long rows = x.elements() == 0 ? 0 : x.rows();
+    return slices(new TensorInfo("x", x.dtype(), List.of(rows, x.cols())));
   }
 
   long groupsPerRow(long cols) {
@@ -222,9 +234,17 @@ public record Quantize(
     Ops.quantize(x, scale, zeroPoint, groupSize, q);
   }
 
-  /** Chooses the scales, and zero points if asymmetric, of a tensor in memory. */
+  /**
+   * Chooses the scales, and zero points if asymmetric, of a tensor in memory.
+   *
+   * @throws IllegalArgumentException if there are not as many scales as slices
+   */
   public void scales(Tensor x, Tensor scale, Tensor zeroPoint) {
-    long slices = scale.elements();
+    long slices = slices(x);
+    if (scale.elements() != slices) {
+      throw new IllegalArgumentException(
+          scale.elements() + " scales do not fit the " + slices + " slices of '" + recipe() + "'");
+    }
     try (Tensor lo = Tensor.allocate(x.device(), DType.F32, slices);
         Tensor hi = Tensor.allocate(x.device(), DType.F32, slices)) {
       Ops.range(x, groupSize, scheme, range, percentile, lo, hi);

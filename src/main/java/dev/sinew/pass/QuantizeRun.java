@@ -27,7 +27,7 @@ final class QuantizeRun implements PassRun.TensorRun {
           case CHANNEL -> grid.holdsRows();
           case GROUP -> true;
         };
-    this.ranges = inTiles ? null : new SliceRanges(pass, tensor, grid);
+    this.ranges = inTiles ? null : new SliceRanges(pass, tensor);
   }
 
   @Override
@@ -126,6 +126,13 @@ final class QuantizeRun implements PassRun.TensorRun {
       throws IOException {
     data.withBuffer(
         0, Math.toIntExact(data.byteSize()), buffer -> emitter.emit(name, offset, buffer));
+  }
+
+  @Override
+  public void abort() {
+    if (ranges != null) {
+      ranges.abort();
+    }
   }
 
   @Override

@@ -29,8 +29,8 @@ public record Report(
    *
    * @param touched whether passes transformed it
    * @param reason why not; null if it was touched
-   * @param zeros elements that are zero in the output; -1 where not counted (untouched, quantized
-   *     only, or a dry run)
+   * @param zeros elements that are zero after pruning; -1 where not counted (untouched, not pruned,
+   *     or a dry run)
    * @param outputDtype the type under the tensor's name in the output
    * @param outputBytes with what was stored beside it (scales, zero points, shape)
    */

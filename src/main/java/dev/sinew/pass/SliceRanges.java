@@ -20,9 +20,10 @@ import java.util.Map;
 final class SliceRanges implements AutoCloseable {
   private static final int BATCH = 8;
   private static final int CANDIDATES = 61;
+  // Block sums of squared errors that are held at a time: 1 MiB.
+  private static final long MOST_BLOCKS = 2048;
 
   private final Quantize pass;
-  private final TileGrid grid;
   private final Device device = Device.cpu();
   private final long elements; // of one slice
   private final float[] lo;
@@ -30,13 +31,12 @@ final class SliceRanges implements AutoCloseable {
   private final Tensor scale;
   private final Tensor zeroPoint;
   private final Map<Integer, RadixSelector> selectors = new HashMap<>();
-  private final Map<Long, double[]> waiting = new HashMap<>();
+  // Changed only by the worker whose turn it is.
   private final Map<Integer, double[]> errors = new HashMap<>();
-  private long nextTile;
+  private final Turns turns = new Turns();
 
-  SliceRanges(Quantize pass, TensorInfo tensor, TileGrid grid) {
+  SliceRanges(Quantize pass, TensorInfo tensor) {
     this.pass = pass;
-    this.grid = grid;
     int slices = Math.toIntExact(pass.slices(tensor));
     this.elements = tensor.elements() / slices;
     this.lo = new float[slices];
@@ -167,31 +167,39 @@ final class SliceRanges implements AutoCloseable {
       low[j] = candidate(lo[slice], j);
       high[j] = candidate(hi[slice], j);
     }
-    Tensor data = tile.data();
-    long blocks = data.rows() * ((data.cols() + TileGrid.BLOCK - 1) / TileGrid.BLOCK);
     Tensor scales = tile.scratch("candidate scales", DType.F32, CANDIDATES);
     Tensor zeroPoints =
         zeroPoint == null ? null : tile.scratch("candidate zero points", DType.I8, CANDIDATES);
-    Tensor sums = tile.scratch("errors", DType.F64, blocks, CANDIDATES);
     try (Tensor lows = Tensor.of(low, CANDIDATES);
         Tensor highs = Tensor.of(high, CANDIDATES)) {
       Ops.scale(lows, highs, pass.scheme(), scales, zeroPoints);
     }
-    Ops.quantizationError(data, scales, zeroPoints, pass.scheme(), sums);
-    combine(tile.index(), sums.toDoubles());
+    // Short rows make many blocks, so a tile may take several parts.
+    Tensor data = tile.data();
+    long perRow = (data.cols() + TileGrid.BLOCK - 1) / TileGrid.BLOCK;
+    long rows = Math.max(1, MOST_BLOCKS / perRow);
+    for (long row = 0; row < data.rows(); row += rows) {
+      try (Tensor part = data.slice(row, Math.min(row + rows, data.rows()))) {
+        Tensor sums = tile.scratch("errors", DType.F64, part.rows() * perRow, CANDIDATES);
+        Ops.quantizationError(part, scales, zeroPoints, pass.scheme(), sums);
+        turns.await(tile.index());
+        add(slice, sums.toDoubles());
+      }
+    }
+    turns.end();
   }
 
-  // Adds block sums in index order, so that the total does not depend on which worker came first.
-  private synchronized void combine(long tile, double[] sums) {
-    waiting.put(tile, sums);
-    for (double[] next = waiting.remove(nextTile); next != null; next = waiting.remove(nextTile)) {
-      int slice = lo.length == 1 ? 0 : (int) grid.firstRow(nextTile);
-      double[] total = errors.computeIfAbsent(slice, s -> new double[CANDIDATES]);
-      for (int i = 0; i < next.length; i++) {
-        total[i % CANDIDATES] += next[i];
-      }
-      nextTile++;
+  // Sums are added in index order, so that the total does not depend on which worker came first.
+  private void add(int slice, double[] sums) {
+    double[] total = errors.computeIfAbsent(slice, s -> new double[CANDIDATES]);
+    for (int i = 0; i < sums.length; i++) {
+      total[i % CANDIDATES] += sums[i];
     }
+  }
+
+  /** Ends all waiting. */
+  void abort() {
+    turns.abort();
   }
 
   private void chooseLeastError(int slice, double[] total) {

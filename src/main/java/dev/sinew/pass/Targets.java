@@ -54,7 +54,10 @@ public record Targets(List<String> targets, List<String> skips) {
       if (part.equals("lm_head")) {
         return Optional.of("lm_head");
       }
-      if (part.contains("embed") || part.equals("wte") || part.equals("wpe")) {
+      if (part.contains("embed")
+          || part.endsWith("emb")
+          || part.equals("wte")
+          || part.equals("wpe")) {
         return Optional.of("embedding");
       }
       if (part.contains("norm")

@@ -25,26 +25,35 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
   }
 
   /**
-   * Sums of float64 are taken over blocks of this many elements, so tiles of cut rows begin at a
-   * multiple of it.
+   * Sums of float64 over a row or a tensor are taken over blocks of this many elements, so the
+   * tiles of cut rows begin at a multiple of it.
    */
   static final long BLOCK = 4096;
 
-  /** A grid for a tensor that these passes transform. */
+  /**
+   * A grid for a tensor that these passes transform.
+   *
+   * @throws IllegalArgumentException if its rows have to be cut where no tile begins
+   */
   static TileGrid of(TensorInfo tensor, List<Pass> passes, Sizes sizes) {
     long rows = tensor.rows();
     long cols = tensor.cols();
     long size = tensor.dtype().bytes(1);
-    long alignment = BLOCK;
+    long alignment = 1;
+    long scratch = 0;
     Pass.Extent extent = Pass.Extent.ELEMENT;
     for (Pass pass : passes) {
       alignment = leastCommonMultiple(alignment, pass.alignment());
+      scratch += pass.scratchBytes(tensor);
       extent = pass.extent().compareTo(extent) > 0 ? pass.extent() : extent;
     }
-    if (extent == Pass.Extent.TENSOR && rows * cols * size <= sizes.largest) {
+    if (extent == Pass.Extent.TENSOR && tensor.bytes() <= sizes.largest - scratch) {
       return new TileGrid(rows, cols, rows, cols);
     }
     boolean rowsMatter = extent != Pass.Extent.ELEMENT;
+    if (rowsMatter) {
+      alignment = leastCommonMultiple(alignment, BLOCK);
+    }
     if (cols * size <= (rowsMatter ? sizes.largest : sizes.usual)) {
       return new TileGrid(rows, cols, Math.max(1, sizes.usual / (cols * size)), cols);
     }
@@ -57,9 +66,10 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
               + tensor.name()
               + "' has rows of "
               + cols
-              + " elements, too long to hold, and its groups only come together every "
+              + " elements, too long to hold, and groups of N:M sparsity and of quantization only"
+              + " begin together every "
               + alignment
-              + " elements; choose group sizes that are powers of two");
+              + " elements; choose powers of two for both");
     }
     return new TileGrid(rows, cols, 1, Math.max(1, sizes.usual / size / alignment) * alignment);
   }

@@ -45,7 +45,13 @@ final class TileStream implements AutoCloseable {
    * over it.
    */
   private record Stage(
-      TensorInfo tensor, TileGrid grid, long firstTile, List<PassRun.TensorRun> runs) {}
+      TensorInfo tensor, TileGrid grid, long firstTile, List<PassRun.TensorRun> runs) {
+    // Runs may hold memory, which nothing needs once the tensor is written.
+    void closeRuns() {
+      runs.forEach(PassRun.TensorRun::close);
+      runs.clear();
+    }
+  }
 
   /** One tile of a stage. */
   private record Place(Stage stage, long index) {}
@@ -232,7 +238,7 @@ final class TileStream implements AutoCloseable {
                 0, Math.toIntExact(data.byteSize()), buffer -> writer.write(name, offset, buffer));
           }
         });
-    together.forEach(stage -> stage.runs.forEach(PassRun.TensorRun::close));
+    together.forEach(Stage::closeRuns);
     together.clear();
   }
 
@@ -295,7 +301,7 @@ final class TileStream implements AutoCloseable {
 
   @Override
   public void close() {
-    stages.forEach(stage -> stage.runs.forEach(PassRun.TensorRun::close));
+    stages.forEach(Stage::closeRuns);
     runs.forEach(PassRun::close);
     team.close();
     device.close();

@@ -5,7 +5,6 @@ import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 
@@ -28,6 +27,8 @@ final class WorkerTeam implements AutoCloseable {
    * Runs the jobs [0, count), begun in this order, and returns when all have ended. After a failure
    * no further job begins, {@code abort} is called to end any waiting inside jobs, and the first
    * failure is thrown.
+   *
+   * @throws InterruptedIOException if the calling thread was interrupted; it stays interrupted
    */
   void run(long count, Job job, Runnable abort) throws IOException {
     AtomicLong next = new AtomicLong();
@@ -38,8 +39,13 @@ final class WorkerTeam implements AutoCloseable {
       Thread thread =
           new Thread(() -> work(workspace, count, job, next, failure, abort), "sinew-worker-" + i);
       thread.setDaemon(true);
+      try {
+        thread.start();
+      } catch (OutOfMemoryError e) {
+        // A limit on threads: those that did start do the work.
+        break;
+      }
       threads.add(thread);
-      thread.start();
     }
     work(workspaces.get(0), count, job, next, failure, abort);
     boolean interrupted = Thread.interrupted();
@@ -57,9 +63,12 @@ final class WorkerTeam implements AutoCloseable {
     }
     if (interrupted) {
       Thread.currentThread().interrupt();
-      if (failure.get() == null || failure.get() instanceof CancellationException) {
-        throw new InterruptedIOException("The work was interrupted.");
+      // Whatever else has failed, perhaps because an interrupt closes the file that is being read.
+      InterruptedIOException interrupt = new InterruptedIOException("The work was interrupted.");
+      if (failure.get() != null) {
+        interrupt.addSuppressed(failure.get());
       }
+      throw interrupt;
     }
     rethrow(failure.get());
   }

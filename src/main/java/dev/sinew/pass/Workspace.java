@@ -10,6 +10,9 @@ import java.util.Map;
 
 /**
  * One worker's memory, grown as needed and used again for every tile. Used by one thread at a time.
+ *
+ * <p>A role keeps memory of the last dtype only, or a model of several would take several times as
+ * much.
  */
 final class Workspace implements AutoCloseable {
   private final int worker;
@@ -32,14 +35,14 @@ final class Workspace implements AutoCloseable {
     for (long size : shape) {
       elements *= size;
     }
-    String key = role + ' ' + dtype;
-    Tensor base = memory.get(key);
-    if (base == null || base.elements() < elements) {
+    Tensor base = memory.get(role);
+    if (base == null || base.dtype() != dtype || base.elements() < elements) {
       if (base != null) {
+        memory.remove(role);
         base.close();
       }
       base = Tensor.allocate(device, dtype, elements);
-      memory.put(key, base);
+      memory.put(role, base);
     }
     Tensor view = base.view(0, shape);
     views.add(view);

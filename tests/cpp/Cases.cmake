@@ -1,0 +1,16 @@
+# Descriptions of calls and their oracles, which the tests check and the benchmark times.
+file(GLOB SINEW_CASE_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/cases/*.cc")
+add_library(sinew_cases OBJECT
+  ${SINEW_CASE_SOURCES}
+  "${CMAKE_CURRENT_LIST_DIR}/support/call.cc" "${CMAKE_CURRENT_LIST_DIR}/support/number.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/pruning.cc" "${CMAKE_CURRENT_LIST_DIR}/support/quantizing.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/values.cc")
+# Of the library only the public header and ops.inc, the list of operations: an oracle that shared code with the kernels would
+# share their mistakes.
+target_include_directories(sinew_cases PUBLIC "${CMAKE_CURRENT_LIST_DIR}" "${SINEW_CPP}/include" "${SINEW_CPP}")
+target_compile_options(sinew_cases PUBLIC -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+if(SINEW_SANITIZE)
+  target_compile_definitions(sinew_cases PUBLIC SINEW_TEST_SANITIZED)
+  target_compile_options(sinew_cases PUBLIC -fsanitize=${SINEW_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  target_link_options(sinew_cases PUBLIC -fsanitize=${SINEW_SANITIZE})
+endif()

@@ -1,0 +1,88 @@
+// One description of a call serves the correctness tests and the benchmark: operands, the library function, and what the
+// oracle says must come out.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sinew.h"
+#include "support/number.h"
+
+namespace sinew_test {
+
+struct Operand {
+  sn_dtype dtype;
+  std::vector<int64_t> shape;
+  std::vector<uint8_t> bytes;  // an output without bytes is filled with a pattern before the call
+  // One part for every row of the matrix: the benchmark makes a large tensor by repeating it.
+  bool per_row = false;
+
+  int64_t count() const;
+  int64_t size() const { return count() * size_of(dtype); }
+};
+
+using Tensors = std::vector<sn_tensor*>;
+
+struct Call {
+  std::string label;  // operation, dtypes, shape and seed: what a failure prints
+  std::vector<Operand> inputs, outputs;
+  // Calls the library. numbers has room for four results.
+  std::function<sn_status(const Tensors& in, const Tensors& out, int64_t* numbers)> run;
+
+  sn_status status = SN_OK;  // when it is not SN_OK, outputs and numbers are not looked at
+  std::vector<std::vector<uint8_t>> expected;  // one an output
+  std::vector<int64_t> numbers;
+  bool in_place = false;  // output 0 may be input 0
+  bool created_only = false;  // operands have to be memory of sn_tensor_create
+  bool any_nan = false;   // F64 outputs: which NaN it is does not matter
+};
+
+// Receives the calls of a case one by one, so that only one is in memory.
+using Emit = std::function<void(const Call&)>;
+
+struct Section {
+  const char* name;
+  void (*calls)(const Emit& emit);
+};
+// A call worth timing. `make` describes a few MiB; the benchmark repeats its rows until the caches are too small.
+struct Timed {
+  const char* name;
+  Call (*make)();
+};
+// Everything known about one operation of core/ops.inc.
+struct Case {
+  const char* op;
+  std::vector<Section> sections;
+  std::vector<Timed> timed;
+};
+
+// Construct one at namespace scope in every cases/<op>.cc.
+struct Register {
+  explicit Register(Case described);
+};
+const std::vector<Case>& all_cases();
+
+// Bytes that a call must move at least: each input read once, each output written once.
+int64_t bytes_read(const Call& call);
+int64_t bytes_written(const Call& call);
+
+// Sizes that hit every tail of 16 and 64 lanes and the borders of blocks of 4096.
+extern const std::vector<int64_t> kSizes;
+// Shapes [rows, cols, ...] with odd rows, single rows and columns, rank 1 and more than 2.
+extern const std::vector<std::vector<int64_t>> kShapes;
+// A few of each, for operations with many variants.
+extern const std::vector<std::vector<int64_t>> kFewShapes;
+// So many elements that an output of this dtype just reaches the size from which outputs bypass the caches, and a tail.
+int64_t large_count(sn_dtype output);
+// Enough elements for every thread to get tasks, where no output is large.
+constexpr int64_t kManyTasks = 1300021;
+
+int64_t count_of(const std::vector<int64_t>& shape);
+// The library's view of a shape as a matrix.
+int64_t rows_of(const std::vector<int64_t>& shape);
+int64_t cols_of(const std::vector<int64_t>& shape);
+std::string text_of(const std::vector<int64_t>& shape);
+
+}  // namespace sinew_test

@@ -1,0 +1,37 @@
+package dev.sinew;
+
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.bytedeco.javacpp.Loader;
+
+/** Runs a program in a JVM of its own, for what is decided when a JVM starts or ends it. */
+final class ChildJvm {
+  private ChildJvm() {}
+
+  /** Exit code, and what went to both outputs. */
+  record Result(int exit, String output) {}
+
+  static Result run(Class<?> program, List<String> options, String... arguments)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(List.of("-XX:TieredStopAtLevel=1", "-Xmx64m", "-XX:-CreateCoredumpOnCrash"));
+    command.add("-XX:ErrorFile=/dev/null");
+    command.add("-Dorg.bytedeco.javacpp.cachedir=" + Loader.getCacheDir());
+    command.addAll(options);
+    command.addAll(List.of("-cp", System.getProperty("java.class.path"), program.getName()));
+    command.addAll(Arrays.asList(arguments));
+    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+    process.getOutputStream().close();
+    String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+    return new Result(process.exitValue(), output);
+  }
+}

@@ -1,0 +1,63 @@
+package dev.sinew.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.sinew.Device;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+
+class DoctorCommandTest extends CommandLineTest {
+  @Test
+  void saysWhatWasFound() {
+    Map<String, Object> json = run("doctor", "--json").ok().json();
+    assertEquals(
+        "[usable, problem, sinew_version, os, java_version, java_vm, java_home, processor, isa,"
+            + " isa_reason, processors, processors_usable, processors_cgroup_limit, threads,"
+            + " native_library, huge_pages, memory_bytes, memory_available_bytes,"
+            + " memory_cgroup_limit_bytes, java_heap_limit_bytes]",
+        json.keySet().toString());
+    assertEquals(true, json.get("usable"));
+    assertEquals(Device.isa(), json.get("isa"));
+    assertEquals((long) Device.cpu().threads(), json.get("threads"));
+    assertTrue(Files.exists(Path.of((String) json.get("native_library"))));
+    String text = run("doctor").ok().out();
+    assertTrue(text.contains(Device.isa() + ": "), text);
+    assertTrue(text.contains("libsinew.so"), text);
+  }
+
+  @Test
+  void explainsALibraryThatCannotBeLoaded() throws IOException, InterruptedException {
+    // Loading is once a JVM, so this takes another one.
+    for (String option : new String[] {"", "--json"}) {
+      Process process =
+          new ProcessBuilder(
+                  Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                  "-cp",
+                  System.getProperty("java.class.path"),
+                  "-Dsinew.library.path=" + folder,
+                  "dev.sinew.cli.Main",
+                  "doctor",
+                  option.isEmpty() ? "--verbose" : option)
+              .redirectError(path("err").toFile())
+              .start();
+      String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+      assertEquals(1, process.waitFor());
+      String err = Files.readString(path("err"));
+      assertTrue(err.startsWith("sinew: sinew.library.path names '" + folder), err);
+      assertEquals(1, err.lines().count(), err);
+      if (option.isEmpty()) {
+        assertTrue(out.contains("cannot be loaded: sinew.library.path names"), out);
+      } else {
+        Map<String, Object> json = JsonText.object(out);
+        assertEquals(false, json.get("usable"));
+        assertFalse(((String) json.get("problem")).isEmpty());
+      }
+    }
+  }
+}

@@ -1,0 +1,268 @@
+package dev.sinew.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.sinew.cli.TestCheckpoint.Stored;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class OptimizeCommandTest extends CommandLineTest {
+  private Path in;
+  private Path out;
+
+  @BeforeEach
+  void model() throws IOException {
+    in = TestCheckpoint.model().write(path("in.safetensors"));
+    out = path("out.safetensors");
+  }
+
+  @Test
+  void prunesByThreshold() throws IOException {
+    String printed = run("optimize", in, out, "--prune", "threshold=0.01").ok().out();
+
+    Map<String, Stored> before = TestCheckpoint.read(in);
+    Map<String, Stored> after = TestCheckpoint.read(out);
+    assertEquals(before.keySet(), after.keySet());
+    long zeros = 0;
+    long weights = 0;
+    for (String name : before.keySet()) {
+      if (!List.of("layer.0.weight", "layer.1.weight").contains(name)) {
+        assertArrayEquals(before.get(name).data(), after.get(name).data(), name);
+        continue;
+      }
+      float[] expected = before.get(name).floats();
+      for (int i = 0; i < expected.length; i++) {
+        expected[i] = Math.abs(expected[i]) > 0.01f ? expected[i] : 0;
+        zeros += expected[i] == 0 ? 1 : 0;
+      }
+      weights += expected.length;
+      assertArrayEquals(expected, after.get(name).floats(), name);
+    }
+    assertTrue(zeros > 0 && zeros < weights);
+    assertTrue(printed.contains("2 touched, 4 left"), printed);
+    assertTrue(
+        printed.contains(
+            Text.fixed(100.0 * zeros / weights, 2) + "% of " + weights + " weights are zero"),
+        printed);
+    assertTrue(printed.contains("embedding (1): embed.weight"), printed);
+    assertTrue(printed.contains("norm (1): norm.weight"), printed);
+    Map<String, String> metadata = TestCheckpoint.readMetadata(out);
+    assertEquals("test", metadata.get("origin"));
+    assertEquals("--prune threshold=0.01", metadata.get("sinew.recipe"));
+  }
+
+  @Test
+  void quantizesPerChannel() throws IOException {
+    run("optimize", in, out, "--quantize", "int8").ok();
+
+    float[] weights = TestCheckpoint.read(in).get("layer.0.weight").floats();
+    Map<String, Stored> after = TestCheckpoint.read(out);
+    Stored quantized = after.get("layer.0.weight");
+    Stored scale = after.get("layer.0.weight_scale");
+    assertEquals("I8", quantized.dtype());
+    assertEquals(List.of(33L, 1L), scale.shape());
+    assertEquals(List.of(5L, 1L, 1L, 1L), after.get("layer.1.weight_scale").shape());
+    for (int row = 0; row < 33; row++) {
+      float absMax = 0;
+      for (int col = 0; col < 7; col++) {
+        absMax = Math.max(absMax, Math.abs(weights[row * 7 + col]));
+      }
+      float expected = (float) (absMax / 127.0);
+      assertEquals(expected, scale.floats()[row], "scale of row " + row);
+      for (int col = 0; col < 7; col++) {
+        int i = row * 7 + col;
+        assertEquals((byte) Math.rint(weights[i] / expected), quantized.data()[i], "element " + i);
+      }
+    }
+  }
+
+  @Test
+  void prunesBeforeItQuantizes() throws IOException {
+    run("optimize", in, out, "--quantize", "int4", "--prune", "nm=2:4", "--granularity", "group=4")
+        .ok();
+    Stored packed = TestCheckpoint.read(out).get("layer.0.weight");
+    assertEquals("U8", packed.dtype());
+    assertEquals(List.of(33L, 4L), packed.shape());
+    for (int row = 0; row < 33; row++) {
+      int zeros = 0;
+      for (int col = 0; col < 4; col++) {
+        int value = packed.data()[row * 4 + col / 2] >> (col % 2 * 4) & 15;
+        zeros += value == 8 ? 1 : 0;
+      }
+      assertTrue(zeros >= 2, "row " + row + " has " + zeros + " zeros in its first group");
+    }
+    assertEquals(
+        "--prune nm=2:4 --quantize int4 --granularity group=4 --range minmax",
+        TestCheckpoint.readMetadata(out).get("sinew.recipe"));
+  }
+
+  @Test
+  void targetsAndSkipsChooseTensors() throws IOException {
+    run(
+            "optimize",
+            in,
+            out,
+            "--prune",
+            "threshold=9",
+            "--targets",
+            "embed*",
+            "--targets",
+            "norm.weight",
+            "--skip",
+            "layer.1.*")
+        .ok();
+    Map<String, Stored> after = TestCheckpoint.read(out);
+    assertArrayEquals(new float[40], after.get("embed.weight").floats());
+    assertArrayEquals(new float[12], after.get("norm.weight").floats());
+    assertArrayEquals(new float[231], after.get("layer.0.weight").floats());
+    assertArrayEquals(
+        TestCheckpoint.read(in).get("layer.1.weight").data(), after.get("layer.1.weight").data());
+  }
+
+  @Test
+  void reportSaysWhatBecameOfEachTensor() throws IOException {
+    Path report = path("report.json");
+    run("optimize", in, out, "--prune", "sparsity=0.5,scope=tensor", "--report", report).ok();
+
+    Map<String, Object> json = JsonText.object(Files.readString(report));
+    assertEquals("--prune sparsity=0.5,scope=tensor", json.get("recipe"));
+    assertEquals(in.toString(), json.get("input"));
+    assertEquals(out.toString(), json.get("output"));
+    assertEquals(false, json.get("dry_run"));
+    assertEquals(4L * (40 + 231 + 33 + 90 + 12) + 8, json.get("input_bytes"));
+    assertEquals(json.get("input_bytes"), json.get("output_bytes"));
+    assertTrue((Double) json.get("seconds") > 0);
+    assertTrue((Long) json.get("bytes_read") >= (Long) json.get("input_bytes"));
+    assertEquals(6, JsonText.list(json, "tensors").size());
+    Map<String, Object> touched = JsonText.named(json, "tensors", "layer.0.weight");
+    assertEquals(
+        "[name, dtype, shape, touched, reason, elements, zero_count, output_dtype, input_bytes,"
+            + " output_bytes]",
+        touched.keySet().toString());
+    assertEquals(true, touched.get("touched"));
+    assertNull(touched.get("reason"));
+    assertEquals(List.of(33L, 7L), touched.get("shape"));
+    assertEquals(115L, touched.get("zero_count"));
+    Map<String, Object> left = JsonText.named(json, "tensors", "steps");
+    assertEquals(false, left.get("touched"));
+    assertTrue(left.get("reason").toString().contains("I64"));
+    assertNull(left.get("zero_count"));
+
+    run("optimize", in, path("o2"), "--prune", "nm=2:4", "--report", report)
+        .failed(1, "report.json exists already");
+    assertTrue(Files.notExists(path("o2")));
+  }
+
+  @Test
+  void aDryRunWritesNothing() throws IOException {
+    String printed = run("optimize", in, out, "--quantize", "int8", "--dry-run").ok().out();
+    assertTrue(printed.contains("dry run"), printed);
+    assertTrue(printed.contains("2 touched"), printed);
+    assertEquals(List.of("in.safetensors"), files(folder));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--prune threshold=-1                               | -1.0",
+        "--prune threshold=nan                              | 'threshold=nan'",
+        "--prune threshold=NaN                              | NaN",
+        "--prune threshold=Infinity                         | Infinity",
+        "--prune threshold                                  | threshold=T",
+        "--prune sparsity=1.5                               | 1.5",
+        "--prune sparsity=-0.1                              | -0.1",
+        "--prune sparsity=0.5,scope=row                     | scope=row",
+        "--prune sparsity=                                  | sparsity=",
+        "--prune nm=4:2                                     | 4:2",
+        "--prune nm=0:4                                     | 0:4",
+        "--prune nm=2                                       | nm=2",
+        "--prune nm=2:5000                                  | 4096",
+        "--quantize int3                                    | 'int3'",
+        "--quantize int8 --granularity group=0              | group size 0",
+        "--quantize int8 --granularity group=-8             | -8",
+        "--quantize int8 --granularity row                  | 'row'",
+        "--quantize int4 --granularity group=5              | even",
+        "--quantize int8 --range percentile=0               | 0.0",
+        "--quantize int8 --range percentile=101             | 101",
+        "--quantize int8 --range percentile=x               | percentile=x",
+        "--quantize int8 --range max                        | 'max'",
+        "--quantize int8 --threads 0                        | --threads",
+        "--quantize int8 --threads 5000                     | 4096",
+        "--quantize int8 --threads two                      | two",
+        "--quantize int8 --quantize int4                    | --quantize",
+        "--prune nm=2:4 --granularity tensor                | --granularity goes with --quantize",
+        "--prune nm=2:4 --range mse                         | --range goes with --quantize",
+        "--prune nm=2:4 --asymmetric                        | --asymmetric goes with --quantize",
+        "--threads 1                                        | sinew convert",
+        "--prune                                            | --prune",
+      })
+  void wrongValuesAreRefused(String options, String part) throws IOException {
+    String[] arguments = ("optimize IN OUT " + options).split(" +");
+    arguments[1] = in.toString();
+    arguments[2] = out.toString();
+    run((Object[]) arguments).failed(2, part, "'sinew optimize --help'");
+    assertEquals(List.of("in.safetensors"), files(folder));
+  }
+
+  @Test
+  void filesThatCannotBeUsedAreRefusedBeforeTheWork() throws IOException {
+    String[] how = {"--prune", "threshold=0.01"};
+    run("optimize", path("none"), out, how[0], how[1]).failed(1, "none does not exist");
+    run("optimize", in, in, how[0], how[1], "--force").failed(1, "is the input itself");
+    Files.createSymbolicLink(path("link"), in);
+    run("optimize", in, path("link"), how[0], how[1], "--force").failed(1, "is the input itself");
+    Files.createLink(path("hard"), in);
+    run("optimize", path("hard"), in, how[0], how[1], "--force").failed(1, "is the input itself");
+    run("optimize", in, folder, how[0], how[1], "--force").failed(1, "is a folder");
+    run("optimize", in, path("no/where"), how[0], how[1]).failed(1, "does not exist");
+    run("optimize", in, out, how[0], how[1], "--report", out).failed(2, "the same file");
+    run("optimize", in, out, how[0], how[1], "--report", in, "--force")
+        .failed(1, "is the input itself");
+    run("optimize", in, out, how[0], how[1], "--report", folder).failed(1, "is a folder");
+    Files.writeString(out, "precious");
+    run("optimize", in, out, how[0], how[1]).failed(1, "exists already", "--force");
+    assertEquals("precious", Files.readString(out));
+    Files.writeString(path("text"), "this is not a checkpoint");
+    run("optimize", path("text"), path("o2"), how[0], how[1]).failed(1, "text");
+    assertEquals(
+        List.of("hard", "in.safetensors", "link", "out.safetensors", "text"), files(folder));
+
+    run("optimize", in, out, how[0], how[1], "--force").ok();
+    assertEquals(6, TestCheckpoint.read(out).size());
+  }
+
+  @Test
+  void notANumberIsAnErrorThatNamesTheTensor() throws IOException {
+    float[] values = TestCheckpoint.weights(6, 12);
+    values[7] = Float.NaN;
+    Path bad = new TestCheckpoint().floats("a.weight", values, 3, 4).write(path("bad"));
+    run("optimize", bad, out, "--prune", "threshold=0.01").failed(1, "a.weight");
+    run("optimize", bad, out, "--quantize", "int8").failed(1, "a.weight");
+    assertEquals(List.of("bad", "in.safetensors"), files(folder));
+    run("optimize", bad, out, "--quantize", "int8", "--skip", "a.*").ok();
+  }
+
+  @Test
+  void whatIsQuantizedAlreadyIsRefused() throws IOException {
+    run("optimize", in, out, "--quantize", "int8").ok();
+    run("optimize", out, path("o2"), "--prune", "nm=2:4").failed(1, "already quantized");
+  }
+
+  @Test
+  void aModelWithoutWeightsSaysHowToNameThem() throws IOException {
+    Path odd = new TestCheckpoint().floats("kernel", new float[4], 2, 2).write(path("odd"));
+    String printed = run("optimize", odd, out, "--prune", "nm=2:4").ok().out();
+    assertTrue(printed.contains("no tensor was touched; --targets GLOB"), printed);
+  }
+}
