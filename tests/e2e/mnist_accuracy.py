@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""How many of the 10,000 MNIST test images the network of mnist/cnn gets right with the weights of a checkpoint.
+
+usage: mnist_accuracy.py FILE.safetensors DATA      (needs Debian's python3-numpy)
+
+DATA is the folder that holds mnist/t10k-*. Prints the number of right answers and the share of zeros among the weights, which are
+the tensors named *.weight of two or more dimensions. Understands F32 and what `sinew optimize` stores quantized tensors as.
+"""
+import gzip
+import json
+import os
+import struct
+import sys
+
+import numpy as np
+
+DTYPES = {'F32': np.float32, 'I64': np.int64, 'I8': np.int8, 'U8': np.uint8}
+COMPANIONS = ('_scale', '_zero_point', '_shape')
+
+
+def read_stored(path):
+    """The tensors of a safetensors file as they are stored."""
+    with open(path, 'rb') as file:
+        blob = file.read()
+    begin = 8 + struct.unpack('<Q', blob[:8])[0]
+    tensors = {}
+    for name, entry in json.loads(blob[8:begin]).items():
+        if name != '__metadata__':
+            first, last = entry['data_offsets']
+            values = np.frombuffer(blob[begin + first:begin + last], DTYPES[entry['dtype']])
+            tensors[name] = values.reshape(entry['shape'])
+    return tensors
+
+
+def dequantize(stored, scale, zero_point, shape):
+    """(q - zero_point) * scale, where scale holds one element a tensor, a row or a group of columns."""
+    if shape is not None:
+        shape = tuple(shape)
+        columns = int(np.prod(shape[1:]))
+        nibbles = np.stack([stored & 15, stored >> 4], -1).reshape(shape[0], -1)
+        q = nibbles[:, :columns].astype(np.float32) - 8
+    else:
+        shape = stored.shape
+        q = stored.reshape(shape[0], -1).astype(np.float32)
+    if zero_point is None:
+        zero_point = np.zeros(scale.size, np.float32)
+    rows, columns = q.shape
+    per_row = max(1, scale.size // rows)
+
+    def spread(values):
+        values = values.astype(np.float32).reshape(-1, per_row)
+        return values if per_row == 1 else np.repeat(values, group_size(columns, per_row), 1)[:, :columns]
+
+    return ((q - spread(zero_point)) * spread(scale)).reshape(shape)
+
+
+def group_size(columns, groups):
+    """The even size that gives this many groups; powers of two first, as everybody takes them."""
+    candidates = [2 ** k for k in range(1, 21)] + list(range(1, columns + 1))
+    return next(size for size in candidates if -(-columns // size) == groups)
+
+
+def read(path):
+    """The tensors of a file as real numbers."""
+    stored = read_stored(path)
+    tensors = {}
+    for name, values in stored.items():
+        if any(name.endswith(end) and name[:-len(end)] + '_scale' in stored for end in COMPANIONS):
+            continue
+        if name + '_scale' in stored:
+            values = dequantize(values, *(stored.get(name + end) for end in COMPANIONS))
+        tensors[name] = values
+    return tensors
+
+
+def weights(tensors):
+    return {name: w for name, w in tensors.items() if name.endswith('.weight') and w.ndim >= 2}
+
+
+def share_of_zeros(tensors):
+    w = weights(tensors).values()
+    return sum(int((v == 0).sum()) for v in w) / sum(v.size for v in w)
+
+
+def convolution(x, weight, bias):
+    """3x3, no padding, as one matrix product over all windows."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))
+    images, _, height, width = windows.shape[:4]
+    rows = windows.transpose(0, 2, 3, 1, 4, 5).reshape(images * height * width, -1)
+    y = rows @ weight.reshape(len(weight), -1).T + bias
+    return y.reshape(images, height, width, -1).transpose(0, 3, 1, 2)
+
+
+def batch_norm(x, tensors, name, shape):
+    mean, var, weight, bias = (
+        tensors[name + end].reshape(shape) for end in ('.running_mean', '.running_var', '.weight', '.bias'))
+    return (x - mean) / np.sqrt(var + 1e-5) * weight + bias
+
+
+def images_and_labels(data):
+    def idx(name, header):
+        with gzip.open(os.path.join(data, 'mnist', name)) as file:
+            return np.frombuffer(file.read()[header:], np.uint8)
+
+    images = idx('t10k-images-idx3-ubyte.gz', 16).reshape(-1, 1, 28, 28).astype(np.float32)
+    return (images / 255 - 0.1307) / 0.3081, idx('t10k-labels-idx1-ubyte.gz', 8)
+
+
+def right_answers(tensors, data):
+    images, labels = images_and_labels(data)
+    right = 0
+    for i in range(0, len(labels), 500):
+        x = images[i:i + 500].astype(np.float32)
+        for name in ('conv1', 'conv2', 'conv3'):
+            x = np.maximum(convolution(x, tensors[name + '.weight'], tensors[name + '.bias']), 0)
+        x = batch_norm(x, tensors, 'norm1', (1, -1, 1, 1)).reshape(len(x), -1)
+        x = np.maximum(x @ tensors['fc1.weight'].T + tensors['fc1.bias'], 0)
+        x = batch_norm(x @ tensors['fc2.weight'].T + tensors['fc2.bias'], tensors, 'norm2', (1, -1))
+        right += int((x.argmax(1) == labels[i:i + 500]).sum())
+    return right
+
+
+if __name__ == '__main__':
+    checkpoint = read(sys.argv[1])
+    print(f'{right_answers(checkpoint, sys.argv[2])} right, {share_of_zeros(checkpoint):.4f} of the weights are zero')

@@ -1,0 +1,326 @@
+#!/usr/bin/python3
+"""Runs the command line from the outside: real models, exit statuses, interruption, memory.
+
+usage: run.py SINEW DATA [NAME]...      (needs Debian's python3-numpy)
+
+SINEW is the launcher, DATA the folder with mnist, face-detector and silero-vad. NAMEs choose tests by parts of their names.
+"""
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+import mnist_accuracy
+
+SINEW = os.path.abspath(sys.argv[1])
+DATA = os.path.abspath(sys.argv[2])
+MNIST = os.path.join(DATA, 'mnist', 'cnn.safetensors')
+MNIST_PT = os.path.join(DATA, 'mnist', 'cnn.pt')
+FACE = os.path.join(DATA, 'face-detector', 'rfb-320-masked.pth')
+SILERO = os.path.join(DATA, 'silero-vad', 'silero-vad-16k.safetensors')
+RECIPES = [
+    '--prune threshold=0.01',
+    '--prune sparsity=0.6',
+    '--prune sparsity=0.6,scope=tensor',
+    '--prune nm=2:4',
+    '--quantize int8',
+    '--quantize int8 --granularity tensor --asymmetric --range percentile=99.5',
+    '--quantize int4 --granularity group=32 --range mse',
+    '--prune sparsity=0.5 --quantize int4 --granularity group=16 --asymmetric',
+]
+
+
+def check(condition, message):
+    if not condition:
+        raise AssertionError(message)
+
+
+def sinew(*arguments, expect=0, env=None, **options):
+    """Runs a command; a failure must be one sentence, and success silent on standard error."""
+    result = subprocess.run([SINEW, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, env={**os.environ, **(env or {})}, **options)
+    said = f'sinew {" ".join(map(str, arguments))}: status {result.returncode}\n{result.stdout}{result.stderr}'
+    check(result.returncode == expect, f'{said}expected status {expect}')
+    if expect:
+        check(result.stderr.startswith('sinew: ') and result.stderr.count('\n') == 1, f'{said}expected one sentence')
+    return result.stdout
+
+
+def optimize(source, target, recipe, *more, **options):
+    return sinew('optimize', source, target, *recipe.split(), *more, **options)
+
+
+def sha256(path):
+    with open(path, 'rb') as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+@contextlib.contextmanager
+def folder():
+    path = tempfile.mkdtemp(prefix='sinew e2e ')
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def sparse_checkpoint(path, shape):
+    """One F32 tensor of zeros that takes no space on the disk."""
+    size = 4 * int(np.prod(shape))
+    header = json.dumps({'big.weight': {'dtype': 'F32', 'shape': shape, 'data_offsets': [0, size]}}).encode()
+    header += b' ' * (-len(header) % 8)
+    with open(path, 'wb') as file:
+        file.write(struct.pack('<Q', len(header)) + header)
+        file.truncate(8 + len(header) + size)
+    return path
+
+
+def test_mnist_keeps_its_accuracy(work):
+    """The yardsticks of the data folder, and NumPy on the same weights."""
+    out = os.path.join(work, 'out')
+    printed = optimize(MNIST, out, '--prune threshold=0.01')
+    check('43.14% of 376,712 weights are zero' in printed, printed)
+    tensors = mnist_accuracy.read(out)
+    check(round(mnist_accuracy.share_of_zeros(tensors), 4) == 0.4314, 'share of zeros')
+    check(mnist_accuracy.right_answers(tensors, DATA) == 9921, 'right answers after pruning')
+    optimize(MNIST, out, '--quantize int8', '--force')
+    right = mnist_accuracy.right_answers(mnist_accuracy.read(out), DATA)
+    check(right >= 9910, f'{right} right answers with int8')
+
+
+def test_pytorch_file_is_pruned_like_numpy(work):
+    # cnn.pt holds the same network at another stage of its training, so its numbers are its own.
+    plain, out = os.path.join(work, 'plain'), os.path.join(work, 'out')
+    sinew('convert', MNIST_PT, plain)
+    optimize(MNIST_PT, out, '--prune threshold=0.01')
+    before, after = mnist_accuracy.read(plain), mnist_accuracy.read(out)
+    check(list(before) and set(before) == set(after), 'names')
+    for name, values in before.items():
+        if name in mnist_accuracy.weights(before):
+            values = np.where(np.abs(values) > np.float32(0.01), values, np.float32(0))
+        check(np.array_equal(values, after[name]), name)
+    right = mnist_accuracy.right_answers(after, DATA)
+    check(right >= 9900, f'{right} right answers')
+
+
+def test_face_detector(work):
+    plain, out = os.path.join(work, 'plain'), os.path.join(work, 'out')
+    sinew('convert', FACE, plain)
+    same = json.loads(sinew('compare', FACE, plain, '--json'))
+    check(same['comparable'] and all(t['equal'] for t in same['tensors']), 'convert has changed values')
+    stored = mnist_accuracy.read_stored(plain)
+    for tensor in json.loads(sinew('inspect', FACE, '--json'))['tensors']:
+        values = stored[tensor['name']].astype(np.float64)
+        check(tensor['shape'] == list(values.shape), tensor['name'])
+        check(tensor['min'] == values.min() and tensor['max'] == values.max(), f'extremes of {tensor["name"]}')
+        check(abs(tensor['mean'] - values.mean()) <= 1e-12 * max(1, abs(values).max()), f'mean of {tensor["name"]}')
+        check(tensor['zero_count'] == int((values == 0).sum()), f'zeros of {tensor["name"]}')
+    optimize(FACE, out, '--quantize int8')
+    compared = json.loads(sinew('compare', FACE, out, '--json'))
+    check(compared['comparable'], 'names or shapes differ')
+    after = mnist_accuracy.read(out)
+    touched = 0
+    for tensor in compared['tensors']:
+        if not tensor['equal']:
+            touched += 1
+            a, b = stored[tensor['name']].astype(np.float64), after[tensor['name']].astype(np.float64)
+            check(abs(tensor['max_abs_error'] - abs(a - b).max()) <= 1e-6 * abs(a).max(), tensor['name'])
+            snr = 10 * np.log10((a * a).sum() / ((a - b) ** 2).sum())
+            check(abs(tensor['snr_db'] - snr) < 1e-3, f'{tensor["name"]}: {tensor["snr_db"]} dB, NumPy {snr}')
+            check(snr > 30, f'{tensor["name"]} has only {snr} dB')
+    check(touched > 40, f'only {touched} tensors were quantized')
+
+
+def test_silero_vad(work):
+    out, report = os.path.join(work, 'out'), os.path.join(work, 'report.json')
+    optimize(SILERO, out, '--prune sparsity=0.5', '--report', report)
+    with open(report) as file:
+        tensors = json.load(file)['tensors']
+    touched = [t for t in tensors if t['touched']]
+    check(any('weight_ih' in t['name'] for t in touched), 'the LSTM was left out')
+    zeros, elements = sum(t['zero_count'] for t in touched), sum(t['elements'] for t in touched)
+    check(zeros == elements // 2, f'{zeros} zeros of {elements}')
+    after = mnist_accuracy.read_stored(out)
+    check(zeros == sum(int((after[t['name']] == 0).sum()) for t in touched), 'zeros in the file')
+    before = mnist_accuracy.read_stored(SILERO)
+    kept = min(abs(after[t['name']][after[t['name']] != 0]).min() for t in touched)
+    pruned = max(abs(before[t['name']][after[t['name']] == 0]).max() for t in touched)
+    check(pruned <= kept, f'{pruned} was pruned, {kept} was kept')
+
+
+def test_one_result_for_all_tiers_and_threads(work):
+    for recipe in RECIPES:
+        found = {}
+        for isa in ('scalar', 'avx2', 'avx512'):
+            for threads in (1, 2, 5):
+                out = os.path.join(work, f'{isa}-{threads}')
+                optimize(SILERO, out, recipe, '--threads', threads, '--force', env={'SINEW_ISA': isa})
+                found.setdefault(sha256(out), []).append(f'{isa} {threads}')
+        check(len(found) == 1, f'{recipe}: {found}')
+
+
+def test_failures_have_a_sentence_and_a_status(work):
+    out = os.path.join(work, 'out')
+    how = ['--prune', 'threshold=0.01']
+    sinew(expect=2)
+    sinew('optimize', MNIST, out, expect=2)
+    sinew('optimize', MNIST, out, '--prune', 'threshold=-1', expect=2)
+    sinew('optimize', MNIST, out, *how, '--range', 'mse', expect=2)
+    sinew('optimize', MNIST, out, *how, '--threads', '0', expect=2)
+    sinew('optimize', os.path.join(work, 'missing'), out, *how, expect=1)
+    sinew('optimize', MNIST, work, *how, expect=1)
+    sinew('optimize', os.path.join(DATA, 'face-detector', 'rfb-320.pth'), out, *how, expect=1)
+    sinew('optimize', os.path.join(DATA, 'mnist', 'cnn.onnx'), out, *how, expect=1)
+    sinew('optimize', os.path.join(DATA, 'mnist', 't10k-labels-idx1-ubyte.gz'), out, *how, expect=1)
+    sinew('optimize', MNIST, '/proc/out', *how, expect=1)
+    sinew('inspect', '/dev/null', expect=1)
+    sinew('compare', MNIST, SILERO, expect=1)
+    with open(MNIST, 'rb') as file:
+        start = file.read(100_000)
+    with open(os.path.join(work, 'cut'), 'wb') as file:
+        file.write(start)
+    sinew('convert', os.path.join(work, 'cut'), out, expect=1)
+    os.symlink(MNIST, os.path.join(work, 'link'))
+    sinew('optimize', MNIST, os.path.join(work, 'link'), *how, '--force', expect=1)
+    check(sorted(os.listdir(work)) == ['cut', 'link'], os.listdir(work))
+
+
+def test_a_disk_that_is_full_leaves_nothing(work):
+    out = os.path.join(work, 'out')
+
+    def small_files_only():
+        # Writing beyond the limit is an error, as on a full disk, when its signal is ignored.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    sinew('optimize', MNIST, out, '--prune', 'nm=2:4', expect=1, preexec_fn=small_files_only)
+    check(os.listdir(work) == [], os.listdir(work))
+
+
+def start_long_job(work):
+    """Starts a job of many seconds and returns when it writes."""
+    source = sparse_checkpoint(os.path.join(work, 'in'), [65536, 8192])
+    process = subprocess.Popen(
+        [SINEW, 'optimize', source, os.path.join(work, 'out'), '--quantize', 'int4', '--range', 'mse', '--threads', '1'],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What runs in the background may have been told to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    deadline = time.monotonic() + 30
+    while not any(name.endswith('.tmp') for name in os.listdir(work)):
+        check(process.poll() is None and time.monotonic() < deadline, 'the job did not begin to write')
+        time.sleep(0.01)
+    time.sleep(0.3)
+    check(process.poll() is None, 'the job was over before it could be stopped')
+    return process
+
+
+def test_ctrl_c_leaves_nothing(work):
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = start_long_job(work)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+        check(process.returncode == status, f'status {process.returncode}: {out}{err}')
+        check('\tat ' not in err, err)
+        check(os.listdir(work) == ['in'], os.listdir(work))
+
+
+def test_an_input_that_shrinks_is_a_failure(work):
+    process = start_long_job(work)
+    os.truncate(os.path.join(work, 'in'), 1000)
+    out, err = process.communicate(timeout=60)
+    lines = [line for line in err.splitlines() if line.startswith('sinew: ')]
+    check(process.returncode == 1 and len(lines) == 1 and '\tat ' not in err, f'status {process.returncode}: {out}{err}')
+    check(os.listdir(work) == ['in'], os.listdir(work))
+
+
+def test_a_closed_pipe_ends_quietly(work):
+    for command in (['inspect', FACE], ['inspect', FACE, '--json'], ['optimize', '--help']):
+        reader, writer = os.pipe()
+        process = subprocess.Popen([SINEW, *command], stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        os.read(reader, 1)
+        os.close(reader)
+        err = process.communicate(timeout=20)[1]
+        check(process.returncode == 0 and err == b'', f'{command}: status {process.returncode}, {err}')
+    with open('/dev/full', 'w') as full:
+        process = subprocess.run([SINEW, 'inspect', FACE], stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    check(process.returncode == 1 and process.stderr.count(b'\n') == 1, process)
+
+
+def test_memory_does_not_grow_with_the_model(work):
+    """Peak resident memory of optimize over that of `sinew --version`, in MiB."""
+    source = sparse_checkpoint(os.path.join(work, 'in'), [4096, 65536])
+    out = os.path.join(work, 'out')
+
+    def peak(*arguments):
+        process = subprocess.Popen([SINEW, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        most = 0
+        # Not getrusage, which counts what this process itself had when it forked.
+        while process.poll() is None:
+            with contextlib.suppress(OSError), open(f'/proc/{process.pid}/status') as status:
+                most = max([most] + [int(line.split()[1]) for line in status if line.startswith('VmHWM:')])
+            time.sleep(0.005)
+        check(process.returncode == 0 and most > 0, arguments)
+        return most / 1024
+
+    base = peak('--version')
+    for recipe in RECIPES:
+        more = peak('optimize', source, out, *recipe.split()) - base
+        print(f'    {more:4.0f} MiB for {recipe}')
+        check(more < 512, f'{recipe} takes {more:.0f} MiB')
+        os.remove(out)
+
+
+def test_the_launcher_works_from_anywhere(work):
+    link = os.path.join(work, 'a link')
+    os.symlink(SINEW, link)
+    for command, cwd in (([link], '/'), (['./a link'], work), ([os.path.relpath(SINEW, '/')], '/')):
+        out = subprocess.run([*command, '--version'], cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        check(out.returncode == 0 and out.stdout.startswith('sinew ') and out.stderr == '', out)
+    name = 'model é 模型.safetensors'
+    shutil.copy(MNIST, os.path.join(work, name))
+    bare = {'PATH': os.environ['PATH'], 'HOME': os.environ.get('HOME', '/')}
+    out = subprocess.run([link, 'inspect', name], cwd=work, capture_output=True, text=True, env=bare, stdin=subprocess.DEVNULL)
+    check(out.returncode == 0 and out.stdout.startswith(name), out)
+    heap = json.loads(sinew('doctor', '--json', env={'SINEW_JAVA_OPTS': '-Xmx77m'}))['java_heap_limit_bytes']
+    check(heap < 80 << 20, f'SINEW_JAVA_OPTS had no effect: {heap}')
+
+
+def test_demo(work):
+    start = time.monotonic()
+    # Progress may be shown on standard error.
+    result = subprocess.run([SINEW, 'demo'], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    check(result.returncode == 0 and 'int8 per channel' in result.stdout, result)
+    model = result.stdout.splitlines()[0].removeprefix('Making ').removesuffix(' ...')
+    check(model.endswith('model.safetensors') and not os.path.exists(os.path.dirname(model)), f'{model} is still there')
+    check(time.monotonic() - start < 60, 'the demonstration takes more than a minute')
+
+
+def main():
+    chosen = sys.argv[3:]
+    failures = 0
+    for name, test in list(globals().items()):
+        if name.startswith('test_') and (not chosen or any(part in name for part in chosen)):
+            start = time.monotonic()
+            try:
+                with folder() as work:
+                    test(work)
+                outcome = 'passed'
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                outcome = f'FAILED: {error}'
+                failures += 1
+            print(f'  {time.monotonic() - start:5.1f} s  {name}: {outcome}', flush=True)
+    sys.exit(1 if failures else 0)
+
+
+main()
