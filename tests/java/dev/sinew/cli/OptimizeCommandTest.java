@@ -159,7 +159,7 @@ class OptimizeCommandTest extends CommandLineTest {
     assertNull(left.get("zero_count"));
 
     run("optimize", in, path("o2"), "--prune", "nm=2:4", "--report", report)
-        .failed(1, "report.json exists already");
+        .failed(1, "report.json' exists already");
     assertTrue(Files.notExists(path("o2")));
   }
 
@@ -218,7 +218,7 @@ class OptimizeCommandTest extends CommandLineTest {
   @Test
   void filesThatCannotBeUsedAreRefusedBeforeTheWork() throws IOException {
     String[] how = {"--prune", "threshold=0.01"};
-    run("optimize", path("none"), out, how[0], how[1]).failed(1, "none does not exist");
+    run("optimize", path("none"), out, how[0], how[1]).failed(1, "none': it does not exist");
     run("optimize", in, in, how[0], how[1], "--force").failed(1, "is the input itself");
     Files.createSymbolicLink(path("link"), in);
     run("optimize", in, path("link"), how[0], how[1], "--force").failed(1, "is the input itself");

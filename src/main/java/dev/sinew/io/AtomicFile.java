@@ -1,5 +1,6 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -55,9 +56,9 @@ public final class AtomicFile implements AutoCloseable {
     if (!Files.isDirectory(folder)) {
       throw new CheckpointException(
           "cannot create "
-              + Messages.path(target)
+              + Messages.quote(target)
               + ": "
-              + Messages.path(folder)
+              + Messages.quote(folder)
               + (Files.exists(folder)
                   ? " is not a folder"
                   : " does not exist; create that folder first"));
@@ -68,11 +69,11 @@ public final class AtomicFile implements AutoCloseable {
     } catch (IOException e) {
       throw new CheckpointException(
           "cannot create a file in "
-              + Messages.path(folder)
+              + Messages.quote(folder)
               + ": "
               + Messages.reason(e)
               + "; choose another place for "
-              + Messages.path(target.getFileName()),
+              + Messages.quote(target.getFileName()),
           e);
     }
   }
@@ -90,9 +91,9 @@ public final class AtomicFile implements AutoCloseable {
     } catch (IOException e) {
       throw new CheckpointException(
           "cannot compare "
-              + Messages.path(in)
+              + Messages.quote(in)
               + " with "
-              + Messages.path(out)
+              + Messages.quote(out)
               + ": "
               + Messages.reason(e),
           e);
@@ -100,7 +101,7 @@ public final class AtomicFile implements AutoCloseable {
     if (same) {
       throw new CheckpointException(
           "the output "
-              + Messages.path(out)
+              + Messages.quote(out)
               + " is the input itself; choose another name for the output");
     }
   }
@@ -126,7 +127,7 @@ public final class AtomicFile implements AutoCloseable {
     int limit = source.limit();
     try {
       while (source.position() < limit) {
-        source.limit((int) Math.min(limit, (long) source.position() + InputFile.CHUNK));
+        source.limit((int) Math.min(limit, (long) source.position() + InputFile.HEAP_CHUNK));
         position += temporary.channel().write(source, position);
       }
     } catch (IOException e) {
@@ -148,7 +149,7 @@ public final class AtomicFile implements AutoCloseable {
    */
   public synchronized void commit() throws CheckpointException {
     if (finished) {
-      throw new IllegalStateException(Messages.path(target) + " was committed or closed before");
+      throw new IllegalStateException(Messages.quote(target) + " was committed or closed before");
     }
     try {
       temporary.channel().force(true);
@@ -203,7 +204,7 @@ public final class AtomicFile implements AutoCloseable {
 
   private static void requireReplaceable(Path target, boolean overwrite)
       throws CheckpointException {
-    String name = Messages.path(target);
+    String name = Messages.quote(target);
     if (Files.isDirectory(target)) {
       throw new CheckpointException(name + " is a folder; give the name of a file to write");
     }
@@ -234,11 +235,11 @@ public final class AtomicFile implements AutoCloseable {
 
   private static CheckpointException exists(Path target) {
     return new CheckpointException(
-        Messages.path(target) + " exists already; give --force to replace it");
+        Messages.quote(target) + " exists already; give --force to replace it");
   }
 
   private CheckpointException failed(IOException e) {
-    String name = Messages.path(target);
+    String name = Messages.quote(target);
     if (TemporaryFiles.isShutDown()) {
       return new CheckpointException(name + " was not written: the program is being stopped", e);
     }

@@ -1,5 +1,6 @@
 package dev.sinew.pass;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.TensorInfo;
 import java.util.List;
 
@@ -53,9 +54,9 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
         return new TileGrid(rows, cols, 1, cols);
       }
       throw new IllegalArgumentException(
-          "tensor '"
-              + tensor.name()
-              + "' has rows of "
+          "tensor "
+              + Messages.quote(tensor.name())
+              + " has rows of "
               + cols
               + " elements, too long to hold, and groups of N:M sparsity and of quantization only"
               + " begin together every "
