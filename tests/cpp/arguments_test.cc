@@ -1,0 +1,322 @@
+// Every argument that an operation refuses: the status, a sentence that names the trouble, and no output touched.
+#include <gtest/gtest.h>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <string>
+
+#include "support/check.h"
+#include "support/tensor.h"
+
+namespace sinew_test {
+namespace {
+
+constexpr uint8_t kPattern = 0xa5;
+const float kInfinity = std::numeric_limits<float>::infinity();
+const float kNan = std::nanf("");
+
+class Arguments : public testing::Test {
+ protected:
+  Arguments() {
+    for (Tensor* t : {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point}) t->fill(kPattern);
+  }
+
+  // The call must be refused and leave all outputs alone.
+  void refused(sn_status status, const std::string& part, sn_status expected = SN_INVALID_ARGUMENT) {
+    EXPECT_EQ(status, expected) << part;
+    const std::string sentence = sn_last_error();
+    EXPECT_NE(sentence.find(part), std::string::npos) << "got: " << sentence;
+    EXPECT_EQ(sentence.find('\n'), std::string::npos) << sentence;
+    for (const Tensor* t : {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point}) {
+      EXPECT_TRUE(t->holds_only(kPattern)) << "an output was touched by a refused call: " << sentence;
+    }
+    EXPECT_EQ(number, -7) << "a number was set by a refused call: " << sentence;
+    number = -7;
+  }
+
+  // A read-only tensor of this dtype with as many elements.
+  void map_zeros(sn_dtype dtype, int64_t count, Tensor* tensor) {
+    char path[] = "/tmp/sinew-arguments-XXXXXX";
+    const int file = mkstemp(path);
+    ASSERT_GE(file, 0);
+    ASSERT_EQ(ftruncate(file, count * size_of(dtype)), 0);
+    ::close(file);
+    ASSERT_EQ(sn_tensor_map(device, path, 0, dtype, 1, &count, tensor->out()), SN_OK) << sn_last_error();
+    unlink(path);
+  }
+
+  sn_device* device = device_with(2);
+  // x is [4, 6]; everything else fits it.
+  Tensor x{device, SN_F32, {4, 6}}, x16{device, SN_F16, {4, 6}}, ints{device, SN_I32, {4, 6}}, longer{device, SN_F32, {4, 7}};
+  Tensor out{device, SN_F32, {4, 6}}, mask{device, SN_BOOL, {4, 6}}, y{device, SN_F32, {4, 6}};
+  Tensor q8{device, SN_I8, {4, 6}}, q4{device, SN_U8, {4, 3}};
+  Tensor scale{device, SN_F32, {4, 1}}, zero_point{device, SN_I8, {4, 1}}, lo{device, SN_F32, {4}}, hi{device, SN_F32, {4}};
+  Tensor counts{device, SN_I64, {65536}}, errors{device, SN_F64, {4, 4}}, eight{device, SN_F64, {8}}, five{device, SN_F64, {5}};
+  Tensor f64s{device, SN_F64, {4}}, three{device, SN_F32, {3}}, three_zeros{device, SN_I8, {3}}, shorts{device, SN_I16, {4}};
+  int64_t number = -7;
+};
+
+TEST_F(Arguments, PruneThreshold) {
+  refused(sn_prune_threshold(nullptr, 1, out, &number), "x is null");
+  refused(sn_prune_threshold(x, 1, nullptr, &number), "out is null");
+  refused(sn_prune_threshold(ints, 1, out, &number), "x is I32");
+  refused(sn_prune_threshold(x16, 1, out, &number), "out is F32 with 24 elements; F16 or BOOL with 24 is needed");
+  refused(sn_prune_threshold(longer, 1, out, &number), "out is F32 with 24");
+  for (float threshold : {-1.0f, -0x1p-149f, kInfinity, -kInfinity, kNan}) refused(sn_prune_threshold(x, threshold, out, &number), "threshold");
+}
+
+TEST_F(Arguments, PruneSmallest) {
+  refused(sn_prune_smallest(nullptr, 1, 0, out, &number), "x is null");
+  refused(sn_prune_smallest(x, 1, 0, nullptr, &number), "out is null");
+  refused(sn_prune_smallest(x, 1, 0, ints, &number), "I32");
+  refused(sn_prune_smallest(x, 1, -1, out, &number), "ties -1");
+  for (float threshold : {-1.0f, kInfinity, kNan}) refused(sn_prune_smallest(x, threshold, 0, out, &number), "threshold");
+}
+
+TEST_F(Arguments, PruneNm) {
+  refused(sn_prune_nm(nullptr, 2, 4, out, &number), "x is null");
+  refused(sn_prune_nm(x, 2, 4, nullptr, &number), "out is null");
+  refused(sn_prune_nm(x, 0, 4, out, &number), "0:4");
+  refused(sn_prune_nm(x, -1, 4, out, &number), "-1:4");
+  refused(sn_prune_nm(x, 5, 4, out, &number), "5:4");
+  refused(sn_prune_nm(x, 1, 4097, out, &number), "1:4097");
+  refused(sn_prune_nm(x, INT32_MIN, INT32_MIN, out, &number), "N:M");
+  refused(sn_prune_nm(x, INT32_MAX, INT32_MAX, out, &number), "N:M");
+}
+
+TEST_F(Arguments, KeyHistogram) {
+  refused(sn_key_histogram(nullptr, SN_ORDER_VALUE, -1, counts), "x is null");
+  refused(sn_key_histogram(x, SN_ORDER_VALUE, -1, nullptr), "histogram is null");
+  refused(sn_key_histogram(ints, SN_ORDER_VALUE, -1, counts), "x is I32");
+  refused(sn_key_histogram(x, SN_ORDER_VALUE, -1, eight), "65536");
+  refused(sn_key_histogram(x, 2, -1, counts), "2 is not an order");
+  refused(sn_key_histogram(x, -1, -1, counts), "-1 is not an order");
+  refused(sn_key_histogram(x, SN_ORDER_VALUE, 65536, counts), "65536 has more than 16 bits");
+}
+
+TEST_F(Arguments, MagnitudeCount) {
+  int64_t other = 0;
+  refused(sn_magnitude_count(nullptr, 1, &number, &other), "x is null");
+  refused(sn_magnitude_count(ints, 1, &number, &other), "x is I32");
+  refused(sn_magnitude_count(x, kNan, &number, &other), "threshold");
+  refused(sn_magnitude_count(x, 1, nullptr, &number), "null");
+  refused(sn_magnitude_count(x, 1, &number, nullptr), "null");
+}
+
+TEST_F(Arguments, Range) {
+  const auto range = [&](const sn_tensor* t, int64_t group, sn_scheme scheme, sn_range_method method, float percentile, sn_tensor* low, sn_tensor* high) {
+    return sn_range(t, group, scheme, method, percentile, low, high);
+  };
+  refused(range(nullptr, 0, 0, 0, 0, lo, hi), "x is null");
+  refused(range(ints, 0, 0, 0, 0, lo, hi), "x is I32");
+  refused(range(x, 0, 0, 0, 0, nullptr, hi), "lo is null");
+  refused(range(x, 0, 0, 0, 0, lo, nullptr), "hi is null");
+  refused(range(x, 0, -1, 0, 0, lo, hi), "-1 is not a quantization scheme");
+  refused(range(x, 0, 4, 0, 0, lo, hi), "4 is not a quantization scheme");
+  refused(range(x, -1, 0, 0, 0, lo, hi), "group size -1");
+  refused(range(x, INT64_MIN, 0, 0, 0, lo, hi), "group size");
+  refused(range(x, 2, 0, 0, 0, lo, hi), "12 slices");
+  refused(range(x, 0, 0, 0, 0, three, hi), "lo has 3 elements; 4 slices");
+  refused(range(x, 0, 0, 0, 0, lo, three), "hi is F32 with 3");
+  refused(range(x, 0, 0, 0, 0, f64s, hi), "lo is F64");
+  refused(range(x, 0, 0, 0, 0, lo, lo), "overlap");
+  refused(range(x, 0, 0, 3, 0, lo, hi), "3 is not a range method");
+  refused(range(x, 0, 0, -1, 0, lo, hi), "-1 is not a range method");
+  for (float percentile : {0.0f, -1.0f, 100.001f, kInfinity, kNan}) refused(range(x, 0, 0, SN_RANGE_PERCENTILE, percentile, lo, hi), "percentile");
+}
+
+TEST_F(Arguments, Scale) {
+  refused(sn_scale(nullptr, hi, 0, scale, nullptr), "lo is null");
+  refused(sn_scale(lo, nullptr, 0, scale, nullptr), "hi is null");
+  refused(sn_scale(lo, hi, 0, nullptr, nullptr), "scale is null");
+  refused(sn_scale(f64s, hi, 0, scale, nullptr), "lo is F64");
+  refused(sn_scale(lo, three, 0, scale, nullptr), "hi is F32 with 3");
+  refused(sn_scale(lo, hi, 0, three, nullptr), "scale is F32 with 3");
+  refused(sn_scale(lo, hi, 9, scale, nullptr), "9 is not a quantization scheme");
+  refused(sn_scale(lo, hi, SN_INT8_SYMMETRIC, scale, zero_point), "no zero points");
+  refused(sn_scale(lo, hi, SN_INT8_ASYMMETRIC, scale, nullptr), "zero_point is null");
+  refused(sn_scale(lo, hi, SN_INT8_ASYMMETRIC, scale, three_zeros), "zero_point is I8 with 3");
+  refused(sn_scale(lo, hi, SN_INT8_ASYMMETRIC, scale, shorts), "zero_point is I16");
+  refused(sn_scale(lo, hi, 0, hi, nullptr), "overlap");
+}
+
+TEST_F(Arguments, Quantize) {
+  refused(sn_quantize(nullptr, scale, nullptr, 0, q8), "x is null");
+  refused(sn_quantize(x, nullptr, nullptr, 0, q8), "scale is null");
+  refused(sn_quantize(x, scale, nullptr, 0, nullptr), "q is null");
+  refused(sn_quantize(ints, scale, nullptr, 0, q8), "x is I32");
+  refused(sn_quantize(x, f64s, nullptr, 0, q8), "scale is F64");
+  refused(sn_quantize(x, three, nullptr, 0, q8), "scale has 3");
+  refused(sn_quantize(x, scale, three_zeros, 0, q8), "zero_point is I8 with 3");
+  refused(sn_quantize(x, scale, shorts, 0, q8), "zero_point is I16");
+  refused(sn_quantize(x, scale, nullptr, -3, q8), "group size -3");
+  refused(sn_quantize(x, scale, nullptr, 3, q8), "8 slices");
+  refused(sn_quantize(x, scale, nullptr, 0, mask), "q is BOOL");
+  refused(sn_quantize(longer, scale, nullptr, 0, q8), "q is I8 with 24 elements; I8 with 28 (int8) or U8 with 16 (int4)");
+  refused(sn_quantize(longer, scale, nullptr, 0, q4), "q is U8 with 12");
+  Tensor groups{device, SN_F32, {4, 2}};
+  refused(sn_quantize(x, groups, nullptr, 5, q4), "even size, not 5");
+}
+
+TEST_F(Arguments, Dequantize) {
+  refused(sn_dequantize(nullptr, scale, nullptr, 0, y), "q is null");
+  refused(sn_dequantize(q8, nullptr, nullptr, 0, y), "scale is null");
+  refused(sn_dequantize(q8, scale, nullptr, 0, nullptr), "y is null");
+  refused(sn_dequantize(q8, scale, nullptr, 0, ints), "y is I32");
+  refused(sn_dequantize(x, scale, nullptr, 0, y), "q is F32");
+  refused(sn_dequantize(q8, three, nullptr, 0, y), "scale has 3");
+  refused(sn_dequantize(q8, scale, three_zeros, 0, y), "zero_point is I8 with 3");
+  refused(sn_dequantize(q8, scale, nullptr, 0, longer), "q is I8 with 24");
+  refused(sn_dequantize(q8, scale, nullptr, INT64_MIN, y), "group size");
+}
+
+TEST_F(Arguments, FakeQuantize) {
+  refused(sn_fake_quantize(nullptr, scale, nullptr, 0, 0, y), "x is null");
+  refused(sn_fake_quantize(x, nullptr, nullptr, 0, 0, y), "scale is null");
+  refused(sn_fake_quantize(x, scale, nullptr, 0, 0, nullptr), "y is null");
+  refused(sn_fake_quantize(ints, scale, nullptr, 0, 0, y), "x is I32");
+  refused(sn_fake_quantize(x16, scale, nullptr, 0, 0, y), "y is F32");
+  refused(sn_fake_quantize(x, scale, nullptr, 0, 17, y), "17 is not a quantization scheme");
+  refused(sn_fake_quantize(x, scale, nullptr, 0, SN_INT4_ASYMMETRIC, y), "zero_point is null");
+  refused(sn_fake_quantize(x, scale, zero_point, 0, SN_INT4_SYMMETRIC, y), "no zero points");
+}
+
+TEST_F(Arguments, QuantizationError) {
+  refused(sn_quantization_error(nullptr, scale, nullptr, 0, errors), "x is null");
+  refused(sn_quantization_error(x, nullptr, nullptr, 0, errors), "scale is null");
+  refused(sn_quantization_error(x, scale, nullptr, 0, nullptr), "errors is null");
+  refused(sn_quantization_error(ints, scale, nullptr, 0, errors), "x is I32");
+  refused(sn_quantization_error(x, f64s, nullptr, 0, errors), "scale is F64");
+  refused(sn_quantization_error(x, three, nullptr, 0, errors), "errors is F64 with 16 elements; F64 with 12");
+  refused(sn_quantization_error(x, scale, nullptr, SN_INT8_ASYMMETRIC, errors), "zero_point is null");
+  refused(sn_quantization_error(x, scale, nullptr, -2, errors), "-2 is not a quantization scheme");
+}
+
+TEST_F(Arguments, Looking) {
+  refused(sn_statistics(nullptr, eight), "x is null");
+  refused(sn_statistics(x, nullptr), "result is null");
+  refused(sn_statistics(x, five), "F64 with 8");
+  refused(sn_statistics(x, y), "result is F32");
+  refused(sn_value_histogram(nullptr, 0, 1, counts), "x is null");
+  refused(sn_value_histogram(x, 0, 1, nullptr), "counts is null");
+  refused(sn_value_histogram(ints, 0, 1, counts), "x is I32");
+  refused(sn_value_histogram(x, 0, 1, eight), "counts is F64");
+  Tensor no_bins{device, SN_I64, {0}};
+  refused(sn_value_histogram(x, 0, 1, no_bins), "no bins");
+  const double infinity = std::numeric_limits<double>::infinity();
+  refused(sn_value_histogram(x, 1, 0, counts), "[1, 0]");
+  refused(sn_value_histogram(x, -infinity, 0, counts), "finite interval");
+  refused(sn_value_histogram(x, 0, infinity, counts), "finite interval");
+  refused(sn_value_histogram(x, std::nan(""), 1, counts), "finite interval");
+  refused(sn_value_histogram(x, 0, std::nan(""), counts), "finite interval");
+  refused(sn_compare(nullptr, x, five), "a is null");
+  refused(sn_compare(x, nullptr, five), "b is null");
+  refused(sn_compare(x, x, nullptr), "result is null");
+  refused(sn_compare(ints, x, five), "a is I32");
+  refused(sn_compare(x, ints, five), "b is I32");
+  refused(sn_compare(x, longer, five), "a has 24 elements and b 28");
+  refused(sn_compare(x, x, eight), "F64 with 5");
+  refused(sn_convert(nullptr, y), "x is null");
+  refused(sn_convert(x, nullptr), "y is null");
+  refused(sn_convert(ints, y), "x is I32");
+  refused(sn_convert(x, ints), "y is I32");
+  refused(sn_convert(longer, y), "x has 28 elements and y 24");
+  refused(sn_memory_probe(nullptr, y), "x is null");
+  refused(sn_memory_probe(x, nullptr), "y is null");
+}
+
+// Partly overlapping memory, and the same memory where "in place" is not offered.
+TEST_F(Arguments, Overlap) {
+  Tensor memory{device, SN_F32, {200}};
+  Tensor whole, half, shifted, bytes, doubles;
+  const int64_t n = 24, shape[] = {4, 6}, five_elements = 5, four = 4;
+  ASSERT_EQ(sn_tensor_view(memory, 0, 2, shape, whole.out()), SN_OK);
+  ASSERT_EQ(sn_tensor_view(memory, 12, 2, shape, shifted.out()), SN_OK);
+  uint8_t* p = memory.data();
+  ASSERT_EQ(sn_tensor_wrap(device, p + 40, SN_I8, 1, &n, bytes.out()), SN_OK);
+  ASSERT_EQ(sn_tensor_wrap(device, p + 8, SN_F64, 1, &five_elements, doubles.out()), SN_OK);
+  refused(sn_prune_threshold(whole, 1, shifted, &number), "overlap");
+  refused(sn_prune_smallest(shifted, 1, 0, whole, &number), "overlap");
+  refused(sn_prune_nm(whole, 1, 2, shifted, &number), "overlap");
+  refused(sn_quantize(whole, scale, nullptr, 0, bytes), "overlap");
+  refused(sn_dequantize(bytes, scale, nullptr, 0, whole), "overlap");
+  refused(sn_fake_quantize(whole, scale, nullptr, 0, 0, shifted), "overlap");
+  refused(sn_convert(whole, shifted), "overlap");
+  refused(sn_convert(whole, whole), "overlap");
+  refused(sn_compare(whole, x, doubles), "overlap");
+  refused(sn_compare(x, whole, doubles), "overlap");
+  refused(sn_memory_probe(whole, shifted), "overlap");
+  // Scales inside of outputs.
+  Tensor inner;
+  ASSERT_EQ(sn_tensor_wrap(device, p + 44, SN_F32, 1, &four, inner.out()), SN_OK);
+  refused(sn_fake_quantize(x, inner, nullptr, 0, 0, whole), "overlap");
+  refused(sn_dequantize(q8, inner, nullptr, 0, whole), "overlap");
+  refused(sn_quantize(x, inner, nullptr, 0, bytes), "overlap");
+  refused(sn_range(whole, 0, 0, 0, 0, inner, hi), "overlap");
+  refused(sn_range(whole, 0, 0, 0, 0, lo, inner), "overlap");
+  Tensor inner_zeros;
+  ASSERT_EQ(sn_tensor_wrap(device, inner.data() + 3, SN_I8, 1, &four, inner_zeros.out()), SN_OK);
+  refused(sn_scale(lo, inner, SN_INT8_ASYMMETRIC, scale, inner_zeros), "overlap");
+  refused(sn_scale(lo, hi, SN_INT8_ASYMMETRIC, inner, inner_zeros), "overlap");
+  refused(sn_quantize(x, scale, inner_zeros, 0, bytes), "overlap");
+  EXPECT_TRUE(sn_fake_quantize(x, scale, nullptr, 0, 0, x) == SN_OK) << "in place is allowed";
+}
+
+TEST_F(Arguments, ReadOnlyOutputs) {
+  Tensor f32, i8, i64, f64, view, one{device, SN_F32, {1}};
+  map_zeros(SN_F32, 24, &f32);
+  map_zeros(SN_I8, 24, &i8);
+  map_zeros(SN_I64, 65536, &i64);
+  map_zeros(SN_F64, 8, &f64);
+  const int64_t four = 4, n = 24;
+  ASSERT_EQ(sn_tensor_view(f32, 0, 1, &four, view.out()), SN_OK);
+  refused(sn_prune_threshold(x, 1, f32, &number), "out is read-only");
+  refused(sn_prune_threshold(f32, 1, f32, &number), "read-only");
+  refused(sn_quantize(x, scale, nullptr, 0, i8), "q is read-only");
+  refused(sn_dequantize(q8, one, nullptr, 0, f32), "y is read-only");
+  refused(sn_fake_quantize(x, scale, nullptr, 0, 0, f32), "y is read-only");
+  refused(sn_key_histogram(x, 0, -1, i64), "histogram is read-only");
+  refused(sn_value_histogram(x, 0, 1, i64), "counts is read-only");
+  refused(sn_statistics(x, f64), "result is read-only");
+  refused(sn_convert(x16, f32), "y is read-only");
+  refused(sn_memory_probe(x, f32), "y is read-only");
+  refused(sn_range(x, 0, 0, 0, 0, view, hi), "lo is read-only");
+  refused(sn_range(x, 0, 0, 0, 0, lo, view), "hi is read-only");
+  refused(sn_scale(lo, hi, 0, view, nullptr), "scale is read-only");
+  // Reading is fine.
+  int64_t zeros = 0;
+  Tensor pruned{device, SN_F32, {n}};
+  EXPECT_EQ(sn_prune_threshold(f32, 1, pruned, &zeros), SN_OK) << sn_last_error();
+  EXPECT_EQ(zeros, n);
+}
+
+TEST_F(Arguments, ClosedDevice) {
+  sn_device* other = nullptr;
+  ASSERT_EQ(sn_cpu_open(2, &other), SN_OK);
+  const std::vector<int64_t> shape = {4, 6};
+  Tensor gone{other, SN_F32, shape}, gone_out{other, SN_F32, shape}, gone_scale{other, SN_F32, {4}}, gone_q{other, SN_I8, shape}, gone_zeros{other, SN_I8, {4}};
+  std::memset(gone.data(), 7, gone.size());
+  sn_device_close(other);
+  EXPECT_TRUE(gone.holds_only(7)) << "the memory of tensors stays valid";
+  refused(sn_prune_threshold(gone, 1, out, &number), "the device of x is closed");
+  refused(sn_prune_threshold(x, 1, gone_out, &number), "the device of out is closed");
+  refused(sn_quantize(x, gone_scale, nullptr, 0, q8), "the device of scale is closed");
+  refused(sn_quantize(x, scale, gone_zeros, 0, q8), "the device of zero_point is closed");
+  refused(sn_dequantize(gone_q, scale, nullptr, 0, y), "the device of q is closed");
+  refused(sn_compare(x, gone, five), "the device of b is closed");
+  refused(sn_convert(gone, y), "closed");
+  refused(sn_statistics(gone, eight), "closed");
+  refused(sn_memory_probe(x, gone_out), "closed");
+  sn_tensor* tensor = nullptr;
+  refused(sn_tensor_view(gone, 0, 2, shape.data(), &tensor), "the device is closed");
+  EXPECT_EQ(tensor, nullptr);
+}
+
+
+}  // namespace
+}  // namespace sinew_test

@@ -109,7 +109,7 @@ public final class Numbers {
           switch (random.nextInt(16)) {
             case 0 -> 0.0;
             case 1 -> -0.0;
-            case 2 -> 0.5 * (random.nextInt(5) - 2);
+            case 2, 5, 6 -> 0.5 * (random.nextInt(5) - 2);
             case 3 -> random.nextGaussian() * 1e-41;
             case 4 -> random.nextGaussian() * 20;
             default -> random.nextGaussian() * 0.3;

@@ -142,11 +142,12 @@ class AtomicFileTest {
     Path missing = folder.resolve("missing");
     Path inMissing = missing.resolve("out.bin");
     assertRefused(
-        inMissing, missing + " does not exist; create", () -> AtomicFile.create(inMissing, false));
+        inMissing, missing + "' does not exist; create", () -> AtomicFile.create(inMissing, false));
     Path inFile = Files.createFile(folder.resolve("file")).resolve("out.bin");
     assertRefused(inFile, "Not a directory", () -> AtomicFile.create(inFile, false));
     Path inProc = Path.of("/proc/sinew-test.bin");
-    assertRefused(inProc, "cannot create a file in /proc", () -> AtomicFile.create(inProc, false));
+    assertRefused(
+        inProc, "cannot create a file in '/proc'", () -> AtomicFile.create(inProc, false));
     Path longName = folder.resolve("x".repeat(256));
     assertRefused(longName, "File name too long", () -> AtomicFile.create(longName, false));
     assertEquals(List.of("file"), names(folder));
@@ -198,7 +199,7 @@ class AtomicFileTest {
         new AtomicFile(target, false, new TemporaryFiles.Handle(temporary, full))) {
       assertRefused(
           target,
-          "cannot write " + target + ": No space left on device; free some space",
+          "cannot write '" + target + "': No space left on device; free some space",
           () -> file.write(0, text("data")));
     }
     assertEquals(List.of(), names(folder));
@@ -255,6 +256,21 @@ class AtomicFileTest {
   }
 
   @Test
+  void filesThatDoNotExistYetAreTheSameInTheSameFolder() throws IOException {
+    Path inner = Files.createDirectory(folder.resolve("inner"));
+    Path link = Files.createSymbolicLink(folder.resolve("link"), inner);
+    Path file = inner.resolve("new");
+    assertTrue(AtomicFile.isSameFile(file, link.resolve("new")));
+    assertTrue(AtomicFile.isSameFile(file, link.resolve("../inner/new")));
+    assertTrue(AtomicFile.isSameFile(Path.of("new"), Path.of("./new").toAbsolutePath()));
+    assertFalse(AtomicFile.isSameFile(file, inner.resolve("new2")));
+    assertFalse(AtomicFile.isSameFile(file, folder.resolve("new")));
+    Path missing = folder.resolve("missing");
+    assertTrue(AtomicFile.isSameFile(missing.resolve("a"), missing.resolve("b/../a")));
+    assertFalse(AtomicFile.isSameFile(missing.resolve("a"), missing.resolve("b")));
+  }
+
+  @Test
   @Timeout(60)
   void sigtermInMidWriteLeavesNoTemporaryFile() throws Exception {
     Process child = ChildProgram.start("64m", "write", target);
@@ -292,7 +308,8 @@ class AtomicFileTest {
     List<String> lines = child.inputReader().lines().toList();
     assertEquals(1, child.waitFor());
     assertEquals(
-        List.of("writing", "cannot write " + target + ": File too large; the file was not written"),
+        List.of(
+            "writing", "cannot write '" + target + "': File too large; the file was not written"),
         lines);
     assertEquals(List.of(), names(folder));
   }

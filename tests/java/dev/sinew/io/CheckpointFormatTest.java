@@ -175,7 +175,7 @@ class CheckpointFormatTest {
     assertRefused(dangling, "does not exist", () -> CheckpointFormat.open(dangling));
     Path loop = folder.resolve("loop");
     Files.createSymbolicLink(loop, loop);
-    assertRefused(loop, "cannot open", () -> CheckpointFormat.open(loop));
+    assertRefused(loop, "cannot read", () -> CheckpointFormat.open(loop));
     Path inFile = Files.createFile(folder.resolve("file")).resolve("model");
     assertRefused(inFile, "Not a directory", () -> CheckpointFormat.open(inFile));
   }

@@ -104,8 +104,8 @@ class PyTorchArchiveAttackTest {
 
   @Test
   void pathsThatAreNoFile() throws IOException {
-    Refusal.of(folder.resolve("absent.pt"), "no such file");
-    Refusal.of(folder, "not a regular file");
+    Refusal.of(folder.resolve("absent.pt"), "does not exist");
+    Refusal.of(folder, "is a folder");
     Refusal.of(write(new byte[0]), "zip");
     Refusal.of(write("<html>not found</html>".getBytes(StandardCharsets.UTF_8)), "zip");
   }

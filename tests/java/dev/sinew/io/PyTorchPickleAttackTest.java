@@ -307,10 +307,10 @@ class PyTorchPickleAttackTest {
     Arrays.fill(pickle, (byte) '}');
     pickle[0] = (byte) 0x80;
     pickle[1] = 2;
+    HeapBudget budget = HeapBudget.of(Path.of("model.pt"), 0, 1L << 30);
     CheckpointException e =
         assertThrows(
-            CheckpointException.class,
-            () -> Unpickler.load(pickle, "model.pt", HeapBudget.of("model.pt", 0)));
-    assertTrue(e.getMessage().contains("32 MiB"), e.getMessage());
+            CheckpointException.class, () -> Unpickler.load(pickle, Path.of("model.pt"), budget));
+    assertTrue(e.getMessage().contains("32 MiB of the Java heap"), e.getMessage());
   }
 }

@@ -25,6 +25,7 @@ final class Refusal {
     assertTrue(message.startsWith("cannot read "), message);
     assertTrue(message.contains("'" + path + "'"), message);
     assertFalse(message.chars().anyMatch(Character::isISOControl), message);
+    assertFalse(message.endsWith("."), message);
     assertTrue(message.length() < 1000, message);
     for (String part : parts) {
       assertTrue(message.contains(part), "'" + part + "' is not in: " + message);

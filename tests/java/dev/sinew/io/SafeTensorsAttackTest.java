@@ -16,6 +16,8 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -282,9 +284,34 @@ class SafeTensorsAttackTest {
     List<String> lines = child.inputReader().lines().toList();
     assertEquals(1, child.waitFor(), lines.toString());
     assertEquals(1, lines.size(), lines.toString());
-    assertTrue(lines.get(0).contains("more memory than the JVM has; raise -Xmx"), lines.get(0));
+    assertTrue(
+        lines
+            .get(0)
+            .contains("12 MiB of the Java heap, half of all there is; allow more with -Xmx"),
+        lines.get(0));
     try (Checkpoint checkpoint = SafeTensors.open(file)) {
       assertEquals(tensors, checkpoint.tensors().size());
+    }
+  }
+
+  @Test
+  @Timeout(120)
+  void metadataAndLongNamesCountToo() throws Exception {
+    String metadata =
+        IntStream.range(0, 300_000)
+            .mapToObj(i -> "\"" + i + "\":\"\"")
+            .collect(Collectors.joining(",", "{\"__metadata__\":{", "}}"));
+    String longName = header(tensor("x".repeat(30_000_000), "shape", "[0]", "offsets", "[0,0]"));
+    String[] headers = {metadata, longName};
+    String[] reasons = {"12 MiB of the Java heap", "a text of more than 786432 characters"};
+    for (int i = 0; i < headers.length; i++) {
+      Path file = write(folder, bytes(headers[i], new byte[0]));
+      Process child = ChildProgram.start("24m", "open", file);
+      List<String> lines = child.inputReader().lines().toList();
+      assertEquals(1, child.waitFor(), lines.toString());
+      assertEquals(1, lines.size(), lines.toString());
+      assertTrue(lines.get(0).contains(reasons[i]), lines.get(0));
+      SafeTensors.open(file).close();
     }
   }
 

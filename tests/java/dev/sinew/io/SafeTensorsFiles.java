@@ -50,7 +50,8 @@ final class SafeTensorsFiles {
   static CheckpointException assertRefused(Path file, String part, Executable action) {
     CheckpointException e = assertThrows(CheckpointException.class, action);
     String message = e.getMessage();
-    assertTrue(message.contains(file.getFileName().toString()), message);
+    assertTrue(message.contains(file.getFileName() + "'"), message);
+    assertFalse(message.endsWith("."), message);
     assertTrue(message.contains(part), message + "\nlacks: " + part);
     assertFalse(message.contains("\n"), message);
     assertTrue(message.length() < 700, message);

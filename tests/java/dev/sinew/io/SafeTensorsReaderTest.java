@@ -187,7 +187,7 @@ class SafeTensorsReaderTest {
       shrinking.setLength(shrinking.length() - 1);
       assertRefused(
           file,
-          "became shorter while tensor 't' was read",
+          "cannot read tensor 't' of '" + file + "': the file has become shorter",
           () -> checkpoint.read("t", 0, ByteBuffer.allocate(4)));
       ByteBuffer still = ByteBuffer.allocate(3);
       checkpoint.read("t", 0, still);

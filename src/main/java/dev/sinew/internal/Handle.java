@@ -111,9 +111,10 @@ public final class Handle<P extends Pointer> {
         LEAKED.incrementAndGet();
         LOGGER.log(
             System.Logger.Level.WARNING,
-            "A "
+            "a "
                 + what
-                + " was never closed; the garbage collector has freed it. Use try-with-resources or a Scope.");
+                + " was never closed; the garbage collector has freed it; use"
+                + " try-with-resources or a Scope");
       }
     }
   }

@@ -98,7 +98,7 @@ public final class NativeLibrary {
       String arch = System.getProperty("os.arch", "").toLowerCase(Locale.ROOT);
       if (!os.equals("linux") || !(arch.equals("amd64") || arch.equals("x86_64"))) {
         throw new UnsatisfiedLinkError(
-            "Sinew has native code for linux-x86_64 only, and this is " + os + "-" + arch + ".");
+            "Sinew has native code for linux-x86_64 only, and this is " + os + "-" + arch);
       }
       String folder = System.getProperty(PATH_PROPERTY);
       if (folder != null) {
@@ -106,7 +106,7 @@ public final class NativeLibrary {
         for (String name : FILES) {
           if (!new File(folder, name).isFile()) {
             throw new UnsatisfiedLinkError(
-                PATH_PROPERTY + " names '" + folder + "', which does not hold " + name + ".");
+                PATH_PROPERTY + " names '" + folder + "', which does not hold " + name);
           }
         }
         System.setProperty("org.bytedeco.javacpp.pathsFirst", "true");
@@ -120,7 +120,7 @@ public final class NativeLibrary {
         Throwable cause = e.getCause() instanceof UnsatisfiedLinkError ? e.getCause() : e;
         UnsatisfiedLinkError error =
             new UnsatisfiedLinkError(
-                "The native library libjniSinewNative.so was not found or not loadable in "
+                "the native library libjniSinewNative.so was not found or not loadable in "
                     + (folder != null
                         ? "'" + folder + "'"
                         : "the class path (is the jar sinew-VERSION-linux-x86_64 on it?)")
@@ -131,11 +131,11 @@ public final class NativeLibrary {
       }
       if (SinewNative.sn_api_version() != API_VERSION) {
         throw new UnsatisfiedLinkError(
-            "The native library has interface version "
+            "the native library has interface version "
                 + SinewNative.sn_api_version()
                 + ", the Java classes need "
                 + API_VERSION
-                + "; use jars of one release.");
+                + "; use jars of one release");
       }
       for (Map.Entry<String, String> library : Loader.getLoadedLibraries().entrySet()) {
         if (library.getKey().startsWith("sinew")) {
@@ -149,7 +149,7 @@ public final class NativeLibrary {
                     + file
                     + "': either the libraries in that folder cannot be loaded, or JavaCPP was in use"
                     + " before and needs org.bytedeco.javacpp.pathsFirst=true at the start of the"
-                    + " JVM.");
+                    + " JVM");
           }
           return file;
         }

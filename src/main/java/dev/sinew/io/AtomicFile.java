@@ -1,5 +1,6 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -55,9 +56,9 @@ public final class AtomicFile implements AutoCloseable {
     if (!Files.isDirectory(folder)) {
       throw new CheckpointException(
           "cannot create "
-              + Messages.path(target)
+              + Messages.quote(target)
               + ": "
-              + Messages.path(folder)
+              + Messages.quote(folder)
               + (Files.exists(folder)
                   ? " is not a folder"
                   : " does not exist; create that folder first"));
@@ -68,41 +69,59 @@ public final class AtomicFile implements AutoCloseable {
     } catch (IOException e) {
       throw new CheckpointException(
           "cannot create a file in "
-              + Messages.path(folder)
+              + Messages.quote(folder)
               + ": "
               + Messages.reason(e)
               + "; choose another place for "
-              + Messages.path(target.getFileName()),
+              + Messages.quote(target.getFileName()),
           e);
     }
   }
 
   /**
    * Refuses an output that is the input itself, under whatever name (links included): a check for
-   * callers to make before they create anything. Files that do not exist are different.
+   * callers to make before they create anything. An input that does not exist is not refused.
    *
    * @throws CheckpointException if both are the same file
    */
   public static void requireDifferentFiles(Path in, Path out) throws CheckpointException {
-    boolean same;
+    if (Files.exists(in) && isSameFile(in, out)) {
+      throw new CheckpointException(
+          "the output "
+              + Messages.quote(out)
+              + " is the input itself; choose another name for the output");
+    }
+  }
+
+  /**
+   * Whether two names, links and links to folders included, lead to the same file, or would if it
+   * existed.
+   *
+   * @throws CheckpointException if the system does not say
+   */
+  public static boolean isSameFile(Path a, Path b) throws CheckpointException {
     try {
-      same = Files.exists(in) && Files.exists(out) && Files.isSameFile(in, out);
+      return Files.exists(a) && Files.exists(b)
+          ? Files.isSameFile(a, b)
+          : place(a).equals(place(b));
     } catch (IOException e) {
       throw new CheckpointException(
           "cannot compare "
-              + Messages.path(in)
+              + Messages.quote(a)
               + " with "
-              + Messages.path(out)
+              + Messages.quote(b)
               + ": "
               + Messages.reason(e),
           e);
     }
-    if (same) {
-      throw new CheckpointException(
-          "the output "
-              + Messages.path(out)
-              + " is the input itself; choose another name for the output");
-    }
+  }
+
+  private static Path place(Path file) throws IOException {
+    Path absolute = file.toAbsolutePath();
+    Path folder = absolute.getParent();
+    return folder != null && Files.exists(folder)
+        ? folder.toRealPath().resolve(absolute.getFileName())
+        : absolute.normalize();
   }
 
   /** The final name. */
@@ -126,7 +145,7 @@ public final class AtomicFile implements AutoCloseable {
     int limit = source.limit();
     try {
       while (source.position() < limit) {
-        source.limit((int) Math.min(limit, (long) source.position() + InputFile.CHUNK));
+        source.limit((int) Math.min(limit, (long) source.position() + InputFile.HEAP_CHUNK));
         position += temporary.channel().write(source, position);
       }
     } catch (IOException e) {
@@ -148,7 +167,7 @@ public final class AtomicFile implements AutoCloseable {
    */
   public synchronized void commit() throws CheckpointException {
     if (finished) {
-      throw new IllegalStateException(Messages.path(target) + " was committed or closed before");
+      throw new IllegalStateException(Messages.quote(target) + " was committed or closed before");
     }
     try {
       temporary.channel().force(true);
@@ -203,7 +222,7 @@ public final class AtomicFile implements AutoCloseable {
 
   private static void requireReplaceable(Path target, boolean overwrite)
       throws CheckpointException {
-    String name = Messages.path(target);
+    String name = Messages.quote(target);
     if (Files.isDirectory(target)) {
       throw new CheckpointException(name + " is a folder; give the name of a file to write");
     }
@@ -234,11 +253,11 @@ public final class AtomicFile implements AutoCloseable {
 
   private static CheckpointException exists(Path target) {
     return new CheckpointException(
-        Messages.path(target) + " exists already; give --force to replace it");
+        Messages.quote(target) + " exists already; give --force to replace it");
   }
 
   private CheckpointException failed(IOException e) {
-    String name = Messages.path(target);
+    String name = Messages.quote(target);
     if (TemporaryFiles.isShutDown()) {
       return new CheckpointException(name + " was not written: the program is being stopped", e);
     }

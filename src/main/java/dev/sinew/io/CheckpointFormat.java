@@ -1,5 +1,6 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
 import java.io.IOException;
@@ -59,7 +60,7 @@ public enum CheckpointFormat {
     if (isZip(start)) {
       return PYTORCH;
     }
-    throw new CheckpointException(Messages.path(path) + " " + ForeignFormat.describe(start, size));
+    throw new CheckpointException(Messages.quote(path) + " " + ForeignFormat.describe(start, size));
   }
 
   /** A header length within the limit, and a header that begins as it must. */

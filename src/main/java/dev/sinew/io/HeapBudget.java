@@ -1,40 +1,52 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
+import java.nio.file.Path;
 
 /**
- * Bounds the Java heap that the structure of one file (directory, pickle, names) may take, so that
- * a hostile file ends in a sentence and not in an OutOfMemoryError. Charges are estimates of the
- * objects made, on the high side. Not thread-safe.
+ * Bounds the Java heap that the structure of one file (header, directory, pickle, names) may take,
+ * so that a hostile file ends in a sentence and not in an OutOfMemoryError, which would hit other
+ * threads too. Charges are estimates of the objects made, on the high side. Not thread-safe.
  */
 final class HeapBudget {
-  private static final long MINIMUM = 32L << 20;
+  /** What the structure of a small file may take in any case, as far as the heap allows. */
+  private static final long BASE = 32L << 20;
 
-  /** More than any pickle takes that says what it means; two bytes make a list and its memo. */
+  /** More than any structure takes that says what it means; two bytes make a list and its memo. */
   private static final long PER_BYTE = 128;
 
-  private final String file;
+  private final Path file;
   private final long limit;
   private final String advice;
   private long used;
 
-  private HeapBudget(String file, long limit, String advice) {
+  private HeapBudget(Path file, long limit, String advice) {
     this.file = file;
     this.limit = limit;
     this.advice = advice;
   }
 
-  /**
-   * In proportion to the size of the file, and never more than a quarter of the largest heap this
-   * JVM may have; at least 32 MiB.
-   */
-  static HeapBudget of(String file, long fileBytes) {
-    long heap = Math.max(MINIMUM, Runtime.getRuntime().maxMemory() / 4);
-    long proportional = fileBytes > heap / PER_BYTE ? heap : MINIMUM + fileBytes * PER_BYTE;
-    return proportional < heap
+  /** In proportion to the size of the file, and never more than half the largest heap. */
+  static HeapBudget of(Path file, long fileBytes) {
+    return of(file, fileBytes, Runtime.getRuntime().maxMemory());
+  }
+
+  /** As {@link #of(Path, long)}, in a JVM whose heap may grow to {@code heapBytes}. */
+  static HeapBudget of(Path file, long fileBytes, long heapBytes) {
+    long half = heapBytes / 2;
+    // Compared by division, as the product may overflow.
+    long proportional = fileBytes > half / PER_BYTE ? half : BASE + fileBytes * PER_BYTE;
+    return proportional < half
         ? new HeapBudget(
-            file, proportional, "as no state_dict of its size does; save a plain state_dict")
-        : new HeapBudget(file, heap, "so raise the heap with -Xmx if you trust the file");
+            file, proportional, "as no checkpoint of its size does; save its tensors again")
+        : new HeapBudget(
+            file, half, "half of all there is; allow more with -Xmx if you trust the file");
+  }
+
+  /** The most that all charges together may be, in bytes. */
+  long limit() {
+    return limit;
   }
 
   /**
@@ -44,7 +56,7 @@ final class HeapBudget {
     if (bytes > limit - used) {
       throw new CheckpointException(
           "cannot read "
-              + Quote.of(file)
+              + Messages.quote(file)
               + ": its structure needs more than "
               + (limit >> 20)
               + " MiB of the Java heap, "

@@ -1,5 +1,6 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -7,6 +8,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -15,15 +17,16 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Objects;
 
 /**
- * A regular file opened for positional reads. Every failure is a {@link CheckpointException} of one
- * sentence that names the file.
+ * A regular file opened for positional reads. Nothing is mapped: a file that is truncated under a
+ * mapping would kill the JVM. Every failure is a {@link CheckpointException} of one sentence that
+ * names the file.
  *
  * <p>Safe for use by many threads. Interrupting a thread that reads closes the file for all, as for
  * every {@link FileChannel}.
  */
 final class InputFile implements AutoCloseable {
-  /** Bytes per system call, for the JDK copies a heap buffer through a direct one as large. */
-  static final int CHUNK = 1 << 20;
+  /** Bytes per system call into the heap, for the JDK copies through a direct buffer as large. */
+  static final int HEAP_CHUNK = 1 << 20;
 
   private final Path path;
   private final FileChannel channel;
@@ -40,16 +43,16 @@ final class InputFile implements AutoCloseable {
    * pipe waits for a writer.
    */
   static InputFile open(Path path) throws CheckpointException {
-    String name = Messages.path(path);
+    String cannot = "cannot read " + Messages.quote(path) + ": ";
     try {
       BasicFileAttributes attributes = Files.readAttributes(path, BasicFileAttributes.class);
       if (attributes.isDirectory()) {
         throw new CheckpointException(
-            name + " is a folder; give the model file in it, such as model.safetensors");
+            cannot + "it is a folder; give the model file in it, such as model.safetensors");
       }
       if (!attributes.isRegularFile()) {
         throw new CheckpointException(
-            name + " is a pipe, a socket or a device; give a regular file");
+            cannot + "it is a pipe, a socket or a device; give a regular file");
       }
       FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
       try {
@@ -61,9 +64,12 @@ final class InputFile implements AutoCloseable {
     } catch (CheckpointException e) {
       throw e;
     } catch (NoSuchFileException e) {
-      throw new CheckpointException(name + " does not exist; check the name of the file", e);
+      throw new CheckpointException(cannot + "it does not exist; check its name", e);
+    } catch (AccessDeniedException e) {
+      throw new CheckpointException(
+          cannot + Messages.reason(e) + "; check who may read it and its folders", e);
     } catch (IOException e) {
-      throw new CheckpointException("cannot open " + name + ": " + Messages.reason(e), e);
+      throw new CheckpointException(cannot + Messages.reason(e), e);
     }
   }
 
@@ -80,36 +86,40 @@ final class InputFile implements AutoCloseable {
    * Reads from {@code position} on until {@code target} is full.
    *
    * @param what the part of the file that is read, for the error message
+   * @throws CheckpointException if the file ends before, is closed, or the system cannot read it
    */
   void read(long position, ByteBuffer target, String what) throws CheckpointException {
     int limit = target.limit();
     try {
       while (target.position() < limit) {
-        target.limit((int) Math.min(limit, (long) target.position() + CHUNK));
+        if (!target.isDirect()) {
+          target.limit((int) Math.min(limit, (long) target.position() + HEAP_CHUNK));
+        }
         int count = channel.read(target, position);
         if (count < 0) {
           throw new CheckpointException(
-              Messages.path(path)
-                  + " became shorter while "
-                  + what
-                  + " was read; do not change it during a run");
+              cannotRead(what)
+                  + "the file has become shorter (it ends before byte "
+                  + (position + 1)
+                  + "); do not change it while it is in use");
         }
         position += count;
       }
     } catch (CheckpointException e) {
       throw e;
     } catch (ClosedByInterruptException e) {
-      throw new CheckpointException(
-          "reading " + what + " of " + Messages.path(path) + " was interrupted", e);
+      throw new CheckpointException(cannotRead(what) + "the reading thread was interrupted", e);
     } catch (ClosedChannelException e) {
-      throw new CheckpointException(
-          Messages.path(path) + " was closed before " + what + " was read", e);
+      throw new CheckpointException(cannotRead(what) + "the checkpoint is closed", e);
     } catch (IOException e) {
-      throw new CheckpointException(
-          "cannot read " + what + " of " + Messages.path(path) + ": " + Messages.reason(e), e);
+      throw new CheckpointException(cannotRead(what) + Messages.reason(e), e);
     } finally {
       target.limit(limit);
     }
+  }
+
+  private String cannotRead(String what) {
+    return "cannot read " + what + " of " + Messages.quote(path) + ": ";
   }
 
   /** The bytes from {@code begin} to {@code end} as a stream, which reads in large pieces. */
@@ -146,7 +156,7 @@ final class InputFile implements AutoCloseable {
       channel.close();
     } catch (IOException e) {
       throw new CheckpointException(
-          "cannot close " + Messages.path(path) + ": " + Messages.reason(e), e);
+          "cannot close " + Messages.quote(path) + ": " + Messages.reason(e), e);
     }
   }
 }

@@ -1,6 +1,7 @@
 package dev.sinew.io;
 
 import dev.sinew.DType;
+import dev.sinew.internal.Messages;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -164,7 +165,12 @@ final class Pickle {
       Object value = value(index);
       if (!type.isInstance(value)) {
         throw PickleException.damaged(
-            function + " has " + Quote.plain(typeName(value)) + " where " + expected + " belongs");
+            function
+                + " has "
+                + Messages.brief(typeName(value))
+                + " where "
+                + expected
+                + " belongs");
       }
       return type.cast(value);
     }

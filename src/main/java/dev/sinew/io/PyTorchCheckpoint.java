@@ -1,6 +1,7 @@
 package dev.sinew.io;
 
 import dev.sinew.DType;
+import dev.sinew.internal.Messages;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.TensorInfo;
@@ -48,11 +49,11 @@ public final class PyTorchCheckpoint implements Checkpoint {
   /** A tensor and where its storage begins in the file. */
   private record Located(TensorInfo info, long storage, StridedLayout layout) {}
 
-  private final PositionalFile file;
+  private final InputFile file;
   private final Map<String, Located> located;
   private final Map<String, TensorInfo> tensors;
 
-  private PyTorchCheckpoint(PositionalFile file, Map<String, Located> located) {
+  private PyTorchCheckpoint(InputFile file, Map<String, Located> located) {
     this.file = file;
     this.located = located;
     Map<String, TensorInfo> infos = new LinkedHashMap<>();
@@ -66,7 +67,7 @@ public final class PyTorchCheckpoint implements Checkpoint {
    * @throws CheckpointException one sentence that says what is wrong with the file and what to do
    */
   public static PyTorchCheckpoint open(Path path) throws IOException {
-    PositionalFile file = PositionalFile.open(path);
+    InputFile file = InputFile.open(path);
     try {
       return new PyTorchCheckpoint(file, new Opening(file).locate());
     } catch (IOException | RuntimeException | Error e) {
@@ -103,10 +104,10 @@ public final class PyTorchCheckpoint implements Checkpoint {
     if (byteOffset < 0 || byteOffset > bytes || target.remaining() > bytes - byteOffset) {
       throw new IllegalArgumentException(
           String.format(
-              "bytes %d to %d lie outside tensor '%s' of %d bytes",
-              byteOffset, byteOffset + target.remaining(), tensor, bytes));
+              "%d bytes from %d on lie outside tensor %s of %d bytes",
+              target.remaining(), byteOffset, Messages.quote(tensor), bytes));
     }
-    String what = "tensor " + Quote.of(tensor);
+    String what = "tensor " + Messages.quote(tensor);
     if (located.layout().isContiguous()) {
       file.read(firstByte(located) + byteOffset, target, what);
     } else {
@@ -131,7 +132,7 @@ public final class PyTorchCheckpoint implements Checkpoint {
     Located found = located.get(tensor);
     if (found == null) {
       throw new IllegalArgumentException(
-          "there is no tensor '" + tensor + "' in '" + path() + "'; tensors() lists them");
+          Messages.quote(path()) + " has no tensor " + Messages.quote(tensor));
     }
     return found;
   }
@@ -142,15 +143,15 @@ public final class PyTorchCheckpoint implements Checkpoint {
 
   /** The state of {@link #open}: from the file to the places of its tensors. */
   private static final class Opening {
-    private final PositionalFile file;
-    private final String path;
+    private final InputFile file;
+    private final Path path;
     private final HeapBudget budget;
     private final ZipArchive archive;
     private final Map<ZipArchive.Entry, Long> dataOffsets = new HashMap<>();
 
-    private Opening(PositionalFile file) throws CheckpointException {
+    private Opening(InputFile file) throws CheckpointException {
       this.file = file;
-      this.path = file.path().toString();
+      this.path = file.path();
       this.budget = HeapBudget.of(path, file.size());
       this.archive = ZipArchive.open(file, budget);
     }
@@ -192,9 +193,9 @@ public final class PyTorchCheckpoint implements Checkpoint {
           if (found != null) {
             throw failure(
                 "it has both "
-                    + Quote.of(found.name())
+                    + Messages.quote(found.name())
                     + " and "
-                    + Quote.of(entry.name())
+                    + Messages.quote(entry.name())
                     + "; save each checkpoint to its own file");
           }
           found = entry;
@@ -231,7 +232,7 @@ public final class PyTorchCheckpoint implements Checkpoint {
             "it was saved on a big-endian machine; load it in PyTorch on a little-endian one and"
                 + " save it again");
       } else if (!order.equals("little")) {
-        throw failure("its byte order " + Quote.of(order) + " is unknown; save it again");
+        throw failure("its byte order " + Messages.quote(order) + " is unknown; save it again");
       }
     }
 
@@ -249,7 +250,8 @@ public final class PyTorchCheckpoint implements Checkpoint {
       }
       ZipArchive.Entry entry = archive.entry(root + "data/" + storage.key());
       if (entry == null) {
-        throw failure(name, "needs the storage " + Quote.of(storage.key()) + ", which is missing");
+        throw failure(
+            name, "needs the storage " + Messages.quote(storage.key()) + ", which is missing");
       }
       int storageWidth = storageType.bits() / 8;
       if (storage.count() < 0
@@ -303,7 +305,7 @@ public final class PyTorchCheckpoint implements Checkpoint {
         if (entry.headerOffset() < end) {
           throw failure(
               "its entry "
-                  + Quote.of(entry.name())
+                  + Messages.quote(entry.name())
                   + " overlaps the one before; the file is damaged, so get or save it again");
         }
         end = dataOffsets.get(entry) + entry.size();
@@ -312,11 +314,15 @@ public final class PyTorchCheckpoint implements Checkpoint {
 
     private CheckpointException failure(String tensor, String what) {
       return failure(
-          "tensor " + Quote.of(tensor) + " " + what + "; correct it in PyTorch and save it again");
+          "tensor "
+              + Messages.quote(tensor)
+              + " "
+              + what
+              + "; correct it in PyTorch and save it again");
     }
 
     private CheckpointException failure(String what) {
-      return new CheckpointException("cannot read " + Quote.of(path) + ": " + what);
+      return new CheckpointException("cannot read " + Messages.quote(path) + ": " + what);
     }
   }
 }

@@ -56,7 +56,7 @@ public final class SafeTensors {
   public static CheckpointWriter create(
       Path target, List<TensorInfo> tensors, Map<String, String> metadata, boolean overwrite)
       throws CheckpointException {
-    SafeTensorsLayout layout = SafeTensorsLayout.of(Messages.path(target), tensors, metadata);
+    SafeTensorsLayout layout = SafeTensorsLayout.of(target, tensors, metadata);
     AtomicFile file = AtomicFile.create(target, overwrite);
     try {
       return new SafeTensorsWriter(file, layout);

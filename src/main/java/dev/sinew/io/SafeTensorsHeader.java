@@ -28,18 +28,24 @@ record SafeTensorsHeader(
   /** The size of the number that the file begins with, and the alignment of the data. */
   static final int LENGTH_BYTES = 8;
 
-  static final JsonFactory JSON =
-      JsonFactory.builder()
-          // Tables of names that live as long as the JVM are no place for names from files.
-          .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
-          .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
-          .streamReadConstraints(
-              StreamReadConstraints.builder()
-                  .maxNestingDepth(128)
-                  .maxNameLength((int) MAX_BYTES)
-                  .maxStringLength((int) MAX_BYTES)
-                  .build())
-          .build();
+  /**
+   * Reads and writes the header.
+   *
+   * @param maxText characters that a name or another string may have at most when read
+   */
+  static JsonFactory json(int maxText) {
+    return JsonFactory.builder()
+        // Tables of names that live as long as the JVM are no place for names from files.
+        .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
+        .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
+        .streamReadConstraints(
+            StreamReadConstraints.builder()
+                .maxNestingDepth(128)
+                .maxNameLength(maxText)
+                .maxStringLength(maxText)
+                .build())
+        .build();
+  }
 
   SafeTensorsHeader {
     tensors = Collections.unmodifiableMap(tensors);

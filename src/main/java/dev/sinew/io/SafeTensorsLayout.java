@@ -1,12 +1,14 @@
 package dev.sinew.io;
 
 import com.fasterxml.jackson.core.JsonGenerator;
+import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.TensorInfo;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
@@ -34,11 +36,11 @@ record SafeTensorsLayout(
    * without padding, and in the given order among equals. Metadata is sorted by key, so that the
    * bytes do not depend on the kind of map the caller has.
    *
-   * @param file the target's name for messages
+   * @param file the target, for error messages
    * @throws IllegalArgumentException if two tensors have the same name
    * @throws CheckpointException if a tensor or the metadata cannot be stored in this format
    */
-  static SafeTensorsLayout of(String file, List<TensorInfo> tensors, Map<String, String> metadata)
+  static SafeTensorsLayout of(Path file, List<TensorInfo> tensors, Map<String, String> metadata)
       throws CheckpointException {
     List<TensorInfo> order = new ArrayList<>(tensors);
     order.sort(Comparator.comparingInt((TensorInfo tensor) -> tensor.dtype().bits()).reversed());
@@ -54,7 +56,9 @@ record SafeTensorsLayout(
       offsets.put(tensor.name(), end);
       if (tensor.bytes() > Long.MAX_VALUE - SafeTensorsHeader.MAX_BYTES - end) {
         throw new CheckpointException(
-            "cannot write " + file + ": its tensors together take more than 2^63 bytes");
+            "cannot write "
+                + Messages.quote(file)
+                + ": its tensors together take more than 2^63 bytes");
       }
       end += tensor.bytes();
     }
@@ -64,7 +68,7 @@ record SafeTensorsLayout(
     return new SafeTensorsLayout(start, byName, offsets);
   }
 
-  private static void requireStorable(String file, TensorInfo tensor) throws CheckpointException {
+  private static void requireStorable(Path file, TensorInfo tensor) throws CheckpointException {
     String why = null;
     if (tensor.name().equals(SafeTensorsHeader.METADATA)) {
       why = "safetensors reserves that name";
@@ -75,18 +79,23 @@ record SafeTensorsLayout(
     }
     if (why != null) {
       throw new CheckpointException(
-          "cannot write tensor " + Messages.quote(tensor.name()) + " to " + file + ": " + why);
+          "cannot write tensor "
+              + Messages.quote(tensor.name())
+              + " to "
+              + Messages.quote(file)
+              + ": "
+              + why);
     }
   }
 
   private static ByteBuffer start(
-      String file,
+      Path file,
       Map<String, TensorInfo> tensors,
       Map<String, Long> offsets,
       Map<String, String> metadata)
       throws CheckpointException {
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (JsonGenerator json = SafeTensorsHeader.JSON.createGenerator(bytes)) {
+    try (JsonGenerator json = SafeTensorsHeader.json(0).createGenerator(bytes)) {
       json.writeStartObject();
       if (!metadata.isEmpty()) {
         json.writeObjectFieldStart(SafeTensorsHeader.METADATA);
@@ -110,7 +119,7 @@ record SafeTensorsLayout(
     } catch (CheckpointException e) {
       throw e;
     } catch (IOException e) {
-      throw new CheckpointException("cannot write the header of " + file, e);
+      throw new CheckpointException("cannot write the header of " + Messages.quote(file), e);
     }
     while (bytes.size() % SafeTensorsHeader.LENGTH_BYTES != 0) {
       bytes.write(' ');
@@ -118,7 +127,7 @@ record SafeTensorsLayout(
     if (bytes.size() > SafeTensorsHeader.MAX_BYTES) {
       throw new CheckpointException(
           "cannot write "
-              + file
+              + Messages.quote(file)
               + ": its header would take "
               + bytes.size()
               + " bytes, more than the format's limit of "
@@ -132,7 +141,7 @@ record SafeTensorsLayout(
         .asReadOnlyBuffer();
   }
 
-  private static void requireWellFormed(String file, Map.Entry<String, String> metadata)
+  private static void requireWellFormed(Path file, Map.Entry<String, String> metadata)
       throws CheckpointException {
     if (!SafeTensorsHeader.isWellFormed(metadata.getKey())
         || !SafeTensorsHeader.isWellFormed(metadata.getValue())) {
@@ -140,7 +149,7 @@ record SafeTensorsLayout(
           "cannot write the metadata "
               + Messages.quote(metadata.getKey())
               + " to "
-              + file
+              + Messages.quote(file)
               + ": it is not valid Unicode");
     }
   }

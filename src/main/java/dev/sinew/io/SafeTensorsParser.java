@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import dev.sinew.DType;
+import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.TensorInfo;
 import java.io.IOException;
@@ -36,18 +37,37 @@ final class SafeTensorsParser {
     }
   }
 
+  /** What a tensor takes until the header is checked, besides its name and dimensions. */
+  private static final int TENSOR_COST = 400;
+
+  private static final int DIMENSION_COST = 32;
+  private static final int METADATA_COST = 150;
+
+  /**
+   * What a character of a string takes while it is read: twice in the parser's buffer, which may
+   * have grown to twice that, and once or twice in the string.
+   */
+  private static final int CHARACTER_COST = 8;
+
   /** A tensor with the place of its data, relative to the end of the header. */
   private record Entry(String name, DType dtype, List<Long> shape, long begin, long end) {}
 
   private final InputFile file;
+  private final HeapBudget budget;
   private final Map<String, Entry> entries = new LinkedHashMap<>();
   private Map<String, String> metadata;
 
   private SafeTensorsParser(InputFile file) {
     this.file = file;
+    this.budget = HeapBudget.of(file.path(), file.size());
   }
 
-  /** Reads the header, using memory in proportion to its size. */
+  /**
+   * Reads the header, using memory in proportion to its size.
+   *
+   * @throws CheckpointException if it is wrong in any way, or needs more heap than {@link
+   *     HeapBudget} allows
+   */
   static SafeTensorsHeader parse(InputFile file) throws CheckpointException {
     return new SafeTensorsParser(file).parse();
   }
@@ -59,7 +79,7 @@ final class SafeTensorsParser {
             new InputStreamReader(
                 file.stream(SafeTensorsHeader.LENGTH_BYTES, dataStart, "the header"),
                 StandardCharsets.UTF_8.newDecoder());
-        JsonParser json = SafeTensorsHeader.JSON.createParser(text)) {
+        JsonParser json = SafeTensorsHeader.json(maxText()).createParser(text)) {
       readHeader(json);
       return validate(dataStart);
     } catch (CheckpointException e) {
@@ -67,24 +87,32 @@ final class SafeTensorsParser {
     } catch (CharacterCodingException e) {
       throw damaged("its header is not valid UTF-8", e);
     } catch (StreamConstraintsException e) {
-      throw damaged("its header nests too deeply or holds a number of too many digits", e);
+      throw damaged(
+          "its header nests too deeply, or holds a number of too many digits or a text of more than "
+              + maxText()
+              + " characters",
+          e);
     } catch (JsonProcessingException e) {
       long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
       throw damaged("its header is not valid JSON" + (at < 0 ? "" : " at character " + at), e);
     } catch (IOException e) {
       throw damaged("its header cannot be read (" + Messages.reason(e) + ")", e);
-    } catch (OutOfMemoryError e) {
-      // The header alone is to blame. What it took so far has to go, or there is no room to say so.
-      entries.clear();
-      metadata = null;
-      throw new CheckpointException(
-          "cannot open "
-              + Messages.path(file.path())
-              + ": its header of "
-              + length
-              + " bytes needs more memory than the JVM has; raise -Xmx",
-          e);
     }
+  }
+
+  /**
+   * The parser makes a string before it can be charged, so its length is limited beforehand, to
+   * what takes half as much as all charges may.
+   */
+  private int maxText() {
+    return (int) Math.min(SafeTensorsHeader.MAX_BYTES, budget.limit() / (2 * CHARACTER_COST));
+  }
+
+  private void charge(long cost, String... texts) throws CheckpointException {
+    for (String text : texts) {
+      cost += 2L * text.length();
+    }
+    budget.charge(cost);
   }
 
   private long headerLength() throws CheckpointException {
@@ -155,6 +183,7 @@ final class SafeTensorsParser {
       if (!SafeTensorsHeader.isWellFormed(key) || !SafeTensorsHeader.isWellFormed(value)) {
         throw damaged("its metadata " + Messages.quote(key) + " is not valid Unicode");
       }
+      charge(METADATA_COST, key, value);
       if (metadata.putIfAbsent(key, value) != null) {
         throw damaged("its metadata has the key " + Messages.quote(key) + " twice");
       }
@@ -199,6 +228,7 @@ final class SafeTensorsParser {
     if (range.size() != 2) {
       throw damaged("the data_offsets of " + tensor + " are not two numbers");
     }
+    charge(TENSOR_COST + (long) DIMENSION_COST * shape.size(), name);
     Entry entry = new Entry(name, dtype, shape, range.get(0), range.get(1));
     if (entries.putIfAbsent(name, entry) != null) {
       throw damaged("its header has " + tensor + " twice");
@@ -326,7 +356,7 @@ final class SafeTensorsParser {
 
   private CheckpointException damaged(String why, Throwable cause) {
     return new CheckpointException(
-        Messages.path(file.path())
+        Messages.quote(file.path())
             + " is no valid safetensors file: "
             + why
             + "; download or save it again",

@@ -1,5 +1,6 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.TensorInfo;
@@ -71,7 +72,7 @@ final class SafeTensorsReader implements Checkpoint {
     TensorInfo info = header.tensors().get(tensor);
     if (info == null) {
       throw new IllegalArgumentException(
-          Messages.path(path()) + " has no tensor " + Messages.quote(tensor));
+          Messages.quote(path()) + " has no tensor " + Messages.quote(tensor));
     }
     return info;
   }

@@ -1,5 +1,6 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.TensorInfo;
@@ -54,7 +55,7 @@ final class SafeTensorsWriter implements CheckpointWriter {
       if (count < tensor.bytes()) {
         close();
         throw new CheckpointException(
-            Messages.path(file.target())
+            Messages.quote(file.target())
                 + " was not written: of tensor "
                 + Messages.quote(tensor.name())
                 + " only "

@@ -1,9 +1,11 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.io.Pickle.Dictionary;
 import dev.sinew.io.Pickle.Sequence;
 import dev.sinew.io.Pickle.Tensor;
 import dev.sinew.model.CheckpointException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.IdentityHashMap;
@@ -60,7 +62,7 @@ final class StateDictFlattener {
     }
   }
 
-  private final String file;
+  private final Path file;
   private final long maxValues;
   private final HeapBudget budget;
   private final Map<String, Tensor> tensors = new LinkedHashMap<>();
@@ -68,7 +70,7 @@ final class StateDictFlattener {
   private final Set<Object> onPath = Collections.newSetFromMap(new IdentityHashMap<>());
   private long visited;
 
-  private StateDictFlattener(String file, long pickleBytes, HeapBudget budget) {
+  private StateDictFlattener(Path file, long pickleBytes, HeapBudget budget) {
     this.file = file;
     this.maxValues = pickleBytes + SHARED_VALUES;
     this.budget = budget;
@@ -81,7 +83,7 @@ final class StateDictFlattener {
    * @param pickleBytes the size of the pickle that described {@code root}
    * @throws CheckpointException if there is none, if two have the same name, or if a limit is hit
    */
-  static Map<String, Tensor> flatten(Object root, String file, long pickleBytes, HeapBudget budget)
+  static Map<String, Tensor> flatten(Object root, Path file, long pickleBytes, HeapBudget budget)
       throws CheckpointException {
     if (root instanceof Tensor tensor) {
       return Map.of("tensor", tensor);
@@ -91,7 +93,7 @@ final class StateDictFlattener {
     if (flattener.tensors.isEmpty()) {
       throw flattener.failure(
           "it holds no tensors but a "
-              + Quote.plain(Pickle.typeName(root))
+              + Messages.brief(Pickle.typeName(root))
               + "; save the model's state_dict");
     }
     return flattener.tensors;
@@ -123,7 +125,7 @@ final class StateDictFlattener {
       if (tensors.put(name, tensor) != null) {
         throw failure(
             "two of its tensors have the name "
-                + Quote.of(name)
+                + Messages.quote(name)
                 + "; rename one and save it again");
       }
     } else if (value instanceof Sequence || value instanceof Dictionary) {
@@ -145,7 +147,7 @@ final class StateDictFlattener {
       if (!(key instanceof String) && !(key instanceof Long)) {
         throw failure(
             "a tensor in it has a key of type "
-                + Quote.plain(Pickle.typeName(key))
+                + Messages.brief(Pickle.typeName(key))
                 + ", and only text and integers make a name; save a plain state_dict");
       }
       String part = key.toString();
@@ -161,6 +163,6 @@ final class StateDictFlattener {
   }
 
   private CheckpointException failure(String what) {
-    return new CheckpointException("cannot read " + Quote.of(file) + ": " + what);
+    return new CheckpointException("cannot read " + Messages.quote(file) + ": " + what);
   }
 }

@@ -31,7 +31,7 @@ final class StridedReader {
   /** From this many elements on, another inner loop is not faster for being longer. */
   private static final int LONG_LOOP = 8;
 
-  private final PositionalFile file;
+  private final InputFile file;
   private final String what;
   private final long storage;
   private final StridedLayout layout;
@@ -48,7 +48,7 @@ final class StridedReader {
   private ByteBuffer scratch;
 
   private StridedReader(
-      PositionalFile file, String what, long storage, StridedLayout layout, ByteBuffer target) {
+      InputFile file, String what, long storage, StridedLayout layout, ByteBuffer target) {
     this.file = file;
     this.what = what;
     this.storage = storage;
@@ -74,7 +74,7 @@ final class StridedReader {
    * @param storage the file position of the storage's first byte
    */
   static void read(
-      PositionalFile file,
+      InputFile file,
       String what,
       long storage,
       StridedLayout layout,
@@ -104,7 +104,7 @@ final class StridedReader {
   }
 
   private static void readPart(
-      PositionalFile file,
+      InputFile file,
       String what,
       long storage,
       StridedLayout layout,

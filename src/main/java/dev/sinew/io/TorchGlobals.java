@@ -1,6 +1,7 @@
 package dev.sinew.io;
 
 import dev.sinew.DType;
+import dev.sinew.internal.Messages;
 import dev.sinew.io.Pickle.Arguments;
 import dev.sinew.io.Pickle.Dictionary;
 import dev.sinew.io.Pickle.ElementType;
@@ -123,7 +124,7 @@ final class TorchGlobals {
     }
     throw new PickleException(
         "it refers to "
-            + Quote.plain(full)
+            + Messages.brief(full)
             + ", and Sinew executes nothing from files; save a plain state_dict instead"
             + " (torch.save(model.state_dict(), ...))");
   }

@@ -1,5 +1,6 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.io.Pickle.Arguments;
 import dev.sinew.io.Pickle.Dictionary;
 import dev.sinew.io.Pickle.Function;
@@ -8,6 +9,7 @@ import dev.sinew.io.Pickle.Sequence;
 import dev.sinew.io.Pickle.Storage;
 import dev.sinew.io.Pickle.StorageType;
 import dev.sinew.model.CheckpointException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -48,18 +50,18 @@ final class Unpickler {
   /**
    * The value that a pickle describes.
    *
-   * @param file the name for error messages
+   * @param file the file that it comes from, for error messages
    * @throws CheckpointException if the pickle is damaged, refers to something that is not allowed,
    *     or needs more heap than the budget has
    */
-  static Object load(byte[] pickle, String file, HeapBudget budget) throws CheckpointException {
+  static Object load(byte[] pickle, Path file, HeapBudget budget) throws CheckpointException {
     Unpickler unpickler = new Unpickler(pickle, budget);
     try {
       return unpickler.run();
     } catch (PickleException e) {
       throw new CheckpointException(
           "cannot read "
-              + Quote.of(file)
+              + Messages.quote(file)
               + ": near byte "
               + unpickler.in.position()
               + " of its data.pkl "
@@ -233,7 +235,7 @@ final class Unpickler {
     List<Object> items = popFrom(from);
     if (!(top() instanceof Sequence sequence) || !sequence.type().equals(type)) {
       throw PickleException.damaged(
-          "it adds to a " + Quote.plain(Pickle.typeName(top())) + " as to a " + type);
+          "it adds to a " + Messages.brief(Pickle.typeName(top())) + " as to a " + type);
     }
     sequence.items().addAll(items);
   }
@@ -241,7 +243,8 @@ final class Unpickler {
   private void setItems(int from) throws PickleException, CheckpointException {
     List<Object> items = popFrom(from);
     if (!(top() instanceof Dictionary dictionary)) {
-      throw PickleException.damaged("it sets an item of a " + Quote.plain(Pickle.typeName(top())));
+      throw PickleException.damaged(
+          "it sets an item of a " + Messages.brief(Pickle.typeName(top())));
     }
     if (items.size() % 2 != 0) {
       throw PickleException.damaged("it sets a dictionary key without a value");
@@ -284,10 +287,10 @@ final class Unpickler {
     Object function = pop();
     if (!(arguments instanceof Sequence tuple) || !tuple.isTuple()) {
       throw PickleException.damaged(
-          "it calls " + Quote.plain(Pickle.typeName(function)) + " without a tuple");
+          "it calls " + Messages.brief(Pickle.typeName(function)) + " without a tuple");
     }
     if (!(function instanceof Function f)) {
-      throw PickleException.damaged("it calls a " + Quote.plain(Pickle.typeName(function)));
+      throw PickleException.damaged("it calls a " + Messages.brief(Pickle.typeName(function)));
     }
     // A function may copy its arguments, and the memo makes it cheap to call it often.
     for (Object argument : tuple.items()) {
@@ -313,7 +316,7 @@ final class Unpickler {
     pop();
     if (!(top() instanceof Dictionary)) {
       throw PickleException.damaged(
-          "it sets the state of a " + Quote.plain(Pickle.typeName(top())));
+          "it sets the state of a " + Messages.brief(Pickle.typeName(top())));
     }
   }
 

@@ -1,5 +1,6 @@
 package dev.sinew.io;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -45,14 +46,14 @@ final class ZipArchive {
   private static final int SIZES_FOLLOW = 1 << 3;
   private static final int ENTRY_COST = 250;
 
-  private final PositionalFile file;
+  private final InputFile file;
   private final HeapBudget budget;
   private final Map<String, Entry> entries = new LinkedHashMap<>();
   private long directoryOffset;
   private long directorySize;
   private long entryCount;
 
-  private ZipArchive(PositionalFile file, HeapBudget budget) {
+  private ZipArchive(InputFile file, HeapBudget budget) {
     this.file = file;
     this.budget = budget;
   }
@@ -62,7 +63,7 @@ final class ZipArchive {
    *
    * @throws CheckpointException if there is none or it contradicts itself or the file
    */
-  static ZipArchive open(PositionalFile file, HeapBudget budget) throws CheckpointException {
+  static ZipArchive open(InputFile file, HeapBudget budget) throws CheckpointException {
     ZipArchive archive = new ZipArchive(file, budget);
     archive.readEnd();
     archive.readDirectory();
@@ -86,7 +87,7 @@ final class ZipArchive {
    *     wrong
    */
   long dataOffset(Entry entry) throws CheckpointException {
-    String name = Quote.of(entry.name());
+    String name = Messages.quote(entry.name());
     if ((entry.flags() & ENCRYPTED) != 0) {
       throw failure("its entry " + name + " is encrypted; save the checkpoint without encryption");
     }
@@ -142,7 +143,7 @@ final class ZipArchive {
     if (entry.size() > limit) {
       throw failure(
           "its entry "
-              + Quote.of(entry.name())
+              + Messages.quote(entry.name())
               + " has "
               + entry.size()
               + " bytes (limit: "
@@ -151,7 +152,7 @@ final class ZipArchive {
     }
     budget.charge(entry.size());
     byte[] content = new byte[(int) entry.size()];
-    file.read(offset, ByteBuffer.wrap(content), "entry " + Quote.of(entry.name()));
+    file.read(offset, ByteBuffer.wrap(content), "entry " + Messages.quote(entry.name()));
     return content;
   }
 
@@ -250,7 +251,7 @@ final class ZipArchive {
       Entry entry = readEntry(directory);
       budget.charge(ENTRY_COST + 2L * entry.name().length());
       if (entries.put(entry.name(), entry) != null) {
-        throw damaged("it has two entries " + Quote.of(entry.name()));
+        throw damaged("it has two entries " + Messages.quote(entry.name()));
       }
     }
     if (entries.size() != entryCount) {
@@ -338,6 +339,6 @@ final class ZipArchive {
   }
 
   private CheckpointException failure(String what) {
-    return new CheckpointException("cannot read " + Quote.of(file.path().toString()) + ": " + what);
+    return new CheckpointException("cannot read " + Messages.quote(file.path()) + ": " + what);
   }
 }

@@ -1,6 +1,7 @@
 package dev.sinew.model;
 
 import dev.sinew.DType;
+import dev.sinew.internal.Messages;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -158,12 +159,11 @@ public record QuantizedTensor(
 
   private static CheckpointException damaged(Checkpoint checkpoint, TensorInfo tensor, String why) {
     return new CheckpointException(
-        "'"
-            + checkpoint.path()
-            + "' cannot be dequantized: tensor '"
-            + tensor.name()
-            + "' looks quantized, but "
+        Messages.quote(checkpoint.path())
+            + " cannot be dequantized: tensor "
+            + Messages.quote(tensor.name())
+            + " looks quantized, but "
             + why
-            + "; write it again with 'sinew optimize'.");
+            + "; write it again with 'sinew optimize'");
   }
 }

@@ -1,6 +1,7 @@
 package dev.sinew.model;
 
 import dev.sinew.DType;
+import dev.sinew.internal.Messages;
 import java.util.List;
 import java.util.Objects;
 
@@ -25,7 +26,7 @@ public record TensorInfo(String name, DType dtype, List<Long> shape) {
       for (long size : shape) {
         if (size < 0) {
           throw new IllegalArgumentException(
-              "tensor '" + name + "' has the negative dimension " + size);
+              "tensor " + Messages.quote(name) + " has the negative dimension " + size);
         }
         empty |= size == 0;
         elements = size == 0 ? elements : Math.multiplyExact(elements, size);
@@ -33,10 +34,10 @@ public record TensorInfo(String name, DType dtype, List<Long> shape) {
       dtype.bytes(empty ? 0 : elements);
     } catch (ArithmeticException e) {
       throw new IllegalArgumentException(
-          "tensor '"
-              + name
-              + "' of shape "
-              + shape
+          "tensor "
+              + Messages.quote(name)
+              + " of shape "
+              + Messages.brief(shape.toString())
               + " and type "
               + dtype
               + " has no valid size in bytes",

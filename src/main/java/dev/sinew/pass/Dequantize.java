@@ -4,6 +4,7 @@ import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.Tensor;
+import dev.sinew.internal.Messages;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.QuantizedTensor;
 import dev.sinew.model.TensorInfo;
@@ -106,7 +107,8 @@ public final class Dequantize {
 
     private void requireVisible(String name) {
       if (!tensors.containsKey(name)) {
-        throw new IllegalArgumentException("'" + path() + "' has no tensor '" + name + "'");
+        throw new IllegalArgumentException(
+            Messages.quote(path()) + " has no tensor " + Messages.quote(name));
       }
     }
 
@@ -121,7 +123,7 @@ public final class Dequantize {
       TensorInfo logical = tensor.logical();
       if (byteOffset < 0 || byteOffset > logical.bytes() - target.remaining()) {
         throw new IllegalArgumentException(
-            "bytes from " + byteOffset + " on are not within tensor '" + name + "'");
+            "bytes from " + byteOffset + " on lie outside tensor " + Messages.quote(name));
       }
       long cols = logical.cols();
       while (target.hasRemaining()) {

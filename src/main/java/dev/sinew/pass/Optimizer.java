@@ -1,6 +1,7 @@
 package dev.sinew.pass;
 
 import dev.sinew.Device;
+import dev.sinew.internal.Messages;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.CheckpointWriter;
@@ -101,11 +102,10 @@ public final class Optimizer {
     Optional<String> sign = QuantizedTensor.signOfQuantization(input);
     if (sign.isPresent()) {
       throw new CheckpointException(
-          "'"
-              + input.path()
-              + "' is already quantized (see tensor '"
-              + sign.get()
-              + "'); give the checkpoint it was made from.");
+          Messages.quote(input.path())
+              + " is already quantized (see tensor "
+              + Messages.quote(sign.get())
+              + "); give the checkpoint it was made from");
     }
     Map<String, String> skipped = new LinkedHashMap<>();
     List<TensorInfo> touched = new ArrayList<>();
@@ -198,11 +198,10 @@ public final class Optimizer {
     for (TensorInfo tensor : tensors) {
       if (!names.add(tensor.name())) {
         throw new CheckpointException(
-            "'"
-                + input.path()
-                + "' holds a tensor '"
-                + tensor.name()
-                + "', a name that quantizing another tensor needs; leave that one out with --skip.");
+            Messages.quote(input.path())
+                + " holds a tensor "
+                + Messages.quote(tensor.name())
+                + ", a name that quantizing another tensor needs; leave that one out with --skip");
       }
     }
   }

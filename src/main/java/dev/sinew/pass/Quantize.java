@@ -5,6 +5,7 @@ import dev.sinew.Ops;
 import dev.sinew.QuantScheme;
 import dev.sinew.RangeMethod;
 import dev.sinew.Tensor;
+import dev.sinew.internal.Messages;
 import dev.sinew.model.TensorInfo;
 import java.util.ArrayList;
 import java.util.List;
@@ -145,8 +146,11 @@ public record Quantize(
 
   @Override
   public long alignment() {
-    // Nibbles come in pairs.
-    return granularity == Granularity.GROUP ? groupSize : 2;
+    if (granularity == Granularity.GROUP) {
+      return groupSize;
+    }
+    // Nibbles come in pairs, and squared errors are summed in blocks.
+    return range == RangeMethod.MSE ? SliceRanges.BLOCK : 2;
   }
 
   @Override
@@ -177,7 +181,12 @@ public record Quantize(
   static void requireFloating(TensorInfo tensor, String what) {
     if (!tensor.dtype().isFloating()) {
       throw new IllegalArgumentException(
-          "tensor '" + tensor.name() + "' of type " + tensor.dtype() + " cannot be " + what);
+          "tensor "
+              + Messages.quote(tensor.name())
+              + " of type "
+              + tensor.dtype()
+              + " cannot be "
+              + what);
     }
   }
 

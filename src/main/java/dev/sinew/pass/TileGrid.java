@@ -1,5 +1,6 @@
 package dev.sinew.pass;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.model.TensorInfo;
 import java.util.List;
 
@@ -25,12 +26,6 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
   }
 
   /**
-   * Sums of float64 over a row or a tensor are taken over blocks of this many elements, so the
-   * tiles of cut rows begin at a multiple of it.
-   */
-  static final long BLOCK = 4096;
-
-  /**
    * A grid for a tensor that these passes transform.
    *
    * @throws IllegalArgumentException if its rows have to be cut where no tile begins
@@ -51,9 +46,6 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
       return new TileGrid(rows, cols, rows, cols);
     }
     boolean rowsMatter = extent != Pass.Extent.ELEMENT;
-    if (rowsMatter) {
-      alignment = leastCommonMultiple(alignment, BLOCK);
-    }
     if (cols * size <= (rowsMatter ? sizes.largest : sizes.usual)) {
       return new TileGrid(rows, cols, Math.max(1, sizes.usual / (cols * size)), cols);
     }
@@ -62,9 +54,9 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
         return new TileGrid(rows, cols, 1, cols);
       }
       throw new IllegalArgumentException(
-          "tensor '"
-              + tensor.name()
-              + "' has rows of "
+          "tensor "
+              + Messages.quote(tensor.name())
+              + " has rows of "
               + cols
               + " elements, too long to hold, and groups of N:M sparsity and of quantization only"
               + " begin together every "

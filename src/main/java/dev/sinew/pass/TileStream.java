@@ -4,6 +4,7 @@ import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.NotFiniteException;
 import dev.sinew.Tensor;
+import dev.sinew.internal.Messages;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.CheckpointWriter;
@@ -280,14 +281,12 @@ final class TileStream implements AutoCloseable {
             use.accept(stage, tile);
           } catch (NotFiniteException e) {
             throw new CheckpointException(
-                "'"
-                    + input.path()
-                    + "' has NaN or infinity in tensor '"
-                    + stage.tensor.name()
-                    + "', which cannot be pruned or quantized; repair it, or leave it out with"
-                    + " --skip '"
-                    + stage.tensor.name()
-                    + "'.",
+                Messages.quote(input.path())
+                    + " has NaN or infinity in tensor "
+                    + Messages.quote(stage.tensor.name())
+                    // The name is not put into the option: it could end the quotes in a shell.
+                    + ", which cannot be pruned or quantized; repair it, or leave it out with"
+                    + " --skip",
                 e);
           }
         },

@@ -64,7 +64,7 @@ final class WorkerTeam implements AutoCloseable {
     if (interrupted) {
       Thread.currentThread().interrupt();
       // Whatever else has failed, perhaps because an interrupt closes the file that is being read.
-      InterruptedIOException interrupt = new InterruptedIOException("The work was interrupted.");
+      InterruptedIOException interrupt = new InterruptedIOException("the work was interrupted");
       if (failure.get() != null) {
         interrupt.addSuppressed(failure.get());
       }

@@ -1,4 +1,4 @@
-package dev.sinew.io;
+package dev.sinew.internal;
 
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
@@ -7,31 +7,40 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 
 /**
- * Puts names into error sentences. Names come from files that anybody may have made, so they are
- * cut to a bounded length, and what could move a terminal's cursor or fake a second line is
- * escaped.
+ * Puts names into sentences for the user. Names come from files that anybody may have made, so what
+ * could move a terminal's cursor, hide text or fake a second line is escaped, and names in errors
+ * are cut to a bounded length.
+ *
+ * <p>The style of an exception's message: one sentence without a full stop at its end, with the
+ * names of files and tensors in single quotes.
  */
-final class Messages {
+public final class Messages {
   private static final int NAME_LIMIT = 120;
 
   private Messages() {}
 
-  static String path(Path path) {
-    return printable(path.toString(), Integer.MAX_VALUE);
+  /** A file or folder between single quotes, in full: the operating system limits its length. */
+  public static String quote(Path path) {
+    return "'" + printable(path.toString()) + "'";
   }
 
-  /** The name between quotes. */
-  static String quote(String name) {
-    return "'" + printable(name, NAME_LIMIT) + "'";
+  /** A name from a file between single quotes, shortened. */
+  public static String quote(String name) {
+    return "'" + brief(name) + "'";
   }
 
-  /** Text from a file, such as a number or a shape, without quotes. */
-  static String brief(String text) {
+  /** Text from a file, such as a number or a shape, shortened and without quotes. */
+  public static String brief(String text) {
     return printable(text, NAME_LIMIT);
   }
 
+  /** The whole text on one line, with what is not to reach a terminal as {@code \}{@code uXXXX}. */
+  public static String printable(String text) {
+    return printable(text, Integer.MAX_VALUE);
+  }
+
   /** Why the system refused, in a few words. */
-  static String reason(IOException e) {
+  public static String reason(IOException e) {
     if (e instanceof NoSuchFileException) {
       return "No such file or directory";
     }
@@ -39,7 +48,7 @@ final class Messages {
       return "Permission denied";
     }
     String reason = e instanceof FileSystemException system ? system.getReason() : e.getMessage();
-    return reason == null ? e.getClass().getSimpleName() : printable(reason, NAME_LIMIT);
+    return reason == null ? e.getClass().getSimpleName() : brief(reason);
   }
 
   private static String printable(String text, int limit) {

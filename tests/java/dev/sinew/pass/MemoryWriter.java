@@ -1,0 +1,69 @@
+package dev.sinew.pass;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.sinew.model.CheckpointWriter;
+import dev.sinew.model.TensorInfo;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Takes what the optimizer writes, and insists that every byte is written exactly once. */
+final class MemoryWriter implements CheckpointWriter, Optimizer.Output {
+  /** Called before every write. */
+  interface WriteHook {
+    void before(String tensor, long byteOffset) throws IOException;
+  }
+
+  final Map<String, TensorInfo> tensors = new LinkedHashMap<>();
+  final Map<String, byte[]> data = new LinkedHashMap<>();
+  private final Map<String, byte[]> writes = new LinkedHashMap<>();
+  Map<String, String> metadata;
+  volatile WriteHook hook = (tensor, offset) -> {};
+  boolean committed;
+  boolean closed;
+
+  @Override
+  public CheckpointWriter create(List<TensorInfo> announced, Map<String, String> meta) {
+    metadata = meta;
+    for (TensorInfo info : announced) {
+      assertEquals(null, tensors.put(info.name(), info), "announced twice");
+      data.put(info.name(), new byte[(int) info.bytes()]);
+      writes.put(info.name(), new byte[(int) info.bytes()]);
+    }
+    return this;
+  }
+
+  @Override
+  public void write(String tensor, long byteOffset, ByteBuffer source) throws IOException {
+    hook.before(tensor, byteOffset);
+    byte[] counts = writes.get(tensor);
+    byte[] bytes = data.get(tensor);
+    synchronized (bytes) {
+      for (int i = (int) byteOffset; source.hasRemaining(); i++) {
+        bytes[i] = source.get();
+        counts[i]++;
+      }
+    }
+  }
+
+  @Override
+  public void commit() {
+    writes.forEach(
+        (tensor, counts) -> {
+          for (int i = 0; i < counts.length; i++) {
+            assertEquals(1, counts[i], "writes of byte " + i + " of " + tensor);
+          }
+        });
+    committed = true;
+  }
+
+  @Override
+  public void close() {
+    assertTrue(!tensors.isEmpty() || writes.isEmpty());
+    closed = true;
+  }
+}
