@@ -1,5 +1,6 @@
 #include "cpu/isa.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,8 +90,10 @@ const sn_ops* ops_of(IsaTier tier) {
   return &kScalarOps;
 }
 
-IsaChoice choose() {
-  IsaChoice choice;
+IsaChoice choice;
+pthread_once_t choice_once = PTHREAD_ONCE_INIT;
+
+void choose() {
   IsaTier best = best_tier();
   choice.tier = best;
   const char* wanted = getenv("SINEW_ISA");
@@ -112,7 +115,6 @@ IsaChoice choose() {
   }
   choice.name = kNames[choice.tier];
   choice.ops = ops_of(choice.tier);
-  return choice;
 }
 
 // Processors that a cgroup's quota amounts to, rounded up, or 0 when there is no quota.
@@ -163,7 +165,7 @@ int cgroup_limit() {
 }  // namespace
 
 const IsaChoice& isa() {
-  static const IsaChoice choice = choose();
+  pthread_once(&choice_once, choose);
   return choice;
 }
 

@@ -1,5 +1,6 @@
 // Pruning by magnitude. See sinew.h.
 #include "cpu/kernels/driver.h"
+#include "cpu/kernels/select.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -141,31 +142,6 @@ inline M keep_largest(I k, int n, int m) {
     rank = add(rank, select(smaller, one, zero));
   }
   return gt(rank, splat_int(m - n - 1));
-}
-
-// Moves the `drop` smallest of m distinct numbers to the front. Hoare's quickselect with the middle element as pivot.
-inline void select_smallest(uint64_t* order, int m, int drop) {
-  int low = 0, high = m - 1;
-  while (low < high && drop > 0 && drop < m) {
-    const uint64_t pivot = order[low + (high - low) / 2];
-    int i = low, j = high;
-    while (i <= j) {
-      while (order[i] < pivot) ++i;
-      while (order[j] > pivot) --j;
-      if (i <= j) {
-        const uint64_t t = order[i];
-        order[i++] = order[j];
-        order[j--] = t;
-      }
-    }
-    if (drop <= j) {
-      high = j;
-    } else if (drop > i) {
-      low = i;
-    } else {
-      break;
-    }
-  }
 }
 
 template <class T>

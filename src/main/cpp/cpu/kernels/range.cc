@@ -1,4 +1,5 @@
 // The range of real values that the integers of a slice cover, and the scale it gives. See sinew.h.
+#include "cpu/kernels/select.h"
 #include "cpu/kernels/slices.h"
 
 namespace sn {
@@ -89,9 +90,28 @@ bool find_extremes(sn_device* device, const T* x, const Slices& s, float* lo, fl
   return broken == 0;
 }
 
-// The k-th smallest (from 0) order key among the elements of one slice, in three rounds of a radix of 11, 11 and 10 bits.
+inline I order_keys(F v, sn_order order) { return order == SN_ORDER_VALUE ? order_value(v) : key(v); }
+
+constexpr int64_t kFew = 512;
+
+// The k-th smallest (from 0) order key of at most kFew consecutive elements.
+template <class T>
+uint32_t select_among_few(const T* x, int64_t n, sn_order order, int64_t k) {
+  int32_t keys[kFew + kLanes];
+  for_vectors(n, [&](int64_t i, int64_t lanes) { store_int(keys + i, order_keys(load_some(x + i, lanes), order)); });
+  uint32_t numbers[kFew];
+  memcpy(numbers, keys, static_cast<size_t>(n) * sizeof(uint32_t));
+  select_smallest(numbers, static_cast<int>(n), static_cast<int>(k) + 1);
+  uint32_t largest = 0;
+  for (int64_t i = 0; i <= k; ++i) largest = numbers[i] > largest ? numbers[i] : largest;
+  return largest;
+}
+
+// The k-th smallest (from 0) order key among the elements of one slice. Many are counted in three rounds of a radix of 11, 11
+// and 10 bits.
 template <class T>
 uint32_t select_key(const T* x, const Slices& s, int64_t row, int64_t col, sn_order order, int64_t k) {
+  if (!s.shared && s.end(col) - col <= kFew) return select_among_few(x + row * s.cols + col, s.end(col) - col, order, k);
   uint32_t found = 0;
   for (int round = 0, shift = 21; round < 3; ++round) {
     const int width = round == 2 ? 10 : 11;
@@ -102,7 +122,7 @@ uint32_t select_key(const T* x, const Slices& s, int64_t row, int64_t col, sn_or
       for_vectors(s.end(col) - col, [&](int64_t i, int64_t lanes) {
         int32_t keys[kLanes];
         F v = load_some(p + i, lanes);
-        store_int(keys, order == SN_ORDER_VALUE ? order_value(v) : key(v));
+        store_int(keys, order_keys(v, order));
         for (int64_t l = 0; l < lanes; ++l) {
           const uint32_t u = static_cast<uint32_t>(keys[l]);
           if (round == 0 || u >> (shift + width) == found) ++bins[(u >> shift) & ((1u << width) - 1u)];

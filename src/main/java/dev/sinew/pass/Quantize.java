@@ -146,8 +146,11 @@ public record Quantize(
 
   @Override
   public long alignment() {
-    // Nibbles come in pairs.
-    return granularity == Granularity.GROUP ? groupSize : 2;
+    if (granularity == Granularity.GROUP) {
+      return groupSize;
+    }
+    // Nibbles come in pairs, and squared errors are summed in blocks.
+    return range == RangeMethod.MSE ? SliceRanges.BLOCK : 2;
   }
 
   @Override

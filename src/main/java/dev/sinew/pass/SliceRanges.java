@@ -18,6 +18,9 @@ import java.util.Map;
  * for each batch of slices, because every slice has a histogram of 512 KiB a worker.
  */
 final class SliceRanges implements AutoCloseable {
+  /** Elements of a row that one float64 sum of squared errors covers. */
+  static final long BLOCK = 4096;
+
   private static final int BATCH = 8;
   private static final int CANDIDATES = 61;
   // Block sums of squared errors that are held at a time: 1 MiB.
@@ -123,11 +126,15 @@ final class SliceRanges implements AutoCloseable {
     }
   }
 
+  // The rank, from 0, as in Ops.range: of the smallest value that at least this share of the slice
+  // does not exceed. The product comes first, because it is exact.
+  private long upperRank() {
+    double share = elements * (double) pass.percentile() / 100.0;
+    return Math.max(1, Math.min((long) Math.ceil(share), elements)) - 1;
+  }
+
   private RadixSelector newSelector() {
-    // The rank as in Ops.range: the smallest value that at least this share of the slice does not
-    // exceed.
-    double share = elements * ((double) pass.percentile() / 100.0);
-    long above = Math.max(1, Math.min((long) Math.ceil(share), elements)) - 1;
+    long above = upperRank();
     if (!pass.scheme().isAsymmetric()) {
       return new RadixSelector(device, true, above);
     }
@@ -144,9 +151,7 @@ final class SliceRanges implements AutoCloseable {
       }
       return;
     }
-    double share = elements * ((double) pass.percentile() / 100.0);
-    long above = Math.max(1, Math.min((long) Math.ceil(share), elements)) - 1;
-    boolean swapped = elements - 1 - above > above;
+    boolean swapped = elements - 1 - upperRank() > upperRank();
     float high = Math.max(selector.value(swapped ? 0 : 1), 0.0f);
     float low = Math.min(selector.value(swapped ? 1 : 0), 0.0f);
     if (high > 0 || low < 0) {
@@ -176,7 +181,7 @@ final class SliceRanges implements AutoCloseable {
     }
     // Short rows make many blocks, so a tile may take several parts.
     Tensor data = tile.data();
-    long perRow = (data.cols() + TileGrid.BLOCK - 1) / TileGrid.BLOCK;
+    long perRow = (data.cols() + BLOCK - 1) / BLOCK;
     long rows = Math.max(1, MOST_BLOCKS / perRow);
     for (long row = 0; row < data.rows(); row += rows) {
       try (Tensor part = data.slice(row, Math.min(row + rows, data.rows()))) {

@@ -26,12 +26,6 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
   }
 
   /**
-   * Sums of float64 over a row or a tensor are taken over blocks of this many elements, so the
-   * tiles of cut rows begin at a multiple of it.
-   */
-  static final long BLOCK = 4096;
-
-  /**
    * A grid for a tensor that these passes transform.
    *
    * @throws IllegalArgumentException if its rows have to be cut where no tile begins
@@ -52,9 +46,6 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
       return new TileGrid(rows, cols, rows, cols);
     }
     boolean rowsMatter = extent != Pass.Extent.ELEMENT;
-    if (rowsMatter) {
-      alignment = leastCommonMultiple(alignment, BLOCK);
-    }
     if (cols * size <= (rowsMatter ? sizes.largest : sizes.usual)) {
       return new TileGrid(rows, cols, Math.max(1, sizes.usual / (cols * size)), cols);
     }
