@@ -59,6 +59,7 @@ std::string compare(const Operand& operand, const std::vector<uint8_t>& expected
 // Which operands lie where, for the crash handler: plain storage that a signal handler may read.
 char running[512];
 
+#if !defined(SINEW_TEST_SANITIZED)  // sanitizers have handlers of their own
 void report_crash(int number) {
   const char text[] = "\nThe library crashed in: ";
   ssize_t written = write(2, text, sizeof text - 1);
@@ -68,9 +69,10 @@ void report_crash(int number) {
   signal(number, SIG_DFL);
   raise(number);
 }
+#endif
 
 void install_crash_handler() {
-#if !defined(SINEW_TEST_SANITIZED)  // sanitizers have handlers of their own
+#if !defined(SINEW_TEST_SANITIZED)
   static const bool installed = [] {
     for (int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) signal(number, report_crash);
     return true;
