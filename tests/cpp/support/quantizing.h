@@ -73,7 +73,8 @@ std::vector<uint8_t> bytes_of(const std::vector<T>& values) {
   return std::vector<uint8_t>(p, p + values.size() * sizeof(T));
 }
 
-// Scales that a real slice would not have: denormal, tiny, huge, and powers of two that make ties exact.
+// Scales that a real slice would not have: denormal, tiny, huge, powers of two that make ties exact; and those
+// that only a broken file has: zero, negative, infinite, NaN.
 extern const std::vector<float> kOddScales;
 // Grains for a shape: the tensor, a row, groups that divide a row, leave a short rest, and are longer than a row.
 std::vector<int64_t> grains_for(const std::vector<int64_t>& shape, sn_scheme scheme);

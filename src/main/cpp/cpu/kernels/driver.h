@@ -16,6 +16,10 @@ constexpr int32_t kInfinityKey = 0x7f800000;
 constexpr int64_t kStreamFrom = 8 << 20;  // outputs of this many bytes bypass the caches
 
 inline bool bypass_caches(const sn_tensor* out) { return out->bytes() >= kStreamFrom; }
+// In place, the lines to be written are in the caches already.
+inline bool bypass_caches(const sn_tensor* in, const sn_tensor* out) {
+  return in->data != out->data && bypass_caches(out);
+}
 
 // f(task) for task in [0, tasks), in parallel.
 template <class F>
@@ -104,6 +108,28 @@ inline void for_vectors(int64_t length, F f) {
   int64_t i = 0;
   for (; i + kLanes <= length; i += kLanes) f(i, kLanes);
   if (i < length) f(i, length - i);
+}
+// Elements of T from p to the next border between cache lines.
+template <class T>
+inline int64_t to_line(const T* p) {
+  return static_cast<int64_t>(-reinterpret_cast<uintptr_t>(p) & 63) / static_cast<int64_t>(sizeof(T));
+}
+// Covers [0, n) with many(i), which takes 64 elements, and some(i, lanes) for those before `head` and those that are
+// left.
+template <class Some, class Many>
+inline void for_lines(int64_t head, int64_t n, Some some, Many many) {
+  int64_t i = 0;
+  for (const int64_t end = min_of(head, n); i < end;) {
+    const int64_t lanes = min_of(kLanes, end - i);
+    some(i, lanes);
+    i += lanes;
+  }
+  for (; i + 64 <= n; i += 64) many(i);
+  while (i < n) {
+    const int64_t lanes = min_of(kLanes, n - i);
+    some(i, lanes);
+    i += lanes;
+  }
 }
 template <class T>
 inline F load_some(const T* p, int64_t n) {

@@ -14,6 +14,14 @@ struct PruneState {
 
 inline int32_t key_of(float threshold) { return static_cast<int32_t>(bits_of(threshold) & 0x7fffffffu); }
 
+template <bool kBypass, class T>
+inline void keep_vector(const T* x, T* out, M keep) {
+  store_kept<kBypass>(out, x, keep);
+}
+template <bool kBypass, class T>
+inline void keep_vector(const T*, uint8_t* out, M keep) {
+  store_bool<kBypass>(out, keep);
+}
 template <class T>
 inline void keep_lanes(const T* x, T* out, int64_t n, M keep) {
   if (n == kLanes) {
@@ -37,31 +45,40 @@ inline void keep_lanes(const T*, uint8_t* out, int64_t n, M keep) {
 }
 
 // Keeps keys above `limit` among n elements.
-template <class T, class Out>
+template <bool kBypass, class T, class Out>
 inline void prune_run(PruneState& state, const T* x, Out* out, int64_t n, I limit) {
   const I zero = splat_int(0);
   I largest = state.largest;
   int64_t nonzeros = 0;
-  for_vectors(n, [&](int64_t i, int64_t lanes) {
+  auto kept = [&](int64_t i, int64_t lanes) {
     I k = key(load_some(x + i, lanes));
     largest = max(largest, k);
     M keep = gt(k, limit);
     // Padding has key 0 and does not count; with limit -1 zeros are kept and still count as zeros.
     nonzeros += __builtin_popcount(bits(keep) & bits(gt(k, zero)));
-    keep_lanes(x + i, out + i, lanes, keep);
-  });
+    return keep;
+  };
+  for_lines(
+      kBypass ? to_line(out) : 0, n,
+      [&](int64_t i, int64_t lanes) { keep_lanes(x + i, out + i, lanes, kept(i, lanes)); },
+      [&](int64_t first) {
+        for (int64_t i = first; i < first + 64; i += kLanes) keep_vector<kBypass>(x + i, out + i, kept(i, kLanes));
+      });
   state.zeros += n - nonzeros;
   state.largest = largest;
 }
 
 template <class T, class Out>
-sn_status prune_keys(sn_device* device, const T* x, Out* out, int64_t elements, int32_t limit, int64_t* zeros) {
+sn_status prune_keys(sn_device* device, const T* x, Out* out, int64_t elements, int32_t limit, bool bypass,
+                     int64_t* zeros) {
   const I above = splat_int(limit);
   int64_t total = 0;
   int32_t broken = 0;
   for_elements(
       device, elements, PruneState{0, splat_int(0)},
-      [&](PruneState& state, int64_t i, int64_t n) { prune_run(state, x + i, out + i, n, above); },
+      [&](PruneState& state, int64_t i, int64_t n) {
+        bypass ? prune_run<true>(state, x + i, out + i, n, above) : prune_run<false>(state, x + i, out + i, n, above);
+      },
       [&](PruneState& state) {
         atomic_add(&total, state.zeros);
         if (reduce_max(state.largest) >= kInfinityKey) atomic_or(&broken);
@@ -85,7 +102,7 @@ sn_status with_types(const sn_tensor* x, sn_tensor* out, F f) {
 sn_status prune_threshold(sn_device* device, const sn_tensor* x, float threshold, sn_tensor* out, int64_t* zeros) {
   if (zeros != nullptr) *zeros = 0;
   return with_types(x, out, [&](auto* in, auto* kept) {
-    return prune_keys(device, in, kept, x->elements, key_of(threshold), zeros);
+    return prune_keys(device, in, kept, x->elements, key_of(threshold), bypass_caches(x, out), zeros);
   });
 }
 
@@ -123,29 +140,57 @@ sn_status prune_smallest(sn_device* device, const sn_tensor* x, float threshold,
                          int64_t* zeros) {
   if (zeros != nullptr) *zeros = 0;
   const int32_t limit = key_of(threshold);
+  const bool bypass = bypass_caches(x, out);
   return with_types(x, out, [&](auto* in, auto* kept) {
     const int64_t border = ties == 0 || x->elements == 0 ? 0 : prefix_with(device, in, x->elements, limit, ties);
-    sn_status before = prune_keys(device, in, kept, border, limit, zeros);
-    sn_status after = prune_keys(device, in + border, kept + border, x->elements - border, limit - 1, zeros);
+    sn_status before = prune_keys(device, in, kept, border, limit, bypass, zeros);
+    sn_status after = prune_keys(device, in + border, kept + border, x->elements - border, limit - 1, bypass, zeros);
     return before != SN_OK ? before : after;
   });
 }
 
 namespace {
 
+// 1 in the lanes whose neighbour j places on, rotating within groups of m lanes, lies before them.
+template <int m>
+struct Wraps {
+  int8_t lanes[m][kLanes] = {};
+  constexpr Wraps() {
+    for (int j = 0; j < m; ++j) {
+      for (int lane = 0; lane < kLanes; ++lane) lanes[j][lane] = lane % m + j >= m;
+    }
+  }
+};
+
 // For m in 2, 4, 8, 16: lanes to keep, from each lane's rank among the m of its group. Element j comes before i when
-// its key is smaller, or equal with j < i.
-inline M keep_largest(I k, int n, int m) {
+// its key is smaller, or equal with j < i, which for integers is one comparison with the key less 1.
+template <int m>
+inline M keep_largest(I k, int n) {
+  static constexpr Wraps<m> wraps;
   I rank = splat_int(0);
   const I one = splat_int(1), zero = splat_int(0);
   for (int j = 1; j < m; ++j) {
-    I other = rotate(k, j, m);
-    uint32_t wraps = 0;  // lanes whose neighbour j places on lies before them in the group
-    for (int lane = 0; lane < 16; ++lane) wraps |= static_cast<uint32_t>((lane & (m - 1)) + j >= m) << lane;
-    M smaller = mask_of(bits(gt(k, other)) | (bits(eq(k, other)) & wraps));
+    M smaller = gt(k, sub(rotate(k, j, m), load_int(wraps.lanes[j])));
     rank = add(rank, select(smaller, one, zero));
   }
   return gt(rank, splat_int(m - n - 1));
+}
+
+// The whole groups of m among n elements, 16 at a time; returns how many elements these are.
+template <int m, class T, class Out>
+inline int64_t prune_groups(PruneState& state, const T* x, Out* out, int64_t length, int n) {
+  I largest = state.largest;
+  int64_t i = 0, nonzeros = 0;
+  for (; i + kLanes <= length; i += kLanes) {
+    I k = key(load(x + i));
+    largest = max(largest, k);
+    M keep = keep_largest<m>(k, n);
+    nonzeros += __builtin_popcount(bits(keep) & bits(gt(k, splat_int(0))));
+    keep_vector<false>(x + i, out + i, keep);
+  }
+  state.largest = largest;
+  state.zeros += i - nonzeros;
+  return i;
 }
 
 template <class T>
@@ -191,18 +236,11 @@ sn_status prune_nm(sn_device* device, const sn_tensor* x, int32_t n, int32_t m, 
         [&](PruneState& state, int64_t row, int64_t col, int64_t length) {
           const auto* from = in + row * cols + col;
           auto* to = kept + row * cols + col;
-          int64_t i = 0;
-          if (fits) {
-            I largest = state.largest;
-            for (; i + kLanes <= length; i += kLanes) {
-              I k = key(load(from + i));
-              largest = max(largest, k);
-              M keep = keep_largest(k, n, m);
-              state.zeros += kLanes - __builtin_popcount(bits(keep) & bits(gt(k, splat_int(0))));
-              keep_lanes(from + i, to + i, kLanes, keep);
-            }
-            state.largest = largest;
-          }
+          int64_t i = m == 2    ? prune_groups<2>(state, from, to, length, n)
+                      : m == 4  ? prune_groups<4>(state, from, to, length, n)
+                      : m == 8  ? prune_groups<8>(state, from, to, length, n)
+                      : m == 16 ? prune_groups<16>(state, from, to, length, n)
+                                : 0;
           for (; i < length; i += m) {
             const int group = static_cast<int>(min_of(m, length - i));
             prune_group(state, from + i, to + i, group, group * (m - n) / m);

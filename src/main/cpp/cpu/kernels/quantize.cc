@@ -9,59 +9,47 @@ struct Largest {
   I key;
 };
 
+// 64 elements as integers, and their magnitudes' keys into `largest`.
+template <class T>
+inline B quantize_64(const T* x, const Quantizer& z, I& largest) {
+  F a = load(x), b = load(x + 16), c = load(x + 32), d = load(x + 48);
+  largest = max(max(largest, max(key(a), key(b))), max(key(c), key(d)));
+  return pack(quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d));
+}
+
 // n elements of one slice to int8.
-template <class T, bool kBypass>
+template <bool kBypass, class T>
 inline void to_bytes(Largest& state, const T* x, int8_t* q, int64_t n, const Quantizer& z) {
   I largest = state.key;
-  int64_t i = 0;
-  auto some = [&](int64_t lanes) {
-    F v = load_some(x + i, lanes);
-    largest = max(largest, key(v));
-    I r = quantize_lanes(z, v);
-    int8_t bytes[64];
-    store_bytes(bytes, pack(r, r, r, r));
-    memcpy(q + i, bytes, static_cast<size_t>(lanes));
-    i += lanes;
-  };
-  if (kBypass) {
-    const int64_t head = min_of(n, static_cast<int64_t>(-reinterpret_cast<uintptr_t>(q) & 63));
-    while (i < head) some(min_of(kLanes, head - i));
-  }
-  for (; i + 64 <= n; i += 64) {
-    F a = load(x + i), b = load(x + i + 16), c = load(x + i + 32), d = load(x + i + 48);
-    largest = max(max(largest, max(key(a), key(b))), max(key(c), key(d)));
-    B packed = pack(quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d));
-    if (kBypass) {
-      stream_bytes(q + i, packed);
-    } else {
-      store_bytes(q + i, packed);
-    }
-  }
-  while (i < n) some(min_of(kLanes, n - i));
+  for_lines(
+      kBypass ? to_line(q) : 0, n,
+      [&](int64_t i, int64_t lanes) {
+        F v = load_some(x + i, lanes);
+        largest = max(largest, key(v));
+        I r = quantize_lanes(z, v);
+        int8_t bytes[64];
+        store_bytes(bytes, pack(r, r, r, r));
+        memcpy(q + i, bytes, static_cast<size_t>(lanes));
+      },
+      [&](int64_t i) { store_bytes<kBypass>(q + i, quantize_64(x + i, z, largest)); });
   state.key = largest;
 }
 
 // n elements of one slice to nibbles, from a whole byte on; a last odd element is followed by the nibble 8 (zero).
-template <class T>
+template <bool kBypass, class T>
 inline void to_nibbles(Largest& state, const T* x, uint8_t* q, int64_t n, const Quantizer& z) {
   I largest = state.key;
-  int64_t i = 0;
-  for (; i + 64 <= n; i += 64) {
-    F a = load(x + i), b = load(x + i + 16), c = load(x + i + 32), d = load(x + i + 48);
-    largest = max(max(largest, max(key(a), key(b))), max(key(c), key(d)));
-    store_nibbles(q + i / 2,
-                  pack(quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d)));
-  }
-  while (i < n) {
-    const int64_t lanes = min_of(kLanes, n - i);
-    F v = load_some(x + i, lanes);
-    largest = max(largest, key(v));
-    I r = select(first_lanes(lanes), quantize_lanes(z, v), splat_int(0));
-    uint8_t bytes[32];
-    store_nibbles(bytes, pack(r, r, r, r));
-    memcpy(q + i / 2, bytes, static_cast<size_t>((lanes + 1) / 2));
-    i += lanes;
-  }
+  for_lines(
+      kBypass ? 2 * to_line(q) : 0, n,
+      [&](int64_t i, int64_t lanes) {
+        F v = load_some(x + i, lanes);
+        largest = max(largest, key(v));
+        I r = select(first_lanes(lanes), quantize_lanes(z, v), splat_int(0));
+        uint8_t bytes[32];
+        store_nibbles(bytes, pack(r, r, r, r));
+        memcpy(q + i / 2, bytes, static_cast<size_t>((lanes + 1) / 2));
+      },
+      [&](int64_t i) { store_nibbles<kBypass>(q + i / 2, quantize_64(x + i, z, largest)); });
   state.key = largest;
 }
 
@@ -105,11 +93,11 @@ sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale
             const Quantizer z = quantizer(data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme);
             const T* from = in + row * s.cols + col;
             if (int4) {
-              to_nibbles(state, from, data_of<uint8_t>(q) + row * row_bytes + col / 2, n, z);
-            } else if (bypass) {
-              to_bytes<T, true>(state, from, data_of<int8_t>(q) + row * row_bytes + col, n, z);
+              uint8_t* to = data_of<uint8_t>(q) + row * row_bytes + col / 2;
+              bypass ? to_nibbles<true>(state, from, to, n, z) : to_nibbles<false>(state, from, to, n, z);
             } else {
-              to_bytes<T, false>(state, from, data_of<int8_t>(q) + row * row_bytes + col, n, z);
+              int8_t* to = data_of<int8_t>(q) + row * row_bytes + col;
+              bypass ? to_bytes<true>(state, from, to, n, z) : to_bytes<false>(state, from, to, n, z);
             }
           });
         },
@@ -126,44 +114,43 @@ namespace {
 struct Nothing {};
 
 // n elements of one slice from int8 or, from a whole byte on, from nibbles.
-template <class T, bool kBypass, bool kInt4>
+template <bool kBypass, bool kInt4, class T>
 inline void from_integers(const void* q, T* y, int64_t n, F scale, I zero_point) {
-  auto lanes_at = [&](int64_t i) {
-    return kInt4 ? load_nibbles(static_cast<const uint8_t*>(q) + i / 2) : load_int(static_cast<const int8_t*>(q) + i);
-  };
-  auto values_at = [&](int64_t i) { return mul(from_int(sub(lanes_at(i), zero_point)), scale); };
-  auto tail = [&](int64_t i, int64_t lanes) {
-    int8_t buffer[kLanes] = {};
-    const int64_t bytes = kInt4 ? (lanes + 1) / 2 : lanes;
-    memcpy(buffer, static_cast<const int8_t*>(q) + (kInt4 ? i / 2 : i), static_cast<size_t>(bytes));
-    I v = kInt4 ? load_nibbles(reinterpret_cast<const uint8_t*>(buffer)) : load_int(buffer);
-    store_tail(y + i, mul(from_int(sub(v, zero_point)), scale), lanes);
-  };
-  int64_t i = 0;
-  if (kBypass) {
-    // Elements up to a cache line's border; an even number, so that nibbles stay paired.
-    const int64_t head = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(y) & 63) / static_cast<int64_t>(sizeof(T));
-    if (kInt4 && head % 2 != 0) {
-      from_integers<T, false, kInt4>(q, y, n, scale, zero_point);
-      return;
-    }
-    while (i < min_of(head, n)) {
-      const int64_t lanes = min_of(kLanes, min_of(head, n) - i);
-      tail(i, lanes);
-      i += lanes;
-    }
+  // Only a scale that is not finite gives NaN, and `many` below takes numbers only.
+  const bool numbers = reduce_max(key(scale)) < kInfinityKey;
+  const int64_t head = !numbers ? n : kBypass ? to_line(y) : 0;
+  if (kInt4 && numbers && head % 2 != 0) {  // nibbles must stay in pairs
+    from_integers<false, kInt4>(q, y, n, scale, zero_point);
+    return;
   }
-  for (; i + 64 <= n; i += 64) {
-    for (int64_t j = i; j < i + 64; j += kLanes) {
-      if (kBypass) {
-        stream(y + j, values_at(j));
-      } else {
-        store(y + j, values_at(j));
+  auto value_of = [&](I v) { return mul(from_int(sub(v, zero_point)), scale); };
+  auto bytes_at = [&](int64_t i) { return static_cast<const uint8_t*>(q) + (kInt4 ? i / 2 : i); };
+  auto load_some_integers = [&](const uint8_t* p) {
+    return kInt4 ? load_nibbles(p) : load_int(reinterpret_cast<const int8_t*>(p));
+  };
+  auto some = [&](int64_t i, int64_t lanes) {
+    uint8_t buffer[kLanes] = {};
+    memcpy(buffer, bytes_at(i), static_cast<size_t>(kInt4 ? (lanes + 1) / 2 : lanes));
+    store_tail(y + i, value_of(load_some_integers(buffer)), lanes);
+  };
+  if constexpr (kInt4 && sizeof(T) == 2) {
+    // A slice has but 16 values, so they are computed once and then looked up, which costs less than converting.
+    static constexpr uint8_t kAll[8] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe};
+    T values[kLanes];
+    store(values, value_of(load_nibbles(kAll)));
+    const Table table = table_of(values);
+    for_lines(head, n, some, [&](int64_t i) {
+      store_looked_up<kBypass>(y + i, table, bytes_at(i));
+      store_looked_up<kBypass>(y + i + 32, table, bytes_at(i + 32));
+    });
+  } else {
+    for_lines(head, n, some, [&](int64_t first) {
+      for (int64_t i = first; i < first + 64; i += 2 * kLanes) {
+        store_numbers<kBypass>(y + i, value_of(load_some_integers(bytes_at(i))),
+                               value_of(load_some_integers(bytes_at(i + kLanes))));
       }
-    }
+    });
   }
-  for (; i + kLanes <= n; i += kLanes) store(y + i, values_at(i));
-  if (i < n) tail(i, n - i);
 }
 
 }  // namespace
@@ -187,11 +174,11 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
             const uint8_t* from = data_of<uint8_t>(q) + row * row_bytes + (int4 ? col / 2 : col);
             T* to = out + row * s.cols + col;
             if (int4) {
-              bypass ? from_integers<T, true, true>(from, to, n, step, zero)
-                     : from_integers<T, false, true>(from, to, n, step, zero);
+              bypass ? from_integers<true, true>(from, to, n, step, zero)
+                     : from_integers<false, true>(from, to, n, step, zero);
             } else {
-              bypass ? from_integers<T, true, false>(from, to, n, step, zero)
-                     : from_integers<T, false, false>(from, to, n, step, zero);
+              bypass ? from_integers<true, false>(from, to, n, step, zero)
+                     : from_integers<false, false>(from, to, n, step, zero);
             }
           });
         },
@@ -201,11 +188,37 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
   return SN_OK;
 }
 
+namespace {
+
+template <bool kBypass, class T>
+inline void fake_run(const T* x, T* y, int64_t n, const Quantizer& z) {
+  const I infinity = splat_int(kInfinityKey);
+  auto some = [&](int64_t i, int64_t lanes) {
+    F v = load_some(x + i, lanes);
+    store_tail(y + i, select(gt(key(v), infinity), v, fake_lanes(z, v)), lanes);  // NaN stays
+  };
+  const bool numbers = reduce_max(key(z.scale)) < kInfinityKey;
+  for_lines(!numbers  ? n
+            : kBypass ? to_line(y)
+                      : 0,
+            n, some, [&](int64_t i) {
+              F a = load(x + i), b = load(x + i + 16), c = load(x + i + 32), d = load(x + i + 48);
+              if (bits(gt(max(max(key(a), key(b)), max(key(c), key(d))), infinity)) != 0) {
+                for (int64_t j = i; j < i + 64; j += kLanes) some(j, kLanes);
+                return;
+              }
+              store_numbers<kBypass>(y + i, fake_lanes(z, a), fake_lanes(z, b));
+              store_numbers<kBypass>(y + i + 32, fake_lanes(z, c), fake_lanes(z, d));
+            });
+}
+
+}  // namespace
+
 sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point,
                         int64_t group, sn_scheme scheme, sn_tensor* y) {
   Slices s = slices_of(x, group, scale->elements);
   flatten(s);
-  const bool bypass = bypass_caches(y) && x->data != y->data;
+  const bool bypass = bypass_caches(x, y);
   with_floating(x->dtype, [&](auto* type) {
     using T = typename Pointee<decltype(type)>::type;
     const T* in = data_of<T>(x);
@@ -215,18 +228,9 @@ sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* 
         [&](Nothing&, int64_t row, int64_t start, int64_t length) {
           for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
             const Quantizer z = quantizer(data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme);
-            const I infinity = splat_int(kInfinityKey);
             const T* from = in + row * s.cols + col;
             T* to = out + row * s.cols + col;
-            auto lanes_of = [&](F v) { return select(gt(key(v), infinity), v, fake_lanes(z, v)); };
-            int64_t i = 0;
-            if (bypass && reinterpret_cast<uintptr_t>(to) % 64 == 0) {
-              for (; i + 64 <= n; i += 64) {
-                for (int64_t j = i; j < i + 64; j += kLanes) stream(to + j, lanes_of(load(from + j)));
-              }
-            }
-            for (; i + kLanes <= n; i += kLanes) store(to + i, lanes_of(load(from + i)));
-            if (i < n) store_tail(to + i, lanes_of(load_tail(from + i, n - i)), n - i);
+            bypass ? fake_run<true>(from, to, n, z) : fake_run<false>(from, to, n, z);
           });
         },
         [](Nothing&) {});

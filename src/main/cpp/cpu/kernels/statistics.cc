@@ -219,7 +219,21 @@ sn_status compare(sn_device* device, const sn_tensor* a, const sn_tensor* b, sn_
   return SN_OK;
 }
 
+namespace {
+
+template <bool kBypass, class From, class To>
+inline void convert_run(const From* x, To* y, int64_t n) {
+  for_lines(
+      kBypass ? to_line(y) : 0, n, [&](int64_t i, int64_t lanes) { store_tail(y + i, load_some(x + i, lanes), lanes); },
+      [&](int64_t first) {
+        for (int64_t i = first; i < first + 64; i += kLanes) store<kBypass>(y + i, load(x + i));
+      });
+}
+
+}  // namespace
+
 sn_status convert(sn_device* device, const sn_tensor* x, sn_tensor* y) {
+  const bool bypass = bypass_caches(y);
   if (x->dtype == y->dtype) {
     for_elements(
         device, x->bytes(), 0,
@@ -236,14 +250,8 @@ sn_status convert(sn_device* device, const sn_tensor* x, sn_tensor* y) {
       for_elements(
           device, x->elements, 0,
           [&](int&, int64_t offset, int64_t n) {
-            for_vectors(n, [&](int64_t i, int64_t lanes) {
-              F v = load_some(from + offset + i, lanes);
-              if (lanes == kLanes) {
-                store(to + offset + i, v);
-              } else {
-                store_tail(to + offset + i, v, lanes);
-              }
-            });
+            bypass ? convert_run<true>(from + offset, to + offset, n)
+                   : convert_run<false>(from + offset, to + offset, n);
           },
           [](int&) {});
       return SN_OK;
@@ -253,7 +261,7 @@ sn_status convert(sn_device* device, const sn_tensor* x, sn_tensor* y) {
 
 sn_status memory_probe(sn_device* device, const sn_tensor* x, sn_tensor* y) {
   // Steps of one cache line on the shorter side and `ratio` lines on the longer; a side of no bytes is left out.
-  const bool in_place = x->data == y->data, bypass = bypass_caches(y) && !in_place;
+  const bool bypass = bypass_caches(x, y);
   const int64_t in_lines = x->bytes() / 64, out_lines = y->bytes() / 64;
   const int64_t shorter = min_of(in_lines, out_lines), longer = max_of(in_lines, out_lines);
   const int64_t ratio = shorter == 0 ? 1 : longer / shorter;
@@ -280,7 +288,7 @@ sn_status memory_probe(sn_device* device, const sn_tensor* x, sn_tensor* y) {
           }
           for (int64_t l = 0; l < out_step; ++l, to += kLanes) {
             if (bypass) {
-              stream(to, v);
+              store<true>(to, v);
             } else {
               store(to, v);
             }

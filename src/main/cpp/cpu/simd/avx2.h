@@ -16,7 +16,7 @@ struct M {  // all ones or zero in each lane
   __m256i a, b;
 };
 struct D {
-  __m256d v[4];
+  __m256d a, b, c, d;
 };
 struct B {
   __m256i a, b;
@@ -44,45 +44,67 @@ inline __m256i to_f16(F x) {
   constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
   return join(_mm256_cvtps_ph(x.a, nearest), _mm256_cvtps_ph(x.b, nearest));
 }
-inline __m256i round_bf16(__m256 x) {
+// Each lane rounded to BF16, in its lower 16 bits; NaN may become infinity.
+inline __m256i round_number(__m256 x) {
   __m256i b = _mm256_castps_si256(x);
-  __m256i top = _mm256_srli_epi32(b, 16);
-  __m256i rounded = _mm256_srli_epi32(
-      _mm256_add_epi32(b, _mm256_add_epi32(_mm256_set1_epi32(0x7fff), _mm256_and_si256(top, _mm256_set1_epi32(1)))),
-      16);
-  __m256i quiet = _mm256_or_si256(top, _mm256_set1_epi32(0x40));
-  return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+  __m256i last = _mm256_and_si256(_mm256_srli_epi32(b, 16), _mm256_set1_epi32(1));
+  return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(b, _mm256_set1_epi32(0x7fff)), last), 16);
 }
-inline __m256i to_bf16(F x) {
-  return _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(x.a), round_bf16(x.b)), 0xd8);
+inline __m256i round_bf16(__m256 x) {
+  __m256i quiet = _mm256_or_si256(_mm256_srli_epi32(_mm256_castps_si256(x), 16), _mm256_set1_epi32(0x40));
+  return _mm256_blendv_epi8(round_number(x), quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
 }
+inline __m256i pack_words(__m256i low, __m256i high) {
+  return _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
+}
+inline __m256i to_bf16(F x) { return pack_words(round_bf16(x.a), round_bf16(x.b)); }
 inline __m256d widen_low(__m256 x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
 inline __m256d widen_high(__m256 x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
 
+// kBypass writes past the caches; the address is then a multiple of the vector's size.
+template <bool kBypass>
+inline void write(void* p, __m256i v) {
+  kBypass ? _mm256_stream_si256(static_cast<__m256i*>(p), v) : store256(p, v);
+}
+template <bool kBypass>
+inline void write(void* p, __m128i v) {
+  kBypass ? _mm_stream_si128(static_cast<__m128i*>(p), v) : store128(p, v);
+}
+template <bool kBypass>
+inline void write(double* p, __m256d v) {
+  write<kBypass>(p, _mm256_castpd_si256(v));
+}
+
+template <bool kBypass = false>
 inline void store(float* p, F x) {
-  _mm256_storeu_ps(p, x.a);
-  _mm256_storeu_ps(p + 8, x.b);
+  write<kBypass>(p, _mm256_castps_si256(x.a));
+  write<kBypass>(p + 8, _mm256_castps_si256(x.b));
 }
+template <bool kBypass = false>
 inline void store(double* p, F x) {
-  _mm256_storeu_pd(p, widen_low(x.a));
-  _mm256_storeu_pd(p + 4, widen_high(x.a));
-  _mm256_storeu_pd(p + 8, widen_low(x.b));
-  _mm256_storeu_pd(p + 12, widen_high(x.b));
+  write<kBypass>(p, widen_low(x.a));
+  write<kBypass>(p + 4, widen_high(x.a));
+  write<kBypass>(p + 8, widen_low(x.b));
+  write<kBypass>(p + 12, widen_high(x.b));
 }
-inline void store(f16* p, F x) { store256(p, to_f16(x)); }
-inline void store(bf16* p, F x) { store256(p, to_bf16(x)); }
-inline void stream(float* p, F x) {
-  _mm256_stream_ps(p, x.a);
-  _mm256_stream_ps(p + 8, x.b);
+template <bool kBypass = false>
+inline void store(f16* p, F x) {
+  write<kBypass>(p, to_f16(x));
 }
-inline void stream(double* p, F x) {
-  _mm256_stream_pd(p, widen_low(x.a));
-  _mm256_stream_pd(p + 4, widen_high(x.a));
-  _mm256_stream_pd(p + 8, widen_low(x.b));
-  _mm256_stream_pd(p + 12, widen_high(x.b));
+template <bool kBypass = false>
+inline void store(bf16* p, F x) {
+  write<kBypass>(p, to_bf16(x));
 }
-inline void stream(f16* p, F x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), to_f16(x)); }
-inline void stream(bf16* p, F x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), to_bf16(x)); }
+template <bool kBypass, class T>
+inline void store_numbers(T* p, F x, F y) {
+  store<kBypass>(p, x);
+  store<kBypass>(p + 16, y);
+}
+template <bool kBypass>
+inline void store_numbers(bf16* p, F x, F y) {
+  write<kBypass>(p, pack_words(round_number(x.a), round_number(x.b)));
+  write<kBypass>(p + 16, pack_words(round_number(y.a), round_number(y.b)));
+}
 inline void stream_fence() { _mm_sfence(); }
 
 inline F splat(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -165,27 +187,35 @@ inline void store_int(int32_t* p, I x) {
 }
 
 inline __m256i mask16(M m) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(m.a, m.b), 0xd8); }
+template <bool kBypass = false>
 inline void store_kept(float* out, const float* in, M keep) {
-  store256(out, _mm256_and_si256(load256(in), keep.a));
-  store256(out + 8, _mm256_and_si256(load256(in + 8), keep.b));
+  write<kBypass>(out, _mm256_and_si256(load256(in), keep.a));
+  write<kBypass>(out + 8, _mm256_and_si256(load256(in + 8), keep.b));
 }
+template <bool kBypass>
 inline void store_kept4(double* out, const double* in, __m128i keep) {
-  store256(out, _mm256_and_si256(load256(in), _mm256_cvtepi32_epi64(keep)));
+  write<kBypass>(out, _mm256_and_si256(load256(in), _mm256_cvtepi32_epi64(keep)));
 }
+template <bool kBypass = false>
 inline void store_kept(double* out, const double* in, M keep) {
-  store_kept4(out, in, _mm256_castsi256_si128(keep.a));
-  store_kept4(out + 4, in + 4, _mm256_extracti128_si256(keep.a, 1));
-  store_kept4(out + 8, in + 8, _mm256_castsi256_si128(keep.b));
-  store_kept4(out + 12, in + 12, _mm256_extracti128_si256(keep.b, 1));
+  store_kept4<kBypass>(out, in, _mm256_castsi256_si128(keep.a));
+  store_kept4<kBypass>(out + 4, in + 4, _mm256_extracti128_si256(keep.a, 1));
+  store_kept4<kBypass>(out + 8, in + 8, _mm256_castsi256_si128(keep.b));
+  store_kept4<kBypass>(out + 12, in + 12, _mm256_extracti128_si256(keep.b, 1));
 }
-inline void store_kept(f16* out, const f16* in, M keep) { store256(out, _mm256_and_si256(load256(in), mask16(keep))); }
+template <bool kBypass = false>
+inline void store_kept(f16* out, const f16* in, M keep) {
+  write<kBypass>(out, _mm256_and_si256(load256(in), mask16(keep)));
+}
+template <bool kBypass = false>
 inline void store_kept(bf16* out, const bf16* in, M keep) {
-  store256(out, _mm256_and_si256(load256(in), mask16(keep)));
+  write<kBypass>(out, _mm256_and_si256(load256(in), mask16(keep)));
 }
+template <bool kBypass = false>
 inline void store_bool(uint8_t* out, M keep) {
   __m256i words = mask16(keep);
   __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  store128(out, _mm_and_si128(bytes, _mm_set1_epi8(1)));
+  write<kBypass>(out, _mm_and_si128(bytes, _mm_set1_epi8(1)));
 }
 
 inline __m256i pack32(I x, I y) {
@@ -194,13 +224,10 @@ inline __m256i pack32(I x, I y) {
   return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 inline B pack(I x, I y, I z, I w) { return {pack32(x, y), pack32(z, w)}; }
+template <bool kBypass = false>
 inline void store_bytes(int8_t* p, B b) {
-  store256(p, b.a);
-  store256(p + 32, b.b);
-}
-inline void stream_bytes(int8_t* p, B b) {
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), b.a);
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(p + 32), b.b);
+  write<kBypass>(p, b.a);
+  write<kBypass>(p + 32, b.b);
 }
 inline __m256i nibbles(B b) {
   __m256i eight = _mm256_set1_epi8(8), low = _mm256_set1_epi16(0xff);
@@ -209,8 +236,10 @@ inline __m256i nibbles(B b) {
   y = _mm256_and_si256(_mm256_or_si256(y, _mm256_srli_epi16(y, 4)), low);
   return _mm256_permute4x64_epi64(_mm256_packus_epi16(x, y), 0xd8);
 }
-inline void store_nibbles(uint8_t* p, B b) { store256(p, nibbles(b)); }
-inline void stream_nibbles(uint8_t* p, B b) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), nibbles(b)); }
+template <bool kBypass = false>
+inline void store_nibbles(uint8_t* p, B b) {
+  write<kBypass>(p, nibbles(b));
+}
 inline I widen_bytes(__m128i v) { return {_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8))}; }
 inline I load_int(const int8_t* p) { return widen_bytes(load128(p)); }
 inline I load_nibbles(const uint8_t* p) {
@@ -220,21 +249,44 @@ inline I load_nibbles(const uint8_t* p) {
   return widen_bytes(_mm_sub_epi8(bytes, _mm_set1_epi8(8)));
 }
 
-inline D zero_sum() { return {{_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}}; }
+struct Table {
+  __m256i low, high;  // bytes of the 16 entries, in each half
+};
+inline Table table_of(const void* entries) {
+  __m256i v = load256(entries), low_bytes = _mm256_set1_epi16(0xff);
+  __m256i low = _mm256_packus_epi16(_mm256_and_si256(v, low_bytes), _mm256_setzero_si256());
+  __m256i high = _mm256_packus_epi16(_mm256_srli_epi16(v, 8), _mm256_setzero_si256());
+  // Packing left 8 bytes of the entries in each half.
+  low = _mm256_permute4x64_epi64(low, 0x88);
+  high = _mm256_permute4x64_epi64(high, 0x88);
+  return {low, high};
+}
+template <bool kBypass>
+inline void store_looked_up(void* p, const Table& table, const uint8_t* q) {
+  __m128i v = load128(q), fifteen = _mm_set1_epi8(15);
+  __m128i even = _mm_and_si128(v, fifteen), odd = _mm_and_si128(_mm_srli_epi16(v, 4), fifteen);
+  __m256i index = join(_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd));
+  __m256i low = _mm256_shuffle_epi8(table.low, index), high = _mm256_shuffle_epi8(table.high, index);
+  __m256i x = _mm256_unpacklo_epi8(low, high), y = _mm256_unpackhi_epi8(low, high);
+  write<kBypass>(p, _mm256_permute2x128_si256(x, y, 0x20));
+  write<kBypass>(static_cast<char*>(p) + 32, _mm256_permute2x128_si256(x, y, 0x31));
+}
+
+inline D zero_sum() { return {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}; }
 inline void add(D& s, F x) {
-  s.v[0] = _mm256_add_pd(s.v[0], widen_low(x.a));
-  s.v[1] = _mm256_add_pd(s.v[1], widen_high(x.a));
-  s.v[2] = _mm256_add_pd(s.v[2], widen_low(x.b));
-  s.v[3] = _mm256_add_pd(s.v[3], widen_high(x.b));
+  s.a = _mm256_add_pd(s.a, widen_low(x.a));
+  s.b = _mm256_add_pd(s.b, widen_high(x.a));
+  s.c = _mm256_add_pd(s.c, widen_low(x.b));
+  s.d = _mm256_add_pd(s.d, widen_high(x.b));
 }
 inline void add_product(D& s, F x, F y) {
-  s.v[0] = _mm256_add_pd(s.v[0], _mm256_mul_pd(widen_low(x.a), widen_low(y.a)));
-  s.v[1] = _mm256_add_pd(s.v[1], _mm256_mul_pd(widen_high(x.a), widen_high(y.a)));
-  s.v[2] = _mm256_add_pd(s.v[2], _mm256_mul_pd(widen_low(x.b), widen_low(y.b)));
-  s.v[3] = _mm256_add_pd(s.v[3], _mm256_mul_pd(widen_high(x.b), widen_high(y.b)));
+  s.a = _mm256_add_pd(s.a, _mm256_mul_pd(widen_low(x.a), widen_low(y.a)));
+  s.b = _mm256_add_pd(s.b, _mm256_mul_pd(widen_high(x.a), widen_high(y.a)));
+  s.c = _mm256_add_pd(s.c, _mm256_mul_pd(widen_low(x.b), widen_low(y.b)));
+  s.d = _mm256_add_pd(s.d, _mm256_mul_pd(widen_high(x.b), widen_high(y.b)));
 }
 inline double reduce(D s) {
-  __m256d four = _mm256_add_pd(_mm256_add_pd(s.v[0], s.v[2]), _mm256_add_pd(s.v[1], s.v[3]));
+  __m256d four = _mm256_add_pd(_mm256_add_pd(s.a, s.c), _mm256_add_pd(s.b, s.d));
   __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
   return _mm_cvtsd_f64(two) + _mm_cvtsd_f64(_mm_unpackhi_pd(two, two));
 }

@@ -31,33 +31,64 @@ inline F load(const bf16* p) {
       _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
 }
 inline __m256i to_f16(F x) { return _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-// Not vcvtneps2bf16, which flushes denormals.
-inline __m256i to_bf16(F x) {
+// Each lane rounded to BF16, in its upper 16 bits; NaN may become infinity. Not vcvtneps2bf16, which flushes denormals.
+inline __m512i round_number(F x) {
   __m512i b = _mm512_castps_si512(x);
-  __m512i top = _mm512_srli_epi32(b, 16);
-  __m512i rounded = _mm512_srli_epi32(
-      _mm512_add_epi32(b, _mm512_add_epi32(_mm512_set1_epi32(0x7fff), _mm512_and_si512(top, _mm512_set1_epi32(1)))),
-      16);
+  __m512i last = _mm512_and_si512(_mm512_srli_epi32(b, 16), _mm512_set1_epi32(1));
+  return _mm512_add_epi32(_mm512_add_epi32(b, _mm512_set1_epi32(0x7fff)), last);
+}
+inline __m256i to_bf16(F x) {
   __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-  return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, nan, top, _mm512_set1_epi32(0x40)));
+  __m512i rounded = _mm512_mask_or_epi32(round_number(x), nan, _mm512_castps_si512(x), _mm512_set1_epi32(0x400000));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
 }
 inline __m512d low_f64(F x) { return _mm512_cvtps_pd(_mm512_castps512_ps256(x)); }
 inline __m512d high_f64(F x) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)); }
 
-inline void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+// kBypass writes past the caches; the address is then a multiple of the vector's size.
+template <bool kBypass>
+inline void write(void* p, __m512i v) {
+  kBypass ? _mm512_stream_si512(static_cast<__m512i*>(p), v) : _mm512_storeu_si512(p, v);
+}
+template <bool kBypass>
+inline void write(void* p, __m256i v) {
+  kBypass ? _mm256_stream_si256(static_cast<__m256i*>(p), v) : _mm256_storeu_si256(static_cast<__m256i*>(p), v);
+}
+template <bool kBypass>
+inline void write(void* p, __m128i v) {
+  kBypass ? _mm_stream_si128(static_cast<__m128i*>(p), v) : _mm_storeu_si128(static_cast<__m128i*>(p), v);
+}
+
+template <bool kBypass = false>
+inline void store(float* p, F x) {
+  write<kBypass>(p, _mm512_castps_si512(x));
+}
+template <bool kBypass = false>
 inline void store(double* p, F x) {
-  _mm512_storeu_pd(p, low_f64(x));
-  _mm512_storeu_pd(p + 8, high_f64(x));
+  write<kBypass>(p, _mm512_castpd_si512(low_f64(x)));
+  write<kBypass>(p + 8, _mm512_castpd_si512(high_f64(x)));
 }
-inline void store(f16* p, F x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), to_f16(x)); }
-inline void store(bf16* p, F x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), to_bf16(x)); }
-inline void stream(float* p, F x) { _mm512_stream_ps(p, x); }
-inline void stream(double* p, F x) {
-  _mm512_stream_pd(p, low_f64(x));
-  _mm512_stream_pd(p + 8, high_f64(x));
+template <bool kBypass = false>
+inline void store(f16* p, F x) {
+  write<kBypass>(p, to_f16(x));
 }
-inline void stream(f16* p, F x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), to_f16(x)); }
-inline void stream(bf16* p, F x) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), to_bf16(x)); }
+template <bool kBypass = false>
+inline void store(bf16* p, F x) {
+  write<kBypass>(p, to_bf16(x));
+}
+template <bool kBypass, class T>
+inline void store_numbers(T* p, F a, F b) {
+  store<kBypass>(p, a);
+  store<kBypass>(p + 16, b);
+}
+template <bool kBypass>
+inline void store_numbers(bf16* p, F a, F b) {
+  // Words 1, 3, 5, ... of the two vectors.
+  __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  __m512i upper_halves =
+      _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(0x40004)), _mm512_set1_epi32(0x30001));
+  write<kBypass>(p, _mm512_permutex2var_epi16(round_number(a), upper_halves, round_number(b)));
+}
 inline void stream_fence() { _mm_sfence(); }
 
 inline F splat(float x) { return _mm512_set1_ps(x); }
@@ -94,22 +125,26 @@ inline float reduce_max(F a) { return _mm512_reduce_max_ps(a); }
 inline float reduce_min(F a) { return _mm512_reduce_min_ps(a); }
 inline void store_int(int32_t* p, I a) { _mm512_storeu_si512(p, a.v); }
 
+template <bool kBypass = false>
 inline void store_kept(float* out, const float* in, M keep) {
-  _mm512_storeu_ps(out, _mm512_maskz_loadu_ps(keep.v, in));
+  write<kBypass>(out, _mm512_maskz_loadu_epi32(keep.v, in));
 }
+template <bool kBypass = false>
 inline void store_kept(double* out, const double* in, M keep) {
-  __mmask8 low = static_cast<__mmask8>(keep.v);
-  __mmask8 high = static_cast<__mmask8>(keep.v >> 8);
-  _mm512_storeu_pd(out, _mm512_maskz_loadu_pd(low, in));
-  _mm512_storeu_pd(out + 8, _mm512_maskz_loadu_pd(high, in + 8));
+  write<kBypass>(out, _mm512_maskz_loadu_epi64(static_cast<__mmask8>(keep.v), in));
+  write<kBypass>(out + 8, _mm512_maskz_loadu_epi64(static_cast<__mmask8>(keep.v >> 8), in + 8));
 }
-inline void store_kept16(void* out, const void* in, M keep) {
-  _mm256_storeu_si256(static_cast<__m256i*>(out), _mm256_maskz_loadu_epi16(keep.v, in));
+template <bool kBypass = false>
+inline void store_kept(f16* out, const f16* in, M keep) {
+  write<kBypass>(out, _mm256_maskz_loadu_epi16(keep.v, in));
 }
-inline void store_kept(f16* out, const f16* in, M keep) { store_kept16(out, in, keep); }
-inline void store_kept(bf16* out, const bf16* in, M keep) { store_kept16(out, in, keep); }
+template <bool kBypass = false>
+inline void store_kept(bf16* out, const bf16* in, M keep) {
+  write<kBypass>(out, _mm256_maskz_loadu_epi16(keep.v, in));
+}
+template <bool kBypass = false>
 inline void store_bool(uint8_t* out, M keep) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_maskz_set1_epi8(keep.v, 1));
+  write<kBypass>(out, _mm_maskz_set1_epi8(keep.v, 1));
 }
 
 inline B pack(I a, I b, I c, I d) {
@@ -117,15 +152,19 @@ inline B pack(I a, I b, I c, I d) {
   __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(a.v, b.v), _mm512_packs_epi32(c.v, d.v));
   return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed)};
 }
-inline void store_bytes(int8_t* p, B b) { _mm512_storeu_si512(p, b.v); }
-inline void stream_bytes(int8_t* p, B b) { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), b.v); }
+template <bool kBypass = false>
+inline void store_bytes(int8_t* p, B b) {
+  write<kBypass>(p, b.v);
+}
 inline __m256i nibbles(B b) {
   __m512i v = _mm512_add_epi8(b.v, _mm512_set1_epi8(8));
   __m512i pairs = _mm512_or_si512(v, _mm512_srli_epi16(v, 4));  // low byte: first | second << 4
   return _mm512_cvtepi16_epi8(pairs);
 }
-inline void store_nibbles(uint8_t* p, B b) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), nibbles(b)); }
-inline void stream_nibbles(uint8_t* p, B b) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), nibbles(b)); }
+template <bool kBypass = false>
+inline void store_nibbles(uint8_t* p, B b) {
+  write<kBypass>(p, nibbles(b));
+}
 inline I load_int(const int8_t* p) {
   return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
@@ -134,6 +173,21 @@ inline I load_nibbles(const uint8_t* p) {
   __m128i mask = _mm_set1_epi8(15);
   __m128i bytes = _mm_unpacklo_epi8(_mm_and_si128(v, mask), _mm_and_si128(_mm_srli_epi16(v, 4), mask));
   return {_mm512_sub_epi32(_mm512_cvtepi8_epi32(bytes), _mm512_set1_epi32(8))};
+}
+
+struct Table {
+  __m512i words;  // the 16 entries twice
+};
+inline Table table_of(const void* entries) {
+  return {_mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(entries)))};
+}
+template <bool kBypass>
+inline void store_looked_up(void* p, const Table& table, const uint8_t* q) {
+  // Byte b of q becomes the words b and b >> 4, of which the look-up sees the low 5 bits: bit 4 picks one of two
+  // copies.
+  __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)));
+  __m512i index = _mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12));
+  write<kBypass>(p, _mm512_permutexvar_epi16(index, table.words));
 }
 
 inline D zero_sum() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }

@@ -28,13 +28,16 @@ inline F load(const T* p) {
   SN_EACH r.v[i] = to_float(p[i]);
   return r;
 }
-template <class T>
+// There is no way past the caches here, so kBypass changes nothing.
+template <bool kBypass = false, class T>
 inline void store(T* p, F x) {
   SN_EACH from_float(x.v[i], p + i);
 }
-template <class T>
-inline void stream(T* p, F x) {
-  store(p, x);
+// 32 elements, none of them NaN: other tiers save the conversion's work for it.
+template <bool kBypass, class T>
+inline void store_numbers(T* p, F a, F b) {
+  store(p, a);
+  store(p + 16, b);
 }
 inline void stream_fence() {}
 
@@ -161,13 +164,16 @@ inline float reduce_min(F a) {
 inline void store_int(int32_t* p, I a) { memcpy(p, a.v, sizeof a.v); }
 
 // out = in where keep, else +0; the bits of kept elements do not change.
-template <class T>
+template <bool kBypass = false, class T>
 inline void store_kept(T* out, const T* in, M keep) {
   T zero;
   memset(static_cast<void*>(&zero), 0, sizeof zero);
   SN_EACH out[i] = keep.v[i] ? in[i] : zero;
 }
-inline void store_bool(uint8_t* out, M keep) { SN_EACH out[i] = keep.v[i]; }
+template <bool kBypass = false>
+inline void store_bool(uint8_t* out, M keep) {
+  SN_EACH out[i] = keep.v[i];
+}
 
 inline B pack(I a, I b, I c, I d) {
   B r;
@@ -179,13 +185,15 @@ inline B pack(I a, I b, I c, I d) {
   }
   return r;
 }
-inline void store_bytes(int8_t* p, B b) { memcpy(p, b.v, 64); }
-inline void stream_bytes(int8_t* p, B b) { memcpy(p, b.v, 64); }
+template <bool kBypass = false>
+inline void store_bytes(int8_t* p, B b) {
+  memcpy(p, b.v, 64);
+}
 // Nibbles of 64 values in [-8, 7], stored as value + 8, low nibble first: 32 bytes.
+template <bool kBypass = false>
 inline void store_nibbles(uint8_t* p, B b) {
   for (int i = 0; i < 32; ++i) p[i] = static_cast<uint8_t>((b.v[2 * i] + 8) | (b.v[2 * i + 1] + 8) << 4);
 }
-inline void stream_nibbles(uint8_t* p, B b) { store_nibbles(p, b); }
 inline I load_int(const int8_t* p) {
   I r;
   SN_EACH r.v[i] = p[i];
@@ -195,6 +203,22 @@ inline I load_nibbles(const uint8_t* p) {
   I r;
   SN_EACH r.v[i] = ((p[i / 2] >> (i % 2 * 4)) & 15) - 8;
   return r;
+}
+
+struct Table {
+  uint16_t entries[16];
+};
+inline Table table_of(const void* entries) {
+  Table table;
+  memcpy(table.entries, entries, sizeof table.entries);
+  return table;
+}
+// The entries that the 32 nibbles at q name, as 32 words.
+template <bool kBypass>
+inline void store_looked_up(void* p, const Table& table, const uint8_t* q) {
+  uint16_t words[32];
+  for (int i = 0; i < 32; ++i) words[i] = table.entries[(q[i / 2] >> (i % 2 * 4)) & 15];
+  memcpy(p, words, sizeof words);
 }
 
 inline D zero_sum() {

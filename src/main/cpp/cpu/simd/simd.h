@@ -6,6 +6,10 @@
 //   M   16 x bool         bits, count
 //   D   16 x f64          sums: add, add_product, reduce (always folded 16 -> 8 -> 4 -> 2 -> 1)
 //   B   64 x i8           pack of four I; stored as bytes or as 32 bytes of nibbles
+//   Table                 16 words that nibbles select
+//
+// Stores take kBypass, which writes past the caches: for outputs that are too large to stay there, so that no line is
+// read only to be overwritten. The address must then be a multiple of what is written.
 //
 // Each tier is one namespace in one header, chosen by SN_ISA_NAME, so that no symbol of one tier can stand in for
 // another's. Kernel files must not include standard headers with inline code: the linker could keep the copy compiled
