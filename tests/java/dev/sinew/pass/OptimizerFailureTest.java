@@ -242,7 +242,7 @@ class OptimizerFailureTest {
       assertFalse(thread.isAlive(), "hangs");
       Throwable e = failure.get();
       assertTrue(e instanceof InterruptedIOException, String.valueOf(e));
-      assertEquals("The work was interrupted.", e.getMessage());
+      assertEquals("the work was interrupted", e.getMessage());
       assertEquals(1, interrupted.get(), "the interrupt was swallowed");
       assertFalse(writer.committed);
       assertTrue(writer.closed);
