@@ -22,8 +22,8 @@ constexpr int64_t kHugeFrom = 4 << 20;
 
 int64_t mapped_size(int64_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHugePage; }
 
-// Large tensors are mapped on their own, aligned to huge pages, and go back to the system when freed; the kernel hands such
-// pages out zeroed.
+// Large tensors are mapped on their own, aligned to huge pages, and go back to the system when freed; the kernel hands
+// such pages out zeroed.
 void* allocate_huge(int64_t bytes) {
   size_t size = static_cast<size_t>(mapped_size(bytes));
   size_t reserved = size + kHugePage;
@@ -85,7 +85,8 @@ void scratch_free(void* p) { free(p); }
 
 sn_status sn_cpu_open(int32_t threads, sn_device** device) {
   if (device == nullptr) return sn::fail(SN_INVALID_ARGUMENT, "the result pointer is null");
-  if (threads < 0 || threads > 4096) return sn::fail(SN_INVALID_ARGUMENT, "%d threads is not within 1..4096 (or 0 for all available)", threads);
+  if (threads < 0 || threads > 4096)
+    return sn::fail(SN_INVALID_ARGUMENT, "%d threads is not within 1..4096 (or 0 for all available)", threads);
   sn::CpuDevice* cpu = sn::make<sn::CpuDevice>();
   if (cpu != nullptr) cpu->pool = sn::make<sn::ThreadPool>();
   if (cpu == nullptr || cpu->pool == nullptr) {

@@ -63,14 +63,15 @@ bool amx_permitted() {
 IsaTier best_tier() {
   __builtin_cpu_init();
   // Everything that the row of the tier in cmake/Isa.cmake lets the compiler use.
-  if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-        __builtin_cpu_supports("popcnt"))) {
+  if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))) {
     return kScalar;
   }
   unsigned a, b, c, d;
   bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
   if (!f16c) return kScalar;
-  if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))) {
+  if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))) {
     return kAvx2;
   }
   if (!__builtin_cpu_supports("avx512vnni")) return kAvx512;
@@ -104,13 +105,17 @@ void choose() {
       if (strcmp(wanted, kNames[i]) == 0) cap = i;
     }
     if (cap < 0) {
-      snprintf(choice.reason, sizeof choice.reason, "SINEW_ISA=%.32s is not one of scalar, avx2, avx512, vnni, amx and was ignored; %s is the best tier this processor has", wanted,
-               kNames[best]);
+      snprintf(choice.reason, sizeof choice.reason,
+               "SINEW_ISA=%.32s is not one of scalar, avx2, avx512, vnni, amx and was ignored; %s is the best tier "
+               "this processor has",
+               wanted, kNames[best]);
     } else if (cap < best) {
       choice.tier = static_cast<IsaTier>(cap);
-      snprintf(choice.reason, sizeof choice.reason, "SINEW_ISA=%s caps the tier; the processor has %s", wanted, kNames[best]);
+      snprintf(choice.reason, sizeof choice.reason, "SINEW_ISA=%s caps the tier; the processor has %s", wanted,
+               kNames[best]);
     } else if (cap > best) {
-      snprintf(choice.reason, sizeof choice.reason, "SINEW_ISA=%s asks for more than the processor has; %s is its best tier", wanted, kNames[best]);
+      snprintf(choice.reason, sizeof choice.reason,
+               "SINEW_ISA=%s asks for more than the processor has; %s is its best tier", wanted, kNames[best]);
     }
   }
   choice.name = kNames[choice.tier];

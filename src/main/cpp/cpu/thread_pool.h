@@ -17,7 +17,8 @@ class ThreadPool {
   // Starts threads - 1 workers, or as many as the system allows. Called once, before anything else.
   void start(int threads);
   int threads() const { return workers_ + 1; }
-  // task(context, i) for i in [0, tasks). Safe from many threads: a call that finds the pool in use runs its tasks itself.
+  // task(context, i) for i in [0, tasks). Safe from many threads: a call that finds the pool in use runs its tasks
+  // itself.
   void run(int64_t tasks, void (*task)(void*, int64_t), void* context);
 
  private:

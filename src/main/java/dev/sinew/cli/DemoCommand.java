@@ -101,11 +101,12 @@ final class DemoCommand extends SinewCommand {
     try (Checkpoint original = CheckpointFormat.open(model)) {
       List<TensorInfo> tensors = List.copyOf(original.tensors().values());
       out.printf(
-          "%s, %s weights, %s; %s%n%n",
+          "%s, %s weights, %s; %s, %s%n%n",
           Text.plural(tensors.size(), "tensor"),
           Text.count(tensors.stream().mapToLong(TensorInfo::elements).sum()),
           Text.bytes(Files.size(model)),
-          Device.cpu());
+          Device.isa(),
+          Text.plural(threads.countOr(Device::availableProcessors), "thread"));
       Table table =
           new Table()
               .left("recipe", 20)
