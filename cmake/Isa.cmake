@@ -9,11 +9,17 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     -Wno-maybe-uninitialized -Wno-uninitialized) # g++ 12 sees the deliberately undefined registers of its own intrinsics as mistakes
 endif()
 
+# Instrumented code takes minutes a file to compile at -O3.
+set(SINEW_KERNEL_OPTIMIZATION -O3)
+if(SINEW_SANITIZE)
+  set(SINEW_KERNEL_OPTIMIZATION -O1)
+endif()
+
 # Adds every kernel source to the target, compiled once for each instruction set.
 function(sinew_add_kernels target)
   foreach(isa IN LISTS SINEW_ISAS)
     add_library(sinew_kernels_${isa} OBJECT ${ARGN})
-    target_compile_options(sinew_kernels_${isa} PRIVATE ${SINEW_ISA_FLAGS_${isa}} -O3)
+    target_compile_options(sinew_kernels_${isa} PRIVATE ${SINEW_ISA_FLAGS_${isa}} ${SINEW_KERNEL_OPTIMIZATION})
     target_link_libraries(sinew_kernels_${isa} PRIVATE sinew_options)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:sinew_kernels_${isa}>)
   endforeach()

@@ -23,7 +23,8 @@ const float kNan = std::nanf("");
 class Arguments : public testing::Test {
  protected:
   Arguments() {
-    for (Tensor* t : {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point}) t->fill(kPattern);
+    for (Tensor* t : {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point})
+      t->fill(kPattern);
   }
 
   // The call must be refused and leave all outputs alone.
@@ -32,7 +33,8 @@ class Arguments : public testing::Test {
     const std::string sentence = sn_last_error();
     EXPECT_NE(sentence.find(part), std::string::npos) << "got: " << sentence;
     EXPECT_EQ(sentence.find('\n'), std::string::npos) << sentence;
-    for (const Tensor* t : {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point}) {
+    for (const Tensor* t :
+         {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point}) {
       EXPECT_TRUE(t->holds_only(kPattern)) << "an output was touched by a refused call: " << sentence;
     }
     EXPECT_EQ(number, -7) << "a number was set by a refused call: " << sentence;
@@ -52,12 +54,16 @@ class Arguments : public testing::Test {
 
   sn_device* device = device_with(2);
   // x is [4, 6]; everything else fits it.
-  Tensor x{device, SN_F32, {4, 6}}, x16{device, SN_F16, {4, 6}}, ints{device, SN_I32, {4, 6}}, longer{device, SN_F32, {4, 7}};
+  Tensor x{device, SN_F32, {4, 6}}, x16{device, SN_F16, {4, 6}}, ints{device, SN_I32, {4, 6}},
+      longer{device, SN_F32, {4, 7}};
   Tensor out{device, SN_F32, {4, 6}}, mask{device, SN_BOOL, {4, 6}}, y{device, SN_F32, {4, 6}};
   Tensor q8{device, SN_I8, {4, 6}}, q4{device, SN_U8, {4, 3}};
-  Tensor scale{device, SN_F32, {4, 1}}, zero_point{device, SN_I8, {4, 1}}, lo{device, SN_F32, {4}}, hi{device, SN_F32, {4}};
-  Tensor counts{device, SN_I64, {65536}}, errors{device, SN_F64, {4, 4}}, eight{device, SN_F64, {8}}, five{device, SN_F64, {5}};
-  Tensor f64s{device, SN_F64, {4}}, three{device, SN_F32, {3}}, three_zeros{device, SN_I8, {3}}, shorts{device, SN_I16, {4}};
+  Tensor scale{device, SN_F32, {4, 1}}, zero_point{device, SN_I8, {4, 1}}, lo{device, SN_F32, {4}},
+      hi{device, SN_F32, {4}};
+  Tensor counts{device, SN_I64, {65536}}, errors{device, SN_F64, {4, 4}}, eight{device, SN_F64, {8}},
+      five{device, SN_F64, {5}};
+  Tensor f64s{device, SN_F64, {4}}, three{device, SN_F32, {3}}, three_zeros{device, SN_I8, {3}},
+      shorts{device, SN_I16, {4}};
   int64_t number = -7;
 };
 
@@ -67,7 +73,8 @@ TEST_F(Arguments, PruneThreshold) {
   refused(sn_prune_threshold(ints, 1, out, &number), "x is I32");
   refused(sn_prune_threshold(x16, 1, out, &number), "out is F32 with 24 elements; F16 or BOOL with 24 is needed");
   refused(sn_prune_threshold(longer, 1, out, &number), "out is F32 with 24");
-  for (float threshold : {-1.0f, -0x1p-149f, kInfinity, -kInfinity, kNan}) refused(sn_prune_threshold(x, threshold, out, &number), "threshold");
+  for (float threshold : {-1.0f, -0x1p-149f, kInfinity, -kInfinity, kNan})
+    refused(sn_prune_threshold(x, threshold, out, &number), "threshold");
 }
 
 TEST_F(Arguments, PruneSmallest) {
@@ -75,7 +82,8 @@ TEST_F(Arguments, PruneSmallest) {
   refused(sn_prune_smallest(x, 1, 0, nullptr, &number), "out is null");
   refused(sn_prune_smallest(x, 1, 0, ints, &number), "I32");
   refused(sn_prune_smallest(x, 1, -1, out, &number), "ties -1");
-  for (float threshold : {-1.0f, kInfinity, kNan}) refused(sn_prune_smallest(x, threshold, 0, out, &number), "threshold");
+  for (float threshold : {-1.0f, kInfinity, kNan})
+    refused(sn_prune_smallest(x, threshold, 0, out, &number), "threshold");
 }
 
 TEST_F(Arguments, PruneNm) {
@@ -109,9 +117,9 @@ TEST_F(Arguments, MagnitudeCount) {
 }
 
 TEST_F(Arguments, Range) {
-  const auto range = [&](const sn_tensor* t, int64_t group, sn_scheme scheme, sn_range_method method, float percentile, sn_tensor* low, sn_tensor* high) {
-    return sn_range(t, group, scheme, method, percentile, low, high);
-  };
+  const auto range = [&](const sn_tensor* t, int64_t group, sn_scheme scheme, sn_range_method method, float percentile,
+                         sn_tensor* low,
+                         sn_tensor* high) { return sn_range(t, group, scheme, method, percentile, low, high); };
   refused(range(nullptr, 0, 0, 0, 0, lo, hi), "x is null");
   refused(range(ints, 0, 0, 0, 0, lo, hi), "x is I32");
   refused(range(x, 0, 0, 0, 0, nullptr, hi), "lo is null");
@@ -127,7 +135,8 @@ TEST_F(Arguments, Range) {
   refused(range(x, 0, 0, 0, 0, lo, lo), "overlap");
   refused(range(x, 0, 0, 3, 0, lo, hi), "3 is not a range method");
   refused(range(x, 0, 0, -1, 0, lo, hi), "-1 is not a range method");
-  for (float percentile : {0.0f, -1.0f, 100.001f, kInfinity, kNan}) refused(range(x, 0, 0, SN_RANGE_PERCENTILE, percentile, lo, hi), "percentile");
+  for (float percentile : {0.0f, -1.0f, 100.001f, kInfinity, kNan})
+    refused(range(x, 0, 0, SN_RANGE_PERCENTILE, percentile, lo, hi), "percentile");
 }
 
 TEST_F(Arguments, Scale) {
@@ -157,7 +166,8 @@ TEST_F(Arguments, Quantize) {
   refused(sn_quantize(x, scale, nullptr, -3, q8), "group size -3");
   refused(sn_quantize(x, scale, nullptr, 3, q8), "8 slices");
   refused(sn_quantize(x, scale, nullptr, 0, mask), "q is BOOL");
-  refused(sn_quantize(longer, scale, nullptr, 0, q8), "q is I8 with 24 elements; I8 with 28 (int8) or U8 with 16 (int4)");
+  refused(sn_quantize(longer, scale, nullptr, 0, q8),
+          "q is I8 with 24 elements; I8 with 28 (int8) or U8 with 16 (int4)");
   refused(sn_quantize(longer, scale, nullptr, 0, q4), "q is U8 with 12");
   Tensor groups{device, SN_F32, {4, 2}};
   refused(sn_quantize(x, groups, nullptr, 5, q4), "even size, not 5");
@@ -299,7 +309,8 @@ TEST_F(Arguments, ClosedDevice) {
   sn_device* other = nullptr;
   ASSERT_EQ(sn_cpu_open(2, &other), SN_OK);
   const std::vector<int64_t> shape = {4, 6};
-  Tensor gone{other, SN_F32, shape}, gone_out{other, SN_F32, shape}, gone_scale{other, SN_F32, {4}}, gone_q{other, SN_I8, shape}, gone_zeros{other, SN_I8, {4}};
+  Tensor gone{other, SN_F32, shape}, gone_out{other, SN_F32, shape}, gone_scale{other, SN_F32, {4}},
+      gone_q{other, SN_I8, shape}, gone_zeros{other, SN_I8, {4}};
   std::memset(gone.data(), 7, gone.size());
   sn_device_close(other);
   EXPECT_TRUE(gone.holds_only(7)) << "the memory of tensors stays valid";
@@ -316,7 +327,6 @@ TEST_F(Arguments, ClosedDevice) {
   refused(sn_tensor_view(gone, 0, 2, shape.data(), &tensor), "the device is closed");
   EXPECT_EQ(tensor, nullptr);
 }
-
 
 }  // namespace
 }  // namespace sinew_test

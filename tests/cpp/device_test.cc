@@ -94,7 +94,13 @@ TEST(Device, ManyCallersAtOnce) {
       Tensor q, pruned, y, lo, hi, histogram, statistics;
       int64_t zeros = 0, less = 0, equal = 0;
       Results(sn_device* d, const std::vector<int64_t>& s)
-          : q{d, SN_I8, s}, pruned{d, SN_F32, s}, y{d, SN_BF16, s}, lo{d, SN_F32, {7}}, hi{d, SN_F32, {7}}, histogram{d, SN_I64, {65536}}, statistics{d, SN_F64, {8}} {}
+          : q{d, SN_I8, s},
+            pruned{d, SN_F32, s},
+            y{d, SN_BF16, s},
+            lo{d, SN_F32, {7}},
+            hi{d, SN_F32, {7}},
+            histogram{d, SN_I64, {65536}},
+            statistics{d, SN_F64, {8}} {}
     };
     const auto run = [&](Results& r) {
       bool ok = sn_quantize(matrix, scale, nullptr, 0, r.q) == SN_OK;
@@ -116,9 +122,15 @@ TEST(Device, ManyCallersAtOnce) {
         Results r(device, dims);
         for (int round = 0; round < kRounds; ++round) {
           bool same = run(r) && r.zeros == alone.zeros && r.less == alone.less && r.equal == alone.equal;
-          const Tensor* const pairs[][2] = {{&r.q, &alone.q}, {&r.pruned, &alone.pruned}, {&r.y, &alone.y}, {&r.lo, &alone.lo},
-                                            {&r.hi, &alone.hi}, {&r.histogram, &alone.histogram}, {&r.statistics, &alone.statistics}};
-          for (const auto& pair : pairs) same = same && std::memcmp(pair[0]->data(), pair[1]->data(), pair[0]->size()) == 0;
+          const Tensor* const pairs[][2] = {{&r.q, &alone.q},
+                                            {&r.pruned, &alone.pruned},
+                                            {&r.y, &alone.y},
+                                            {&r.lo, &alone.lo},
+                                            {&r.hi, &alone.hi},
+                                            {&r.histogram, &alone.histogram},
+                                            {&r.statistics, &alone.statistics}};
+          for (const auto& pair : pairs)
+            same = same && std::memcmp(pair[0]->data(), pair[1]->data(), pair[0]->size()) == 0;
           wrong += !same;
         }
       });

@@ -19,7 +19,9 @@ constexpr int kNotRun = 77;
 
 class LeakListener : public testing::EmptyTestEventListener {
   void OnTestStart(const testing::TestInfo&) override { before_ = sn_live_tensors(); }
-  void OnTestEnd(const testing::TestInfo&) override { EXPECT_EQ(sn_live_tensors(), before_) << "the test left tensors open"; }
+  void OnTestEnd(const testing::TestInfo&) override {
+    EXPECT_EQ(sn_live_tensors(), before_) << "the test left tensors open";
+  }
 
   int64_t before_ = 0;
 };
@@ -31,7 +33,8 @@ int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   const char* wanted = std::getenv("SINEW_ISA");
   std::cout << "instruction set: " << sn_cpu_isa() << "; " << sn_cpu_isa_reason() << std::endl;
-  const bool is_tier = wanted != nullptr && (std::strcmp(wanted, "scalar") == 0 || std::strcmp(wanted, "avx2") == 0 || std::strcmp(wanted, "avx512") == 0);
+  const bool is_tier = wanted != nullptr && (std::strcmp(wanted, "scalar") == 0 || std::strcmp(wanted, "avx2") == 0 ||
+                                             std::strcmp(wanted, "avx512") == 0);
   if (is_tier && std::strcmp(wanted, sn_cpu_isa()) != 0) {
     std::cout << "NOT RUN: this processor lacks " << wanted << std::endl;
     return sinew_test::kNotRun;

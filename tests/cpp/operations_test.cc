@@ -21,11 +21,13 @@ const char* const kOperations[] = {
 TEST(Registry, EveryOperationHasACase) {
   for (const char* op : kOperations) {
     const auto of_op = [&](const Case& c) { return std::string(c.op) == op; };
-    ASSERT_EQ(std::count_if(all_cases().begin(), all_cases().end(), of_op), 1) << "tests/cpp/cases/" << op << ".cc registers no case, or several";
+    ASSERT_EQ(std::count_if(all_cases().begin(), all_cases().end(), of_op), 1)
+        << "tests/cpp/cases/" << op << ".cc registers no case, or several";
     const Case& found = *std::find_if(all_cases().begin(), all_cases().end(), of_op);
     EXPECT_FALSE(found.sections.empty()) << op << " has no calls";
   }
-  EXPECT_EQ(all_cases().size(), sizeof kOperations / sizeof kOperations[0]) << "a case names an operation that ops.inc lacks";
+  EXPECT_EQ(all_cases().size(), sizeof kOperations / sizeof kOperations[0])
+      << "a case names an operation that ops.inc lacks";
 }
 
 class SectionTest : public testing::Test {
@@ -58,7 +60,8 @@ class SectionTest : public testing::Test {
 void register_sections() {
   for (const Case& c : all_cases()) {
     for (const Section& section : c.sections) {
-      testing::RegisterTest(c.op, section.name, nullptr, nullptr, __FILE__, __LINE__, [section]() -> testing::Test* { return new SectionTest(section); });
+      testing::RegisterTest(c.op, section.name, nullptr, nullptr, __FILE__, __LINE__,
+                            [section]() -> testing::Test* { return new SectionTest(section); });
     }
   }
 }

@@ -36,7 +36,8 @@ class TemporaryDirectory {
   }
   std::string file_with(const std::string& name, const std::vector<uint8_t>& bytes) {
     const std::string path = file(name);
-    std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     return path;
   }
   const std::string& path() const { return path_; }
@@ -53,7 +54,8 @@ void refused(sn_status status, sn_status expected, const std::string& part, cons
 }
 
 TEST(TensorTest, NewMemoryIsZeroAndAligned) {
-  for (int64_t n : {int64_t{0}, int64_t{1}, int64_t{63}, int64_t{4097}, int64_t{1 << 20}, int64_t{(4 << 20) - 1}, int64_t{4 << 20}, int64_t{(6 << 20) + 5}}) {
+  for (int64_t n : {int64_t{0}, int64_t{1}, int64_t{63}, int64_t{4097}, int64_t{1 << 20}, int64_t{(4 << 20) - 1},
+                    int64_t{4 << 20}, int64_t{(6 << 20) + 5}}) {
     Tensor t{device(), SN_U8, {n}};
     EXPECT_EQ(reinterpret_cast<uintptr_t>(t.data()) % 64, 0u);
     EXPECT_TRUE(t.holds_only(0)) << n;
@@ -108,10 +110,13 @@ TEST(TensorTest, EmptyTensorsOfAllKinds) {
     const int32_t rank = static_cast<int32_t>(shape.size());
     Tensor created{device(), SN_F32, shape}, wrapped, mapped, view;
     ASSERT_EQ(sn_tensor_wrap(device(), nullptr, SN_F32, rank, shape.data(), wrapped.out()), SN_OK) << sn_last_error();
-    ASSERT_EQ(sn_tensor_map(device(), path.c_str(), 0, SN_F32, rank, shape.data(), mapped.out()), SN_OK) << sn_last_error();
+    ASSERT_EQ(sn_tensor_map(device(), path.c_str(), 0, SN_F32, rank, shape.data(), mapped.out()), SN_OK)
+        << sn_last_error();
     ASSERT_EQ(sn_tensor_view(wrapped, 0, rank, shape.data(), view.out()), SN_OK) << sn_last_error();
-    Tensor result{device(), SN_F64, {8}}, histogram{device(), SN_I64, {65536}}, one{device(), SN_F32, {1}}, other{device(), SN_F32, {1}}, five{device(), SN_F64, {5}};
-    for (sn_tensor* t : {static_cast<sn_tensor*>(created), static_cast<sn_tensor*>(wrapped), static_cast<sn_tensor*>(mapped), static_cast<sn_tensor*>(view)}) {
+    Tensor result{device(), SN_F64, {8}}, histogram{device(), SN_I64, {65536}}, one{device(), SN_F32, {1}},
+        other{device(), SN_F32, {1}}, five{device(), SN_F64, {5}};
+    for (sn_tensor* t : {static_cast<sn_tensor*>(created), static_cast<sn_tensor*>(wrapped),
+                         static_cast<sn_tensor*>(mapped), static_cast<sn_tensor*>(view)}) {
       int64_t number = -1, equal = -1;
       EXPECT_EQ(sn_prune_threshold(t, 0, created, &number), SN_OK) << sn_last_error();
       EXPECT_EQ(number, 0);
@@ -134,7 +139,8 @@ TEST(TensorTest, WrapChecksTheAddress) {
   const int64_t four = 4, none = 0;
   sn_tensor* t = nullptr;
   refused(sn_tensor_wrap(device(), memory + 2, SN_F32, 1, &four, &t), SN_INVALID_ARGUMENT, "multiple of their size", t);
-  refused(sn_tensor_wrap(device(), memory + 1, SN_BF16, 1, &four, &t), SN_INVALID_ARGUMENT, "multiple of their size", t);
+  refused(sn_tensor_wrap(device(), memory + 1, SN_BF16, 1, &four, &t), SN_INVALID_ARGUMENT, "multiple of their size",
+          t);
   refused(sn_tensor_wrap(device(), memory + 4, SN_F64, 1, &four, &t), SN_INVALID_ARGUMENT, "multiple of their size", t);
   refused(sn_tensor_wrap(device(), nullptr, SN_F32, 1, &four, &t), SN_INVALID_ARGUMENT, "cannot hold", t);
   refused(sn_tensor_wrap(device(), memory, SN_F32, 1, &four, nullptr), SN_INVALID_ARGUMENT, "null", t);
@@ -202,7 +208,9 @@ TEST(TensorTest, MapRefusesWhatIsNotInAFile) {
   const std::string path = directory.file_with("data", std::vector<uint8_t>(100));
   const int64_t ten = 10, none = 0, huge = int64_t{1} << 60;
   sn_tensor* t = nullptr;
-  const auto map = [&](const std::string& from, int64_t offset, const int64_t* count) { return sn_tensor_map(device(), from.c_str(), offset, SN_F32, 1, count, &t); };
+  const auto map = [&](const std::string& from, int64_t offset, const int64_t* count) {
+    return sn_tensor_map(device(), from.c_str(), offset, SN_F32, 1, count, &t);
+  };
   refused(map(directory.path() + "/missing", 0, &ten), SN_IO_ERROR, "No such file or directory", t);
   refused(map(directory.path(), 0, &ten), SN_IO_ERROR, "is a directory", t);
   refused(map("/dev/null", 0, &ten), SN_IO_ERROR, "pipe or device", t);

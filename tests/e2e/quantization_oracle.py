@@ -34,7 +34,7 @@ def value_range(x, method, asymmetric):
         percent = np.float64(np.float32(method.split('=')[1]))
         ordered = np.sort(x if asymmetric else np.abs(x))
         n = len(ordered)
-        k = int(min(max(np.ceil(n * (percent / 100)), 1), n)) - 1
+        k = int(min(max(np.ceil(n * percent / 100), 1), n)) - 1
         lo, hi = (min(ordered[n - 1 - k], 0), max(ordered[k], 0)) if asymmetric else (-ordered[k], ordered[k])
         if lo == hi == 0:
             lo, hi = extremes

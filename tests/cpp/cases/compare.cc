@@ -9,7 +9,8 @@
 namespace sinew_test {
 namespace {
 
-Call compare_call(sn_dtype a_dtype, std::vector<uint8_t> a_bytes, sn_dtype b_dtype, std::vector<uint8_t> b_bytes, int64_t n, const std::string& what) {
+Call compare_call(sn_dtype a_dtype, std::vector<uint8_t> a_bytes, sn_dtype b_dtype, std::vector<uint8_t> b_bytes,
+                  int64_t n, const std::string& what) {
   const std::vector<float> a = as_f32s(a_dtype, a_bytes), b = as_f32s(b_dtype, b_bytes);
   std::vector<double> result(5, 0.0);
   for (int64_t first = 0; first < n; first += 4096) {
@@ -26,7 +27,8 @@ Call compare_call(sn_dtype a_dtype, std::vector<uint8_t> a_bytes, sn_dtype b_dty
     for (int k = 0; k < 4; ++k) result[static_cast<size_t>(k) + 1] += fold16(lanes[k]);
   }
   Call call;
-  call.label = std::string("compare ") + name_of(a_dtype) + " " + name_of(b_dtype) + " " + std::to_string(n) + " " + what;
+  call.label =
+      std::string("compare ") + name_of(a_dtype) + " " + name_of(b_dtype) + " " + std::to_string(n) + " " + what;
   call.inputs = {{a_dtype, {n}, std::move(a_bytes), true}, {b_dtype, {n}, std::move(b_bytes), true}};
   call.outputs = {{SN_F64, {5}, {}, false}};
   call.expected = {bytes_of(result)};
@@ -36,7 +38,8 @@ Call compare_call(sn_dtype a_dtype, std::vector<uint8_t> a_bytes, sn_dtype b_dty
 
 void random_call(const Emit& emit, sn_dtype a, sn_dtype b, int64_t n, Fill fill) {
   const uint64_t seed = next_seed();
-  emit(compare_call(a, random_elements(a, n, fill, seed), b, random_elements(b, n, fill, seed + 1), n, std::string(name_of(fill)) + " seed " + std::to_string(seed)));
+  emit(compare_call(a, random_elements(a, n, fill, seed), b, random_elements(b, n, fill, seed + 1), n,
+                    std::string(name_of(fill)) + " seed " + std::to_string(seed)));
 }
 
 void tails(const Emit& emit) {
@@ -57,7 +60,8 @@ void not_numbers(const Emit& emit) {
   const double infinity = std::numeric_limits<double>::infinity(), nan = std::nan("");
   for (sn_dtype a : kFloats) {
     for (sn_dtype b : kFloats) {
-      const std::vector<double> x = {infinity, 1, nan, 2, -infinity, 3, 0.5, infinity}, y = {1, nan, 2, 2.5, 5, -infinity, 0.25, infinity};
+      const std::vector<double> x = {infinity, 1, nan, 2, -infinity, 3, 0.5, infinity},
+                                y = {1, nan, 2, 2.5, 5, -infinity, 0.25, infinity};
       emit(compare_call(a, elements(a, x), b, elements(b, y), 8, "not finite"));
       emit(compare_call(a, elements(a, {nan}), b, elements(b, {nan}), 1, "nothing to compare"));
     }
@@ -68,10 +72,14 @@ void large(const Emit& emit) { random_call(emit, SN_F32, SN_BF16, kManyTasks, Fi
 
 Call timed() {
   const int64_t n = 1024 * 4096;
-  return compare_call(SN_F32, random_elements(SN_F32, n, Fill::kWeights, 7), SN_F32, random_elements(SN_F32, n, Fill::kWeights, 8), n, "timed");
+  return compare_call(SN_F32, random_elements(SN_F32, n, Fill::kWeights, 7), SN_F32,
+                      random_elements(SN_F32, n, Fill::kWeights, 8), n, "timed");
 }
 
-const Register registered({"compare", {{"tails", tails}, {"pairs_of_dtypes", pairs_of_dtypes}, {"not_numbers", not_numbers}, {"large", large}}, {{"f32 f32", timed}}});
+const Register registered(
+    {"compare",
+     {{"tails", tails}, {"pairs_of_dtypes", pairs_of_dtypes}, {"not_numbers", not_numbers}, {"large", large}},
+     {{"f32 f32", timed}}});
 
 }  // namespace
 }  // namespace sinew_test

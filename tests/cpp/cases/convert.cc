@@ -9,12 +9,14 @@
 namespace sinew_test {
 namespace {
 
-Call convert_call(sn_dtype from, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, sn_dtype to, const std::string& what) {
+Call convert_call(sn_dtype from, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, sn_dtype to,
+                  const std::string& what) {
   const int64_t n = count_of(shape);
   std::vector<uint8_t> expected = bytes;  // one dtype: the bits stay, those of NaN too
   if (from != to) {
     expected.assign(static_cast<size_t>(n * size_of(to)), 0);
-    for (int64_t i = 0; i < n; ++i) put_f32(to, as_f32(from, bytes.data() + i * size_of(from)), expected.data() + i * size_of(to));
+    for (int64_t i = 0; i < n; ++i)
+      put_f32(to, as_f32(from, bytes.data() + i * size_of(from)), expected.data() + i * size_of(to));
   }
   Call call;
   call.label = std::string("convert ") + name_of(from) + text_of(shape) + " to " + name_of(to) + " " + what;
@@ -34,7 +36,8 @@ void for_pairs(F f) {
 
 void random_call(const Emit& emit, sn_dtype from, sn_dtype to, const std::vector<int64_t>& shape, Fill fill) {
   const uint64_t seed = next_seed();
-  emit(convert_call(from, shape, random_elements(from, count_of(shape), fill, seed), to, std::string(name_of(fill)) + " seed " + std::to_string(seed)));
+  emit(convert_call(from, shape, random_elements(from, count_of(shape), fill, seed), to,
+                    std::string(name_of(fill)) + " seed " + std::to_string(seed)));
 }
 
 void tails(const Emit& emit) {
@@ -61,7 +64,8 @@ void exhaustive(const Emit& emit) {
   }
 }
 
-// F32 values exactly between two neighbours of a narrow format, one last place to each side, and at both ends of its range.
+// F32 values exactly between two neighbours of a narrow format, one last place to each side, and at both ends of its
+// range.
 void halfway(const Emit& emit) {
   for (sn_dtype to : {SN_F16, SN_BF16}) {
     std::vector<float> values;
@@ -69,7 +73,8 @@ void halfway(const Emit& emit) {
       const uint16_t low = static_cast<uint16_t>(i), high = static_cast<uint16_t>(i + 1);
       const float a = as_f32(to, &low), b = as_f32(to, &high);
       // Past the largest finite number, the border is where the next step would have been.
-      const double middle = std::isinf(b) ? static_cast<double>(a) * (1 + 0.25 / 1024) : (static_cast<double>(a) + static_cast<double>(b)) / 2;
+      const double middle = std::isinf(b) ? static_cast<double>(a) * (1 + 0.25 / 1024)
+                                          : (static_cast<double>(a) + static_cast<double>(b)) / 2;
       const float tie = static_cast<float>(middle);
       for (float v : {std::nextafterf(tie, 0.0f), tie, std::nextafterf(tie, std::numeric_limits<float>::infinity())}) {
         values.push_back(v);
@@ -77,7 +82,8 @@ void halfway(const Emit& emit) {
       }
       if (std::isinf(b)) break;
     }
-    for (float v : {65504.0f, 65519.996f, 65520.0f, 65536.0f, 3.3895314e38f, 3.3961775e38f, std::numeric_limits<float>::max()}) {
+    for (float v :
+         {65504.0f, 65519.996f, 65520.0f, 65536.0f, 3.3895314e38f, 3.3961775e38f, std::numeric_limits<float>::max()}) {
       values.push_back(v);
       values.push_back(-v);
     }
@@ -90,7 +96,8 @@ void halfway(const Emit& emit) {
 void not_numbers(const Emit& emit) {
   const double infinity = std::numeric_limits<double>::infinity();
   const uint32_t f32[] = {0x7f800001, 0xff800001, 0x7fc00000, 0xffffffff, 0x7fbfffff, 0x7f812345, 0xffc54321};
-  const uint64_t f64[] = {0x7ff0000000000001, 0xfff0000020000000, 0x7ff8000000000000, 0xffffffffffffffff, 0x7ff7ffffffffffff, 0x7ff0123456789abc, 0xfff8123456789abc};
+  const uint64_t f64[] = {0x7ff0000000000001, 0xfff0000020000000, 0x7ff8000000000000, 0xffffffffffffffff,
+                          0x7ff7ffffffffffff, 0x7ff0123456789abc, 0xfff8123456789abc};
   for (sn_dtype to : kFloats) {
     std::vector<uint8_t> bytes(sizeof f32);
     std::memcpy(bytes.data(), f32, sizeof f32);
@@ -101,7 +108,8 @@ void not_numbers(const Emit& emit) {
   }
   for_pairs([&](sn_dtype from, sn_dtype to) {
     std::vector<double> values = {infinity, -infinity};
-    if (from == SN_F64) values.insert(values.end(), {1e39, -1e300, 3.4028235677973366e38, 3.4028235677973362e38, 1e-320, 7e-46, 7.1e-46});
+    if (from == SN_F64)
+      values.insert(values.end(), {1e39, -1e300, 3.4028235677973366e38, 3.4028235677973362e38, 1e-320, 7e-46, 7.1e-46});
     const int64_t n = static_cast<int64_t>(values.size());
     emit(convert_call(from, {n}, elements(from, values), to, "infinities"));
   });
@@ -129,7 +137,9 @@ const Register registered({"convert",
                             {"halfway", halfway},
                             {"not_numbers", not_numbers},
                             {"large", large}},
-                           {{"f32 to bf16", timed<SN_F32, SN_BF16>}, {"bf16 to f32", timed<SN_BF16, SN_F32>}, {"f32 to f16", timed<SN_F32, SN_F16>}}});
+                           {{"f32 to bf16", timed<SN_F32, SN_BF16>},
+                            {"bf16 to f32", timed<SN_BF16, SN_F32>},
+                            {"f32 to f16", timed<SN_F32, SN_F16>}}});
 
 }  // namespace
 }  // namespace sinew_test

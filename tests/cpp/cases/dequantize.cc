@@ -6,7 +6,8 @@
 namespace sinew_test {
 namespace {
 
-Call dequantize_call(sn_dtype dtype, const std::vector<int64_t>& shape, int64_t grain, sn_scheme scheme, const Scales& scales, uint64_t seed, const std::string& what) {
+Call dequantize_call(sn_dtype dtype, const std::vector<int64_t>& shape, int64_t grain, sn_scheme scheme,
+                     const Scales& scales, uint64_t seed, const std::string& what) {
   const Slicing slicing(shape, grain);
   const int64_t n = count_of(shape), size = size_of(dtype);
   // All integers that the type can hold, those outside of the scheme's range too: -128 is a legal byte.
@@ -17,7 +18,8 @@ Call dequantize_call(sn_dtype dtype, const std::vector<int64_t>& shape, int64_t 
   for (int64_t i = 0; i < n; ++i) {
     const size_t slice = static_cast<size_t>(slicing.slice_of(i / slicing.cols, i % slicing.cols));
     const int zero_point = is_asymmetric(scheme) ? scales.zero_point[slice] : 0;
-    put_f32(dtype, oracle_dequantize(q[static_cast<size_t>(i)], scales.scale[slice], zero_point), expected.data() + i * size);
+    put_f32(dtype, oracle_dequantize(q[static_cast<size_t>(i)], scales.scale[slice], zero_point),
+            expected.data() + i * size);
   }
   Call call;
   call.label = describe("dequantize", dtype, shape, grain, scheme) + " " + what + " seed " + std::to_string(seed);
@@ -28,22 +30,27 @@ Call dequantize_call(sn_dtype dtype, const std::vector<int64_t>& shape, int64_t 
   call.outputs = {{dtype, shape, {}, true}};
   call.expected = {std::move(expected)};
   const int64_t group = slicing.argument();
-  call.run = [group](const Tensors& in, const Tensors& out, int64_t*) { return sn_dequantize(in[0], in[1], zero_points_of(in), group, out[0]); };
+  call.run = [group](const Tensors& in, const Tensors& out, int64_t*) {
+    return sn_dequantize(in[0], in[1], zero_points_of(in), group, out[0]);
+  };
   return call;
 }
 
 Scales random_scales(int64_t count, sn_scheme scheme, uint64_t seed) {
   Scales scales;
-  for (float s : as_f32s(SN_F32, random_elements(SN_F32, count, Fill::kWeights, seed))) scales.scale.push_back(s * s + 0x1p-20f);
+  for (float s : as_f32s(SN_F32, random_elements(SN_F32, count, Fill::kWeights, seed)))
+    scales.scale.push_back(s * s + 0x1p-20f);
   if (is_asymmetric(scheme)) {
-    for (uint8_t b : random_bytes(count, seed)) scales.zero_point.push_back(static_cast<int8_t>(is_int4(scheme) ? b % 16 - 8 : b));
+    for (uint8_t b : random_bytes(count, seed))
+      scales.zero_point.push_back(static_cast<int8_t>(is_int4(scheme) ? b % 16 - 8 : b));
   }
   return scales;
 }
 
 Call random_call(sn_dtype dtype, const std::vector<int64_t>& shape, int64_t grain, sn_scheme scheme) {
   const uint64_t seed = next_seed();
-  return dequantize_call(dtype, shape, grain, scheme, random_scales(Slicing(shape, grain).count(), scheme, seed), seed, "");
+  return dequantize_call(dtype, shape, grain, scheme, random_scales(Slicing(shape, grain).count(), scheme, seed), seed,
+                         "");
 }
 
 void tails(const Emit& emit) {
@@ -75,7 +82,8 @@ void scales(const Emit& emit) {
           if (zero_point != 0 && !is_asymmetric(scheme)) continue;
           Scales s = {{scale}, {}};
           if (is_asymmetric(scheme)) s.zero_point = {static_cast<int8_t>(zero_point)};
-          emit(dequantize_call(dtype, {301}, kPerTensor, scheme, s, next_seed(), "scale " + std::to_string(bits_of(scale))));
+          emit(dequantize_call(dtype, {301}, kPerTensor, scheme, s, next_seed(),
+                               "scale " + std::to_string(bits_of(scale))));
         }
       }
     }

@@ -10,8 +10,8 @@
 namespace sinew_test {
 namespace {
 
-Call fake_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, int64_t grain, sn_scheme scheme, const Scales& scales,
-               const std::string& what) {
+Call fake_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, int64_t grain,
+               sn_scheme scheme, const Scales& scales, const std::string& what) {
   const Slicing slicing(shape, grain);
   const std::vector<float> x = as_f32s(dtype, bytes);
   std::vector<uint8_t> expected(bytes.size());
@@ -20,7 +20,9 @@ Call fake_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<ui
     const size_t slice = static_cast<size_t>(slicing.slice_of(at / slicing.cols, at % slicing.cols));
     const int zero_point = is_asymmetric(scheme) ? scales.zero_point[slice] : 0;
     float y = x[i];
-    if (!std::isnan(y)) y = oracle_dequantize(oracle_quantize(y, scales.scale[slice], zero_point, scheme), scales.scale[slice], zero_point);
+    if (!std::isnan(y))
+      y = oracle_dequantize(oracle_quantize(y, scales.scale[slice], zero_point, scheme), scales.scale[slice],
+                            zero_point);
     put_f32(dtype, y, expected.data() + at * size_of(dtype));
   }
   Call call;
@@ -31,7 +33,9 @@ Call fake_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<ui
   call.expected = {std::move(expected)};
   call.in_place = true;
   const int64_t group = slicing.argument();
-  call.run = [group, scheme](const Tensors& in, const Tensors& out, int64_t*) { return sn_fake_quantize(in[0], in[1], zero_points_of(in), group, scheme, out[0]); };
+  call.run = [group, scheme](const Tensors& in, const Tensors& out, int64_t*) {
+    return sn_fake_quantize(in[0], in[1], zero_points_of(in), group, scheme, out[0]);
+  };
   return call;
 }
 
@@ -39,7 +43,8 @@ Call random_call(sn_dtype dtype, const std::vector<int64_t>& shape, Fill fill, i
   const uint64_t seed = next_seed();
   auto bytes = random_elements(dtype, count_of(shape), fill, seed);
   const Scales scales = scales_for(as_f32s(dtype, bytes), Slicing(shape, grain), scheme);
-  return fake_call(dtype, shape, std::move(bytes), grain, scheme, scales, std::string(name_of(fill)) + " seed " + std::to_string(seed));
+  return fake_call(dtype, shape, std::move(bytes), grain, scheme, scales,
+                   std::string(name_of(fill)) + " seed " + std::to_string(seed));
 }
 
 void tails(const Emit& emit) {
@@ -55,7 +60,8 @@ void shapes(const Emit& emit) {
     for (sn_scheme scheme : kSchemes) {
       for (const auto& shape : kFewShapes) {
         // Nibbles are not stored here, so groups of odd sizes are allowed in every scheme.
-        for (int64_t grain : grains_for(shape, SN_INT8_SYMMETRIC)) emit(random_call(dtype, shape, Fill::kWeights, grain, scheme));
+        for (int64_t grain : grains_for(shape, SN_INT8_SYMMETRIC))
+          emit(random_call(dtype, shape, Fill::kWeights, grain, scheme));
       }
     }
   }
@@ -65,7 +71,8 @@ void special_values(const Emit& emit) {
   for (sn_dtype dtype : kFloats) {
     for (sn_scheme scheme : kSchemes) {
       for (Fill fill : kFills) {
-        for (int64_t grain : {kPerTensor, kPerChannel, int64_t{32}}) emit(random_call(dtype, {3, 157}, fill, grain, scheme));
+        for (int64_t grain : {kPerTensor, kPerChannel, int64_t{32}})
+          emit(random_call(dtype, {3, 157}, fill, grain, scheme));
       }
     }
   }
@@ -76,7 +83,8 @@ void not_numbers(const Emit& emit) {
   const double infinity = std::numeric_limits<double>::infinity();
   for (sn_dtype dtype : kFloats) {
     std::vector<double> values;
-    for (int i = 0; i < 83; ++i) values.push_back(i % 5 == 0 ? infinity : i % 7 == 0 ? -infinity : i % 3 == 0 ? std::nan("") : 0.1 * i);
+    for (int i = 0; i < 83; ++i)
+      values.push_back(i % 5 == 0 ? infinity : i % 7 == 0 ? -infinity : i % 3 == 0 ? std::nan("") : 0.1 * i);
     std::vector<uint8_t> bytes = elements(dtype, values);
     // Signalling NaNs of both signs, with payloads.
     if (dtype == SN_F32) {
@@ -93,7 +101,8 @@ void not_numbers(const Emit& emit) {
       for (float scale : kOddScales) {
         Scales scales = {{scale}, {}};
         if (is_asymmetric(scheme)) scales.zero_point = {-3};
-        emit(fake_call(dtype, {83}, bytes, kPerTensor, scheme, scales, "not finite, scale " + std::to_string(bits_of(scale))));
+        emit(fake_call(dtype, {83}, bytes, kPerTensor, scheme, scales,
+                       "not finite, scale " + std::to_string(bits_of(scale))));
       }
     }
   }
@@ -114,14 +123,17 @@ Call timed() {
   return call;
 }
 
-const Register registered(
-    {"fake_quantize",
-     {{"tails", tails}, {"shapes", shapes}, {"special_values", special_values}, {"not_numbers", not_numbers}, {"large", large}},
-     {{"f32 tensor", timed<SN_F32, kPerTensor, false>},
-      {"f32 channel", timed<SN_F32, kPerChannel, false>},
-      {"f32 group 128", timed<SN_F32, 128, false>},
-      {"f32 channel in place", timed<SN_F32, kPerChannel, true>},
-      {"bf16 channel", timed<SN_BF16, kPerChannel, false>}}});
+const Register registered({"fake_quantize",
+                           {{"tails", tails},
+                            {"shapes", shapes},
+                            {"special_values", special_values},
+                            {"not_numbers", not_numbers},
+                            {"large", large}},
+                           {{"f32 tensor", timed<SN_F32, kPerTensor, false>},
+                            {"f32 channel", timed<SN_F32, kPerChannel, false>},
+                            {"f32 group 128", timed<SN_F32, 128, false>},
+                            {"f32 channel in place", timed<SN_F32, kPerChannel, true>},
+                            {"bf16 channel", timed<SN_BF16, kPerChannel, false>}}});
 
 }  // namespace
 }  // namespace sinew_test

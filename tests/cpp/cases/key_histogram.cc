@@ -18,7 +18,8 @@ uint32_t key_of(float x, sn_order order) {
   return b >= 0x80000000u ? 0x7fffffffu - magnitude : 0x80000000u + magnitude;
 }
 
-Call histogram_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, Digit digit, bool, const std::string& what) {
+Call histogram_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, Digit digit, bool,
+                    const std::string& what) {
   std::vector<int64_t> counts(65536);
   for (size_t i = 0; i < counts.size(); ++i) counts[i] = static_cast<int64_t>(i % 7);  // counts are added to
   Call call;
@@ -35,9 +36,11 @@ Call histogram_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vect
   call.inputs = {{dtype, shape, std::move(bytes), true}};
   const auto* after = reinterpret_cast<const uint8_t*>(counts.data());
   call.expected = {std::vector<uint8_t>(after, after + 65536 * 8)};
-  call.label = std::string("key_histogram ") + name_of(dtype) + text_of(shape) + " order " + std::to_string(digit.order) + " prefix " +
-               std::to_string(digit.prefix) + " " + what;
-  call.run = [digit](const Tensors& in, const Tensors& out, int64_t*) { return sn_key_histogram(in[0], digit.order, digit.prefix, out[0]); };
+  call.label = std::string("key_histogram ") + name_of(dtype) + text_of(shape) + " order " +
+               std::to_string(digit.order) + " prefix " + std::to_string(digit.prefix) + " " + what;
+  call.run = [digit](const Tensors& in, const Tensors& out, int64_t*) {
+    return sn_key_histogram(in[0], digit.order, digit.prefix, out[0]);
+  };
   return call;
 }
 
@@ -46,8 +49,11 @@ void random_call(const Emit& emit, sn_dtype dtype, const std::vector<int64_t>& s
   const auto bytes = random_elements(dtype, count_of(shape), fill, seed);
   for (sn_order order : {SN_ORDER_MAGNITUDE, SN_ORDER_VALUE}) {
     // Without a prefix, then under the upper half of one of the elements.
-    const int32_t prefix = bytes.empty() ? 16256 : static_cast<int32_t>(key_of(as_f32(dtype, bytes.data()), order) / 65536);
-    for (int32_t p : {-1, prefix}) emit(histogram_call(dtype, shape, bytes, {order, p}, false, std::string(name_of(fill)) + " seed " + std::to_string(seed)));
+    const int32_t prefix =
+        bytes.empty() ? 16256 : static_cast<int32_t>(key_of(as_f32(dtype, bytes.data()), order) / 65536);
+    for (int32_t p : {-1, prefix})
+      emit(histogram_call(dtype, shape, bytes, {order, p}, false,
+                          std::string(name_of(fill)) + " seed " + std::to_string(seed)));
   }
 }
 
@@ -62,7 +68,9 @@ void special_values(const Emit& emit) {
   for (sn_dtype dtype : kFloats) {
     for (Fill fill : kFills) random_call(emit, dtype, {301}, fill);
   }
-  for (int32_t prefix : {0, 65535}) emit(histogram_call(SN_F32, {40}, random_elements(SN_F32, 40, Fill::kTiny, 5), {SN_ORDER_MAGNITUDE, prefix}, false, "prefix"));
+  for (int32_t prefix : {0, 65535})
+    emit(histogram_call(SN_F32, {40}, random_elements(SN_F32, 40, Fill::kTiny, 5), {SN_ORDER_MAGNITUDE, prefix}, false,
+                        "prefix"));
 }
 
 void not_finite(const Emit& emit) {
@@ -72,18 +80,21 @@ void not_finite(const Emit& emit) {
 
 void large(const Emit& emit) {
   for (sn_dtype dtype : large_dtypes()) {
-    emit(histogram_call(dtype, {kManyTasks}, random_elements(dtype, kManyTasks, Fill::kWeights, 5), {SN_ORDER_MAGNITUDE, -1}, false, "large"));
+    emit(histogram_call(dtype, {kManyTasks}, random_elements(dtype, kManyTasks, Fill::kWeights, 5),
+                        {SN_ORDER_MAGNITUDE, -1}, false, "large"));
   }
 }
 
 template <sn_dtype kDtype>
 Call timed() {
-  return histogram_call(kDtype, {1024, 4096}, random_elements(kDtype, 1024 * 4096, Fill::kWeights, 7), {SN_ORDER_MAGNITUDE, -1}, false, "timed");
+  return histogram_call(kDtype, {1024, 4096}, random_elements(kDtype, 1024 * 4096, Fill::kWeights, 7),
+                        {SN_ORDER_MAGNITUDE, -1}, false, "timed");
 }
 
-const Register registered({"key_histogram",
-                           {{"tails", tails}, {"special_values", special_values}, {"not_finite", not_finite}, {"large", large}},
-                           {{"f32", timed<SN_F32>}, {"bf16", timed<SN_BF16>}}});
+const Register registered(
+    {"key_histogram",
+     {{"tails", tails}, {"special_values", special_values}, {"not_finite", not_finite}, {"large", large}},
+     {{"f32", timed<SN_F32>}, {"bf16", timed<SN_BF16>}}});
 
 }  // namespace
 }  // namespace sinew_test

@@ -12,10 +12,12 @@ Call probe_call(int64_t steps, int64_t in_lines, int64_t out_lines, uint64_t see
   const int64_t in_bytes = steps * in_lines * 64, out_bytes = steps * out_lines * 64;
   std::vector<uint8_t> x = random_bytes(in_bytes, seed), y(static_cast<size_t>(out_bytes), 0);
   for (int64_t i = 0; i < steps && in_lines > 0; ++i) {
-    for (int64_t l = 0; l < out_lines; ++l) std::memcpy(y.data() + (i * out_lines + l) * 64, x.data() + ((i + 1) * in_lines - 1) * 64, 64);
+    for (int64_t l = 0; l < out_lines; ++l)
+      std::memcpy(y.data() + (i * out_lines + l) * 64, x.data() + ((i + 1) * in_lines - 1) * 64, 64);
   }
   Call call;
-  call.label = "memory_probe " + std::to_string(steps) + " x (" + std::to_string(in_lines) + " read, " + std::to_string(out_lines) + " written)";
+  call.label = "memory_probe " + std::to_string(steps) + " x (" + std::to_string(in_lines) + " read, " +
+               std::to_string(out_lines) + " written)";
   call.inputs = {{SN_U8, {steps, in_lines * 64}, std::move(x), true}};
   call.outputs = {{SN_U8, {steps, out_lines * 64}, {}, true}};
   call.expected = {std::move(y)};

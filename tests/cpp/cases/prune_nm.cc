@@ -13,7 +13,8 @@ struct Pattern {
   int32_t n, m;
 };
 
-Call nm_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, Pattern pattern, bool mask, const std::string& what) {
+Call nm_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, Pattern pattern, bool mask,
+             const std::string& what) {
   const std::vector<float> x = as_f32s(dtype, bytes);
   const int64_t cols = cols_of(shape);
   std::vector<bool> kept(x.size(), true);
@@ -23,19 +24,24 @@ Call nm_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint
       std::vector<int64_t> order(static_cast<size_t>(length));
       std::iota(order.begin(), order.end(), row * cols + first);
       // A stable sort leaves the first of equal magnitudes first, and those are pruned.
-      std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return std::fabs(x[static_cast<size_t>(a)]) < std::fabs(x[static_cast<size_t>(b)]); });
+      std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+        return std::fabs(x[static_cast<size_t>(a)]) < std::fabs(x[static_cast<size_t>(b)]);
+      });
       const int64_t drop = length * (pattern.m - pattern.n) / pattern.m;
       for (int64_t i = 0; i < drop; ++i) kept[static_cast<size_t>(order[static_cast<size_t>(i)])] = false;
     }
   }
   Call call = pruning_call(dtype, shape, std::move(bytes), kept, mask);
-  call.label = std::string("prune_nm ") + name_of(dtype) + text_of(shape) + (mask ? " mask " : " ") + std::to_string(pattern.n) + ":" +
-               std::to_string(pattern.m) + " " + what;
-  call.run = [pattern](const Tensors& in, const Tensors& out, int64_t* numbers) { return sn_prune_nm(in[0], pattern.n, pattern.m, out[0], numbers); };
+  call.label = std::string("prune_nm ") + name_of(dtype) + text_of(shape) + (mask ? " mask " : " ") +
+               std::to_string(pattern.n) + ":" + std::to_string(pattern.m) + " " + what;
+  call.run = [pattern](const Tensors& in, const Tensors& out, int64_t* numbers) {
+    return sn_prune_nm(in[0], pattern.n, pattern.m, out[0], numbers);
+  };
   return call;
 }
 
-constexpr Pattern kPatterns[] = {{1, 2}, {2, 4}, {1, 4}, {3, 4}, {4, 8}, {1, 8}, {1, 16}, {9, 16}, {3, 5}, {7, 12}, {5, 32}, {100, 300}, {1, 1}, {4, 4}, {1, 4096}, {4095, 4096}};
+constexpr Pattern kPatterns[] = {{1, 2}, {2, 4},  {1, 4},  {3, 4},     {4, 8}, {1, 8}, {1, 16},   {9, 16},
+                                 {3, 5}, {7, 12}, {5, 32}, {100, 300}, {1, 1}, {4, 4}, {1, 4096}, {4095, 4096}};
 
 void random_call(const Emit& emit, sn_dtype dtype, const std::vector<int64_t>& shape, Fill fill, Pattern pattern) {
   const uint64_t seed = next_seed();
@@ -92,11 +98,17 @@ void large(const Emit& emit) {
 
 template <int32_t kN, int32_t kM>
 Call timed() {
-  return nm_call(SN_F32, {1024, 4096}, random_elements(SN_F32, 1024 * 4096, Fill::kWeights, 7), {kN, kM}, false, "timed");
+  return nm_call(SN_F32, {1024, 4096}, random_elements(SN_F32, 1024 * 4096, Fill::kWeights, 7), {kN, kM}, false,
+                 "timed");
 }
 
 const Register registered({"prune_nm",
-                           {{"tails", tails}, {"shapes", shapes}, {"special_values", special_values}, {"orders", orders}, {"not_finite", not_finite}, {"large", large}},
+                           {{"tails", tails},
+                            {"shapes", shapes},
+                            {"special_values", special_values},
+                            {"orders", orders},
+                            {"not_finite", not_finite},
+                            {"large", large}},
                            {{"f32 2:4", timed<2, 4>}, {"f32 4:8", timed<4, 8>}}});
 
 }  // namespace

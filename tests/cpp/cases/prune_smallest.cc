@@ -14,7 +14,8 @@ struct Selection {
   int64_t ties;
 };
 
-Call smallest_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, Selection selection, bool mask, const std::string& what) {
+Call smallest_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, Selection selection,
+                   bool mask, const std::string& what) {
   std::vector<bool> kept;
   int64_t left = selection.ties;
   for (float v : as_f32s(dtype, bytes)) {
@@ -24,8 +25,8 @@ Call smallest_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vecto
     kept.push_back(!(magnitude < selection.threshold || tie));
   }
   Call call = pruning_call(dtype, shape, std::move(bytes), kept, mask);
-  call.label = std::string("prune_smallest ") + name_of(dtype) + text_of(shape) + (mask ? " mask " : " ") + what + ", threshold " +
-               std::to_string(selection.threshold) + ", ties " + std::to_string(selection.ties);
+  call.label = std::string("prune_smallest ") + name_of(dtype) + text_of(shape) + (mask ? " mask " : " ") + what +
+               ", threshold " + std::to_string(selection.threshold) + ", ties " + std::to_string(selection.ties);
   call.run = [selection](const Tensors& in, const Tensors& out, int64_t* numbers) {
     return sn_prune_smallest(in[0], selection.threshold, selection.ties, out[0], numbers);
   };
@@ -79,14 +80,17 @@ void ties(const Emit& emit) {
   for (sn_dtype dtype : kFloats) {
     for (int64_t n : {17, 64, 4097, 20011}) {
       const std::vector<double> equal(static_cast<size_t>(n), -0.75);
-      for (int64_t t : {int64_t{0}, int64_t{1}, int64_t{15}, int64_t{16}, int64_t{17}, int64_t{4096}, n - 1, n, n + 1, INT64_MAX}) {
+      for (int64_t t :
+           {int64_t{0}, int64_t{1}, int64_t{15}, int64_t{16}, int64_t{17}, int64_t{4096}, n - 1, n, n + 1, INT64_MAX}) {
         emit(smallest_call(dtype, {n}, elements(dtype, equal), {0.75f, t}, t % 2 == 0, "all equal"));
       }
     }
     emit(smallest_call(dtype, {0}, {}, {0.5f, 5}, false, "nothing to find"));
     emit(smallest_call(dtype, {40}, elements(dtype, std::vector<double>(40, 2.0)), {0.5f, 5}, false, "no ties there"));
-    emit(smallest_call(dtype, {40}, random_elements(dtype, 40, Fill::kZeros, 3), {0.0f, 7}, false, "zeros of both signs"));
-    emit(smallest_call(dtype, {40}, random_elements(dtype, 40, Fill::kFew, 3), {std::numeric_limits<float>::max(), 1}, false, "everything"));
+    emit(smallest_call(dtype, {40}, random_elements(dtype, 40, Fill::kZeros, 3), {0.0f, 7}, false,
+                       "zeros of both signs"));
+    emit(smallest_call(dtype, {40}, random_elements(dtype, 40, Fill::kFew, 3), {std::numeric_limits<float>::max(), 1},
+                       false, "everything"));
   }
 }
 
@@ -109,7 +113,12 @@ Call timed() {
 }
 
 const Register registered({"prune_smallest",
-                           {{"tails", tails}, {"shapes", shapes}, {"special_values", special_values}, {"ties", ties}, {"not_finite", not_finite}, {"large", large}},
+                           {{"tails", tails},
+                            {"shapes", shapes},
+                            {"special_values", special_values},
+                            {"ties", ties},
+                            {"not_finite", not_finite},
+                            {"large", large}},
                            {{"f32", timed}}});
 
 }  // namespace

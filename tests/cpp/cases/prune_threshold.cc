@@ -8,13 +8,17 @@
 namespace sinew_test {
 namespace {
 
-Call threshold_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, float threshold, bool mask, const std::string& what) {
+Call threshold_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, float threshold,
+                    bool mask, const std::string& what) {
   const std::vector<float> x = as_f32s(dtype, bytes);
   std::vector<bool> kept;
   for (float v : x) kept.push_back(std::fabs(v) > threshold);
   Call call = pruning_call(dtype, shape, std::move(bytes), kept, mask);
-  call.label = std::string("prune_threshold ") + name_of(dtype) + text_of(shape) + (mask ? " mask " : " ") + what + ", threshold " + std::to_string(threshold);
-  call.run = [threshold](const Tensors& in, const Tensors& out, int64_t* numbers) { return sn_prune_threshold(in[0], threshold, out[0], numbers); };
+  call.label = std::string("prune_threshold ") + name_of(dtype) + text_of(shape) + (mask ? " mask " : " ") + what +
+               ", threshold " + std::to_string(threshold);
+  call.run = [threshold](const Tensors& in, const Tensors& out, int64_t* numbers) {
+    return sn_prune_threshold(in[0], threshold, out[0], numbers);
+  };
   return call;
 }
 
@@ -39,7 +43,8 @@ void shapes(const Emit& emit) {
 }
 
 void special_values(const Emit& emit) {
-  const float thresholds[] = {0.0f, -0.0f, 0x1p-149f, 0x1p-133f, 0x3p-24f, 0.5f, 65504.0f, std::numeric_limits<float>::max()};
+  const float thresholds[] = {0.0f,     -0.0f, 0x1p-149f, 0x1p-133f,
+                              0x3p-24f, 0.5f,  65504.0f,  std::numeric_limits<float>::max()};
   for (sn_dtype dtype : kFloats) {
     for (Fill fill : kFills) {
       for (float threshold : thresholds) random_call(emit, dtype, {301}, fill, threshold);
@@ -62,12 +67,14 @@ void borders(const Emit& emit) {
         values.push_back(-v);
         values.push_back(static_cast<double>(threshold));
       }
-      emit(threshold_call(dtype, {static_cast<int64_t>(values.size())}, elements(dtype, values), threshold, false, "borders"));
+      emit(threshold_call(dtype, {static_cast<int64_t>(values.size())}, elements(dtype, values), threshold, false,
+                          "borders"));
     }
   }
   // F64 elements are compared as F32: these differ from the threshold only beyond F32's precision.
   const double t = 0.1f;
-  emit(threshold_call(SN_F64, {4}, elements(SN_F64, {t * (1 + 1e-12), t * (1 - 1e-12), -t * (1 + 1e-12), t * 1.0001}), 0.1f, false, "f64 rounding"));
+  emit(threshold_call(SN_F64, {4}, elements(SN_F64, {t * (1 + 1e-12), t * (1 - 1e-12), -t * (1 + 1e-12), t * 1.0001}),
+                      0.1f, false, "f64 rounding"));
 }
 
 void not_finite(const Emit& emit) { not_finite_calls(emit, threshold_call, 0.25f); }
@@ -78,14 +85,23 @@ void large(const Emit& emit) {
 
 template <sn_dtype kDtype, bool kInPlace>
 Call timed() {
-  Call call = threshold_call(kDtype, {1024, 4096}, random_elements(kDtype, 1024 * 4096, Fill::kWeights, 7), 0.02f, false, "timed");
+  Call call = threshold_call(kDtype, {1024, 4096}, random_elements(kDtype, 1024 * 4096, Fill::kWeights, 7), 0.02f,
+                             false, "timed");
   call.in_place = kInPlace;
   return call;
 }
 
 const Register registered({"prune_threshold",
-                           {{"tails", tails}, {"shapes", shapes}, {"special_values", special_values}, {"borders", borders}, {"not_finite", not_finite}, {"large", large}},
-                           {{"f32", timed<SN_F32, false>}, {"f32 in place", timed<SN_F32, true>}, {"bf16", timed<SN_BF16, false>}, {"bf16 in place", timed<SN_BF16, true>}}});
+                           {{"tails", tails},
+                            {"shapes", shapes},
+                            {"special_values", special_values},
+                            {"borders", borders},
+                            {"not_finite", not_finite},
+                            {"large", large}},
+                           {{"f32", timed<SN_F32, false>},
+                            {"f32 in place", timed<SN_F32, true>},
+                            {"bf16", timed<SN_BF16, false>},
+                            {"bf16 in place", timed<SN_BF16, true>}}});
 
 }  // namespace
 }  // namespace sinew_test

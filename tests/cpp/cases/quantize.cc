@@ -8,15 +8,16 @@
 namespace sinew_test {
 namespace {
 
-Call quantize_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, int64_t grain, sn_scheme scheme, const Scales& scales,
-                   const std::string& what) {
+Call quantize_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, int64_t grain,
+                   sn_scheme scheme, const Scales& scales, const std::string& what) {
   const Slicing slicing(shape, grain);
   const std::vector<float> x = as_f32s(dtype, bytes);
   std::vector<int> q(x.size());
   for (size_t i = 0; i < x.size(); ++i) {
     const int64_t at = static_cast<int64_t>(i);
     const size_t slice = static_cast<size_t>(slicing.slice_of(at / slicing.cols, at % slicing.cols));
-    if (std::isfinite(x[i])) q[i] = oracle_quantize(x[i], scales.scale[slice], is_asymmetric(scheme) ? scales.zero_point[slice] : 0, scheme);
+    if (std::isfinite(x[i]))
+      q[i] = oracle_quantize(x[i], scales.scale[slice], is_asymmetric(scheme) ? scales.zero_point[slice] : 0, scheme);
   }
   Call call;
   call.label = describe("quantize", dtype, shape, grain, scheme) + " " + what;
@@ -27,7 +28,9 @@ Call quantize_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vecto
   out.bytes.clear();
   call.outputs = {out};
   const int64_t group = slicing.argument();
-  call.run = [group](const Tensors& in, const Tensors& to, int64_t*) { return sn_quantize(in[0], in[1], zero_points_of(in), group, to[0]); };
+  call.run = [group](const Tensors& in, const Tensors& to, int64_t*) {
+    return sn_quantize(in[0], in[1], zero_points_of(in), group, to[0]);
+  };
   return call;
 }
 
@@ -35,7 +38,8 @@ Call random_call(sn_dtype dtype, const std::vector<int64_t>& shape, Fill fill, i
   const uint64_t seed = next_seed();
   auto bytes = random_elements(dtype, count_of(shape), fill, seed);
   const Scales scales = scales_for(as_f32s(dtype, bytes), Slicing(shape, grain), scheme);
-  return quantize_call(dtype, shape, std::move(bytes), grain, scheme, scales, std::string(name_of(fill)) + " seed " + std::to_string(seed));
+  return quantize_call(dtype, shape, std::move(bytes), grain, scheme, scales,
+                       std::string(name_of(fill)) + " seed " + std::to_string(seed));
 }
 
 void tails(const Emit& emit) {
@@ -60,7 +64,8 @@ void special_values(const Emit& emit) {
   for (sn_dtype dtype : kFloats) {
     for (sn_scheme scheme : kSchemes) {
       for (Fill fill : kFills) {
-        for (int64_t grain : {kPerTensor, kPerChannel, int64_t{32}}) emit(random_call(dtype, {3, 157}, fill, grain, scheme));
+        for (int64_t grain : {kPerTensor, kPerChannel, int64_t{32}})
+          emit(random_call(dtype, {3, 157}, fill, grain, scheme));
       }
     }
   }
@@ -84,8 +89,9 @@ void ties_and_scales(const Emit& emit) {
           Scales scales = {{scale}, {}};
           if (is_asymmetric(scheme)) scales.zero_point = {static_cast<int8_t>(zero_point)};
           if (!is_asymmetric(scheme) && zero_point != 0) continue;
-          emit(quantize_call(dtype, {n}, elements(dtype, finite), kPerTensor, scheme, scales,
-                             "ties, scale " + std::to_string(bits_of(scale)) + ", zero point " + std::to_string(zero_point)));
+          emit(quantize_call(
+              dtype, {n}, elements(dtype, finite), kPerTensor, scheme, scales,
+              "ties, scale " + std::to_string(bits_of(scale)) + ", zero point " + std::to_string(zero_point)));
         }
       }
     }
@@ -103,7 +109,8 @@ void true_division(const Emit& emit) {
     if (std::nearbyint(x / scale) != std::nearbyint(x * reciprocal)) values.push_back(static_cast<double>(x));
   }
   const int64_t n = static_cast<int64_t>(values.size());
-  emit(quantize_call(SN_F32, {n}, elements(SN_F32, values), kPerTensor, SN_INT8_SYMMETRIC, {{scale}, {}}, "reciprocal traps, " + std::to_string(n)));
+  emit(quantize_call(SN_F32, {n}, elements(SN_F32, values), kPerTensor, SN_INT8_SYMMETRIC, {{scale}, {}},
+                     "reciprocal traps, " + std::to_string(n)));
 }
 
 // Rows quantized in two calls give the bytes of one call.
@@ -140,8 +147,10 @@ void tiles(const Emit& emit) {
 
 void not_finite(const Emit& emit) {
   for (sn_scheme scheme : kSchemes) {
-    const auto make = [&](sn_dtype dtype, const std::vector<int64_t>& shape, const std::vector<uint8_t>& bytes, float scale, bool, const std::string& what) {
-      return quantize_call(dtype, shape, bytes, kPerTensor, scheme, {{scale}, std::vector<int8_t>(is_asymmetric(scheme) ? 1 : 0, 3)}, what);
+    const auto make = [&](sn_dtype dtype, const std::vector<int64_t>& shape, const std::vector<uint8_t>& bytes,
+                          float scale, bool, const std::string& what) {
+      return quantize_call(dtype, shape, bytes, kPerTensor, scheme,
+                           {{scale}, std::vector<int8_t>(is_asymmetric(scheme) ? 1 : 0, 3)}, what);
     };
     not_finite_calls(emit, make, 0.01f);
   }
@@ -155,7 +164,8 @@ void large(const Emit& emit) {
   emit(random_call(SN_F32, {29, n / 29 + 1}, Fill::kWeights, 131, SN_INT8_ASYMMETRIC));
   emit(random_call(SN_BF16, {2 * n + 1}, Fill::kWeights, 128, SN_INT4_SYMMETRIC));
 #endif
-  for (sn_dtype dtype : large_dtypes()) emit(random_call(dtype, {3, kManyTasks / 3}, Fill::kWeights, kPerChannel, SN_INT8_SYMMETRIC));
+  for (sn_dtype dtype : large_dtypes())
+    emit(random_call(dtype, {3, kManyTasks / 3}, Fill::kWeights, kPerChannel, SN_INT8_SYMMETRIC));
 }
 
 template <sn_dtype kDtype, sn_scheme kScheme, int64_t kGrain>

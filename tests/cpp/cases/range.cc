@@ -16,11 +16,13 @@ struct Choice {
   float percentile;
 };
 
-Call range_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, Choice choice, bool, const std::string& what) {
+Call range_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, Choice choice, bool,
+                const std::string& what) {
   static const char* const methods[] = {"minmax", "percentile", "mse"};
   const Slicing slicing(shape, choice.grain);
   Call call;
-  call.label = describe("range", dtype, shape, choice.grain, choice.scheme) + " " + methods[choice.method] + " " + std::to_string(choice.percentile) + " " + what;
+  call.label = describe("range", dtype, shape, choice.grain, choice.scheme) + " " + methods[choice.method] + " " +
+               std::to_string(choice.percentile) + " " + what;
   const std::vector<float> x = as_f32s(dtype, bytes);
   bool finite = true;
   for (float v : x) finite = finite && std::isfinite(v);
@@ -40,7 +42,8 @@ Call range_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<u
 
 void random_call(const Emit& emit, sn_dtype dtype, const std::vector<int64_t>& shape, Fill fill, Choice choice) {
   const uint64_t seed = next_seed();
-  emit(range_call(dtype, shape, random_elements(dtype, count_of(shape), fill, seed), choice, false, std::string(name_of(fill)) + " seed " + std::to_string(seed)));
+  emit(range_call(dtype, shape, random_elements(dtype, count_of(shape), fill, seed), choice, false,
+                  std::string(name_of(fill)) + " seed " + std::to_string(seed)));
 }
 
 void tails(const Emit& emit) {
@@ -57,7 +60,8 @@ void tails(const Emit& emit) {
 void mse_tails(const Emit& emit) {
   for (sn_dtype dtype : kFloats) {
     for (sn_scheme scheme : kSchemes) {
-      for (int64_t n : {0, 1, 15, 16, 17, 65, 997, 4096, 4097, 8209}) random_call(emit, dtype, {n}, Fill::kWeights, {kPerTensor, scheme, SN_RANGE_MSE, 0});
+      for (int64_t n : {0, 1, 15, 16, 17, 65, 997, 4096, 4097, 8209})
+        random_call(emit, dtype, {n}, Fill::kWeights, {kPerTensor, scheme, SN_RANGE_MSE, 0});
     }
   }
 }
@@ -68,8 +72,10 @@ void shapes(const Emit& emit) {
       for (const auto& shape : dtype == SN_F32 ? kShapes : kFewShapes) {
         for (int64_t grain : grains_for(shape, SN_INT8_SYMMETRIC)) {
           random_call(emit, dtype, shape, Fill::kWeights, {grain, scheme, SN_RANGE_MINMAX, 0});
-          if (dtype == SN_F32 || grain <= 0) random_call(emit, dtype, shape, Fill::kWeights, {grain, scheme, SN_RANGE_PERCENTILE, 97.5f});
-          if (dtype == SN_F32 && grain != 1 && grain != 2 && grain != 7) random_call(emit, dtype, shape, Fill::kWeights, {grain, scheme, SN_RANGE_MSE, 0});
+          if (dtype == SN_F32 || grain <= 0)
+            random_call(emit, dtype, shape, Fill::kWeights, {grain, scheme, SN_RANGE_PERCENTILE, 97.5f});
+          if (dtype == SN_F32 && grain != 1 && grain != 2 && grain != 7)
+            random_call(emit, dtype, shape, Fill::kWeights, {grain, scheme, SN_RANGE_MSE, 0});
         }
       }
     }
@@ -108,9 +114,12 @@ void percentiles(const Emit& emit) {
   for (sn_scheme scheme : {SN_INT8_SYMMETRIC, SN_INT8_ASYMMETRIC}) {
     for (int64_t n : {1, 2, 3, 7, 10, 100, 128, 200, 999, 1000, 4000}) {
       std::vector<double> values;
-      for (int64_t i = 0; i < n; ++i) values.push_back((i % 2 == 0 ? 1.0 : -1.0) * static_cast<double>((i * 7919) % n + 1));
-      for (float percentile : {0.001f, 0.1f, 1.0f, 7.0f, 10.0f, 14.0f, 25.0f, 28.0f, 29.0f, 33.3f, 50.0f, 55.0f, 56.0f, 57.0f, 58.0f, 75.0f, 90.0f, 99.0f, 99.9f, 99.99f, 99.999f, 100.0f}) {
-        emit(range_call(SN_F32, {n}, elements(SN_F32, values), {kPerTensor, scheme, SN_RANGE_PERCENTILE, percentile}, false, "ranks"));
+      for (int64_t i = 0; i < n; ++i)
+        values.push_back((i % 2 == 0 ? 1.0 : -1.0) * static_cast<double>((i * 7919) % n + 1));
+      for (float percentile : {0.001f, 0.1f,  1.0f,  7.0f,  10.0f, 14.0f, 25.0f, 28.0f, 29.0f,  33.3f,   50.0f,
+                               55.0f,  56.0f, 57.0f, 58.0f, 75.0f, 90.0f, 99.0f, 99.9f, 99.99f, 99.999f, 100.0f}) {
+        emit(range_call(SN_F32, {n}, elements(SN_F32, values), {kPerTensor, scheme, SN_RANGE_PERCENTILE, percentile},
+                        false, "ranks"));
       }
     }
   }
@@ -118,7 +127,9 @@ void percentiles(const Emit& emit) {
   std::vector<double> sparse(200, 0.0);
   sparse[17] = 3;
   sparse[18] = -2;
-  for (sn_scheme scheme : kSchemes) emit(range_call(SN_F32, {200}, elements(SN_F32, sparse), {kPerTensor, scheme, SN_RANGE_PERCENTILE, 90}, false, "mostly zeros"));
+  for (sn_scheme scheme : kSchemes)
+    emit(range_call(SN_F32, {200}, elements(SN_F32, sparse), {kPerTensor, scheme, SN_RANGE_PERCENTILE, 90}, false,
+                    "mostly zeros"));
 }
 
 void not_finite(const Emit& emit) {
@@ -143,7 +154,8 @@ void large(const Emit& emit) {
 
 template <int64_t kGrain, sn_range_method kMethod>
 Call timed() {
-  return range_call(SN_F32, {1024, 4096}, random_elements(SN_F32, 1024 * 4096, Fill::kWeights, 7), {kGrain, SN_INT8_SYMMETRIC, kMethod, 99.9f}, false, "timed");
+  return range_call(SN_F32, {1024, 4096}, random_elements(SN_F32, 1024 * 4096, Fill::kWeights, 7),
+                    {kGrain, SN_INT8_SYMMETRIC, kMethod, 99.9f}, false, "timed");
 }
 
 const Register registered({"range",

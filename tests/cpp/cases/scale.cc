@@ -20,7 +20,9 @@ Call scale_call(const Ranges& ranges, sn_scheme scheme, const std::string& what)
     call.outputs.push_back({SN_I8, {n}, {}, true});
     call.expected.push_back(bytes_of(scales.zero_point));
   }
-  call.run = [scheme](const Tensors& in, const Tensors& out, int64_t*) { return sn_scale(in[0], in[1], scheme, out[0], out.size() > 1 ? out[1] : nullptr); };
+  call.run = [scheme](const Tensors& in, const Tensors& out, int64_t*) {
+    return sn_scale(in[0], in[1], scheme, out[0], out.size() > 1 ? out[1] : nullptr);
+  };
   return call;
 }
 
@@ -29,8 +31,10 @@ void sizes(const Emit& emit) {
     for (int64_t n : kSizes) {
       const uint64_t seed = next_seed();
       Ranges ranges;
-      for (float v : as_f32s(SN_F32, random_elements(SN_F32, n, n % 2 == 0 ? Fill::kWeights : Fill::kBits, seed))) ranges.lo.push_back(-std::fabs(v));
-      for (float v : as_f32s(SN_F32, random_elements(SN_F32, n, n % 2 == 0 ? Fill::kWeights : Fill::kBits, seed + 1))) ranges.hi.push_back(std::fabs(v));
+      for (float v : as_f32s(SN_F32, random_elements(SN_F32, n, n % 2 == 0 ? Fill::kWeights : Fill::kBits, seed)))
+        ranges.lo.push_back(-std::fabs(v));
+      for (float v : as_f32s(SN_F32, random_elements(SN_F32, n, n % 2 == 0 ? Fill::kWeights : Fill::kBits, seed + 1)))
+        ranges.hi.push_back(std::fabs(v));
       emit(scale_call(ranges, scheme, "seed " + std::to_string(seed)));
     }
   }
@@ -39,7 +43,8 @@ void sizes(const Emit& emit) {
 // Empty, denormal, one-sided and the widest ranges; zero points on a tie and at both ends.
 void special_ranges(const Emit& emit) {
   const float most = std::numeric_limits<float>::max();
-  const float bounds[] = {0.0f, 0x1p-149f, 0x2p-149f, 0x80p-149f, 0x1p-140f, 0x1p-126f, 1e-20f, 0.5f, 1.0f, 3.0f, 127.0f, 127.5f, 128.0f, 7.5f, 8.0f, 255.0f, 1e30f, most};
+  const float bounds[] = {0.0f, 0x1p-149f, 0x2p-149f, 0x80p-149f, 0x1p-140f, 0x1p-126f, 1e-20f, 0.5f,  1.0f,
+                          3.0f, 127.0f,    127.5f,    128.0f,     7.5f,      8.0f,      255.0f, 1e30f, most};
   Ranges ranges;
   for (float lo : bounds) {
     for (float hi : bounds) {
@@ -78,7 +83,10 @@ void not_finite(const Emit& emit) {
   }
 }
 
-const Register registered({"scale", {{"sizes", sizes}, {"special_ranges", special_ranges}, {"without_zero", without_zero}, {"not_finite", not_finite}}, {}});
+const Register registered(
+    {"scale",
+     {{"sizes", sizes}, {"special_ranges", special_ranges}, {"without_zero", without_zero}, {"not_finite", not_finite}},
+     {}});
 
 }  // namespace
 }  // namespace sinew_test

@@ -41,7 +41,8 @@ double element(sn_dtype dtype, const uint8_t* p) {
   }
 }
 
-Call statistics_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, const std::string& what) {
+Call statistics_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes,
+                     const std::string& what) {
   const int64_t n = count_of(shape), size = size_of(dtype);
   const bool in_lanes = dtype == SN_F32 || dtype == SN_F16 || dtype == SN_BF16;
   double lo = 0, hi = 0, sum = 0, zeros = 0, nans = 0, plus = 0, minus = 0;
@@ -65,7 +66,14 @@ Call statistics_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vec
   }
   const double nan = std::nan("");
   // A zero is reported as +0 whichever sign it has.
-  const std::vector<double> result = {any ? lo + 0.0 : nan, any ? hi + 0.0 : nan, std::max(std::fabs(lo), std::fabs(hi)), sum, zeros, nans, plus, minus};
+  const std::vector<double> result = {any ? lo + 0.0 : nan,
+                                      any ? hi + 0.0 : nan,
+                                      std::max(std::fabs(lo), std::fabs(hi)),
+                                      sum,
+                                      zeros,
+                                      nans,
+                                      plus,
+                                      minus};
   Call call;
   call.label = std::string("statistics ") + name_of(dtype) + text_of(shape) + " " + what;
   call.inputs = {{dtype, shape, std::move(bytes), true}};
@@ -99,7 +107,8 @@ void special_values(const Emit& emit) {
     for (Fill fill : kFills) {
       for (int64_t n : {1, 2, 33, 4099}) {
         const uint64_t seed = next_seed();
-        emit(statistics_call(dtype, {n}, contents(dtype, n, fill, seed), std::string(name_of(fill)) + " seed " + std::to_string(seed)));
+        emit(statistics_call(dtype, {n}, contents(dtype, n, fill, seed),
+                             std::string(name_of(fill)) + " seed " + std::to_string(seed)));
       }
     }
     emit(statistics_call(dtype, {3, 2}, elements(dtype, {-0.0, -0.0, -0.0, -0.0, -0.0, -0.0}), "negative zeros"));
@@ -121,7 +130,8 @@ void not_numbers(const Emit& emit) {
       for (int kind = 0; kind < 5; ++kind) {
         std::vector<double> values;
         for (int64_t i = 0; i < n; ++i) {
-          const double bad[] = {infinity, -infinity, std::nan(""), i % 2 == 0 ? infinity : std::nan(""), i % 3 == 0 ? -infinity : 0.5};
+          const double bad[] = {infinity, -infinity, std::nan(""), i % 2 == 0 ? infinity : std::nan(""),
+                                i % 3 == 0 ? -infinity : 0.5};
           values.push_back(bad[kind]);
         }
         emit(statistics_call(dtype, {n}, elements(dtype, values), "not finite, kind " + std::to_string(kind)));
@@ -132,13 +142,19 @@ void not_numbers(const Emit& emit) {
 }
 
 void large(const Emit& emit) {
-  for (sn_dtype dtype : large_dtypes()) emit(statistics_call(dtype, {kManyTasks}, random_elements(dtype, kManyTasks, Fill::kWeights, 9), "large"));
+  for (sn_dtype dtype : large_dtypes())
+    emit(statistics_call(dtype, {kManyTasks}, random_elements(dtype, kManyTasks, Fill::kWeights, 9), "large"));
   emit(statistics_call(SN_I8, {kManyTasks}, random_bytes(kManyTasks, 9), "large"));
 }
 
-Call timed() { return statistics_call(SN_F32, {1024, 4096}, random_elements(SN_F32, 1024 * 4096, Fill::kWeights, 7), "timed"); }
+Call timed() {
+  return statistics_call(SN_F32, {1024, 4096}, random_elements(SN_F32, 1024 * 4096, Fill::kWeights, 7), "timed");
+}
 
-const Register registered({"statistics", {{"tails", tails}, {"special_values", special_values}, {"not_numbers", not_numbers}, {"large", large}}, {{"f32", timed}}});
+const Register registered(
+    {"statistics",
+     {{"tails", tails}, {"special_values", special_values}, {"not_numbers", not_numbers}, {"large", large}},
+     {{"f32", timed}}});
 
 }  // namespace
 }  // namespace sinew_test

@@ -22,7 +22,8 @@ void require(bool condition, const char* what) {
 }  // namespace
 
 const char* name_of(Place place) {
-  static const char* const names[] = {"created", "ending at a guard page", "starting at a guard page", "misaligned", "on the heap"};
+  static const char* const names[] = {"created", "ending at a guard page", "starting at a guard page", "misaligned",
+                                      "on the heap"};
   return names[static_cast<int>(place)];
 }
 
@@ -46,12 +47,15 @@ Buffer::Buffer(sn_device* device, const Operand& operand, Place place) : size_(s
     watched_ = map_ + page;
     require(mprotect(map_, page, PROT_NONE) == 0, "mprotect");
     require(mprotect(watched_ + watched_size_, page, PROT_NONE) == 0, "mprotect");
-    data_ = place == Place::kEndsAtPage ? watched_ + watched_size_ - size_ : place == Place::kStartsPage ? watched_ : watched_ + 128 + shift;
+    data_ = place == Place::kEndsAtPage   ? watched_ + watched_size_ - size_
+            : place == Place::kStartsPage ? watched_
+                                          : watched_ + 128 + shift;
     std::memset(watched_, kCanary, static_cast<size_t>(data_ - watched_));
     std::memset(data_ + size_, kCanary, static_cast<size_t>(watched_ + watched_size_ - data_) - size_);
   }
   if (tensor_ == nullptr) {
-    require(sn_tensor_wrap(device, data_, operand.dtype, rank, operand.shape.data(), &tensor_) == SN_OK, "sn_tensor_wrap");
+    require(sn_tensor_wrap(device, data_, operand.dtype, rank, operand.shape.data(), &tensor_) == SN_OK,
+            "sn_tensor_wrap");
   }
   fill(operand.bytes);
 }

@@ -1,5 +1,5 @@
-// One description of a call serves the correctness tests and the benchmark: operands, the library function, and what the
-// oracle says must come out.
+// One description of a call serves the correctness tests and the benchmark: operands, the library function, and what
+// the oracle says must come out.
 #pragma once
 
 #include <cstdint>
@@ -31,12 +31,12 @@ struct Call {
   // Calls the library. numbers has room for four results.
   std::function<sn_status(const Tensors& in, const Tensors& out, int64_t* numbers)> run;
 
-  sn_status status = SN_OK;  // when it is not SN_OK, outputs and numbers are not looked at
+  sn_status status = SN_OK;                    // when it is not SN_OK, outputs and numbers are not looked at
   std::vector<std::vector<uint8_t>> expected;  // one an output
   std::vector<int64_t> numbers;
-  bool in_place = false;  // output 0 may be input 0
+  bool in_place = false;      // output 0 may be input 0
   bool created_only = false;  // operands have to be memory of sn_tensor_create
-  bool any_nan = false;   // F64 outputs: which NaN it is does not matter
+  bool any_nan = false;       // F64 outputs: which NaN it is does not matter
 };
 
 // Receives the calls of a case one by one, so that only one is in memory.

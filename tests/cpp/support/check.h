@@ -7,7 +7,8 @@
 
 namespace sinew_test {
 
-// Runs the call with its operands in every kind of memory, on several numbers of threads, twice, and in place where allowed.
+// Runs the call with its operands in every kind of memory, on several numbers of threads, twice, and in place where
+// allowed.
 // "" when all results are as expected to the last bit, else what is wrong, for people.
 std::string check(const Call& call);
 

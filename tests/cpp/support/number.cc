@@ -31,8 +31,9 @@ uint16_t encode(Format format, double x) {
 double decode(Format format, uint16_t bits) {
   const int magnitude = bits & 0x7fff;
   const int exponent = magnitude >> format.mantissa, fraction = magnitude & ((1 << format.mantissa) - 1);
-  const double value = exponent == 0 ? std::ldexp(fraction, format.least - format.mantissa)
-                                     : std::ldexp((1 << format.mantissa) + fraction, exponent - 1 + format.least - format.mantissa);
+  const double value =
+      exponent == 0 ? std::ldexp(fraction, format.least - format.mantissa)
+                    : std::ldexp((1 << format.mantissa) + fraction, exponent - 1 + format.least - format.mantissa);
   return bits & 0x8000 ? -value : value;
 }
 

@@ -6,7 +6,8 @@
 
 namespace sinew_test {
 
-Call pruning_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, const std::vector<bool>& kept, bool mask) {
+Call pruning_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes,
+                  const std::vector<bool>& kept, bool mask) {
   const int64_t size = size_of(dtype);
   std::vector<uint8_t> out;
   int64_t zeros = 0;

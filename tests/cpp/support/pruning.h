@@ -9,9 +9,10 @@
 
 namespace sinew_test {
 
-// A call without label and run function that keeps the elements with kept[i]: output 0 is x pruned or a BOOL mask, number 0
-// the zeros afterwards.
-Call pruning_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes, const std::vector<bool>& kept, bool mask);
+// A call without label and run function that keeps the elements with kept[i]: output 0 is x pruned or a BOOL mask,
+// number 0 the zeros afterwards.
+Call pruning_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes,
+                  const std::vector<bool>& kept, bool mask);
 
 // NaN and infinities, one at a time, at the beginning, the end and in a tail: each call must be refused.
 // make(dtype, shape, bytes, argument, mask, what) describes a call of finite or other elements.

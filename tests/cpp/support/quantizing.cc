@@ -21,11 +21,17 @@ const char* scheme_name(sn_scheme scheme) {
 }
 
 Slicing::Slicing(const std::vector<int64_t>& shape, int64_t grain)
-    : rows(rows_of(shape)), cols(cols_of(shape)), group(grain > 0 ? grain : std::max<int64_t>(cols, 1)), one(grain == kPerTensor), grouped(std::max<int64_t>(grain, 0)) {
+    : rows(rows_of(shape)),
+      cols(cols_of(shape)),
+      group(grain > 0 ? grain : std::max<int64_t>(cols, 1)),
+      one(grain == kPerTensor),
+      grouped(std::max<int64_t>(grain, 0)) {
   per_row = grain > 0 ? cols / group + (cols % group != 0) : 1;
 }
 
-std::vector<int64_t> Slicing::shape() const { return one ? std::vector<int64_t>{1} : std::vector<int64_t>{rows, per_row}; }
+std::vector<int64_t> Slicing::shape() const {
+  return one ? std::vector<int64_t>{1} : std::vector<int64_t>{rows, per_row};
+}
 
 std::vector<std::vector<std::vector<float>>> slices_of(const std::vector<float>& x, const Slicing& s) {
   std::vector<std::vector<std::vector<float>>> slices(static_cast<size_t>(s.count()));
@@ -70,7 +76,8 @@ double slice_error(const std::vector<std::vector<float>>& rows, float lo, float 
 
 }  // namespace
 
-Ranges oracle_range(const std::vector<float>& x, const Slicing& slicing, sn_scheme scheme, sn_range_method method, float percentile) {
+Ranges oracle_range(const std::vector<float>& x, const Slicing& slicing, sn_scheme scheme, sn_range_method method,
+                    float percentile) {
   Ranges ranges;
   for (const auto& slice : slices_of(x, slicing)) {
     std::vector<float> all = flat(slice);
@@ -87,7 +94,8 @@ Ranges oracle_range(const std::vector<float>& x, const Slicing& slicing, sn_sche
       const int64_t n = static_cast<int64_t>(all.size()), rank = nearest_rank(n, percentile);
       if (is_asymmetric(scheme)) {
         std::sort(all.begin(), all.end());
-        const float high = std::max(all[static_cast<size_t>(rank - 1)], 0.0f), low = std::min(all[static_cast<size_t>(n - rank)], 0.0f);
+        const float high = std::max(all[static_cast<size_t>(rank - 1)], 0.0f),
+                    low = std::min(all[static_cast<size_t>(n - rank)], 0.0f);
         if (high > 0 || low < 0) {
           lo = low < 0 ? low : 0.0f;
           hi = high > 0 ? high : 0.0f;
@@ -128,14 +136,16 @@ Scales oracle_scale(const Ranges& ranges, sn_scheme scheme) {
   Scales s;
   for (size_t i = 0; i < ranges.lo.size(); ++i) {
     const double lo = static_cast<double>(ranges.lo[i]), hi = static_cast<double>(ranges.hi[i]);
-    const double steps = is_int4(scheme) ? (is_asymmetric(scheme) ? 15.0 : 7.5) : (is_asymmetric(scheme) ? 255.0 : 127.0);
+    const double steps =
+        is_int4(scheme) ? (is_asymmetric(scheme) ? 15.0 : 7.5) : (is_asymmetric(scheme) ? 255.0 : 127.0);
     const double width = is_asymmetric(scheme) ? hi - lo : std::max(-lo, hi);
     float scale = static_cast<float>(width / steps);
     if (scale == 0) scale = width == 0 ? 1.0f : 0x1p-149f;
     s.scale.push_back(scale);
     if (is_asymmetric(scheme)) {
       const double z = std::nearbyint(least_integer(scheme) - lo / static_cast<double>(scale));
-      s.zero_point.push_back(static_cast<int8_t>(std::min<double>(std::max<double>(z, least_integer(scheme)), largest_integer(scheme))));
+      s.zero_point.push_back(
+          static_cast<int8_t>(std::min<double>(std::max<double>(z, least_integer(scheme)), largest_integer(scheme))));
     }
   }
   return s;
@@ -193,19 +203,24 @@ Operand integers_operand(const std::vector<int>& q, const std::vector<int64_t>& 
   return {SN_U8, {rows, (cols + 1) / 2}, std::move(bytes), true};
 }
 
-std::string describe(const char* op, sn_dtype dtype, const std::vector<int64_t>& shape, int64_t grain, sn_scheme scheme) {
+std::string describe(const char* op, sn_dtype dtype, const std::vector<int64_t>& shape, int64_t grain,
+                     sn_scheme scheme) {
   return std::string(op) + " " + name_of(dtype) + text_of(shape) + " " + scheme_name(scheme) + " per " +
-         (grain == kPerTensor ? "tensor" : grain == kPerChannel ? "channel" : "group of " + std::to_string(grain));
+         (grain == kPerTensor    ? "tensor"
+          : grain == kPerChannel ? "channel"
+                                 : "group of " + std::to_string(grain));
 }
 
-const std::vector<float> kOddScales = {0x1p-149f, 0x3p-149f, 0x1p-126f, 1e-30f, 0x1p-10f, 0.1f, 1.0f, 3.0f, 1e30f, 0x1p127f, 0x1.fffffep127f};
+const std::vector<float> kOddScales = {0x1p-149f, 0x3p-149f, 0x1p-126f, 1e-30f,   0x1p-10f,       0.1f,
+                                       1.0f,      3.0f,      1e30f,     0x1p127f, 0x1.fffffep127f};
 
 std::vector<int64_t> grains_for(const std::vector<int64_t>& shape, sn_scheme scheme) {
   const int64_t cols = cols_of(shape);
   std::vector<int64_t> grains = {kPerTensor, kPerChannel, 2, 32, 128, 1000, INT64_MAX};
   if (!is_int4(scheme)) grains.insert(grains.end(), {1, 7, 63});
   if (!is_int4(scheme) || cols <= 65) grains.push_back(65);
-  // One slice for each row is told from one for the tensor by the number of scales, which is 1 for both with a single row.
+  // One slice for each row is told from one for the tensor by the number of scales, which is 1 for both with a single
+  // row.
   return grains;
 }
 

@@ -46,7 +46,8 @@ struct Ranges {
 // x as the slices' pieces: for each slice, its elements of each row.
 std::vector<std::vector<std::vector<float>>> slices_of(const std::vector<float>& x, const Slicing& slicing);
 
-Ranges oracle_range(const std::vector<float>& x, const Slicing& slicing, sn_scheme scheme, sn_range_method method, float percentile);
+Ranges oracle_range(const std::vector<float>& x, const Slicing& slicing, sn_scheme scheme, sn_range_method method,
+                    float percentile);
 Scales oracle_scale(const Ranges& ranges, sn_scheme scheme);
 // Scales of the extremes of each slice, as a user would choose them.
 Scales scales_for(const std::vector<float>& x, const Slicing& slicing, sn_scheme scheme);
@@ -63,7 +64,8 @@ sn_tensor* zero_points_of(const Tensors& in);
 
 // Stored integers: I8, or nibbles in U8 rows.
 Operand integers_operand(const std::vector<int>& q, const std::vector<int64_t>& shape, sn_scheme scheme);
-std::string describe(const char* op, sn_dtype dtype, const std::vector<int64_t>& shape, int64_t grain, sn_scheme scheme);
+std::string describe(const char* op, sn_dtype dtype, const std::vector<int64_t>& shape, int64_t grain,
+                     sn_scheme scheme);
 
 template <class T>
 std::vector<uint8_t> bytes_of(const std::vector<T>& values) {

@@ -16,7 +16,8 @@ class Tensor {
  public:
   Tensor() = default;
   Tensor(sn_device* device, sn_dtype dtype, const std::vector<int64_t>& shape) : dtype_(dtype) {
-    if (sn_tensor_create(device, dtype, static_cast<int32_t>(shape.size()), shape.data(), &handle_) != SN_OK) throw std::runtime_error(sn_last_error());
+    if (sn_tensor_create(device, dtype, static_cast<int32_t>(shape.size()), shape.data(), &handle_) != SN_OK)
+      throw std::runtime_error(sn_last_error());
     count_ = 1;
     for (int64_t d : shape) count_ *= d;
   }

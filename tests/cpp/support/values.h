@@ -23,8 +23,8 @@ std::vector<uint8_t> random_elements(sn_dtype dtype, int64_t count, Fill fill, u
 // Random bytes for integer dtypes.
 std::vector<uint8_t> random_bytes(int64_t count, uint64_t seed);
 
-// A seed that differs from one call to the next. Every section starts the sequence anew, so it is the same in every run,
-// alone or with all others.
+// A seed that differs from one call to the next. Every section starts the sequence anew, so it is the same in every
+// run, alone or with all others.
 uint64_t next_seed();
 void restart_seeds();
 

@@ -10,29 +10,31 @@ using sn::dtype_name;
 using sn::fail;
 using sn::is_floating;
 
-#define SN_TRY(expression)                     \
-  do {                                         \
-    const sn_status status_ = (expression);    \
-    if (status_ != SN_OK) return status_;      \
+#define SN_TRY(expression)                  \
+  do {                                      \
+    const sn_status status_ = (expression); \
+    if (status_ != SN_OK) return status_;   \
   } while (0)
 
 sn_status present(const sn_tensor* t, const char* name) {
   if (t == nullptr) return fail(SN_INVALID_ARGUMENT, "%s is null", name);
-  if (__atomic_load_n(&t->device->closed, __ATOMIC_ACQUIRE)) return fail(SN_INVALID_ARGUMENT, "the device of %s is closed", name);
+  if (__atomic_load_n(&t->device->closed, __ATOMIC_ACQUIRE))
+    return fail(SN_INVALID_ARGUMENT, "the device of %s is closed", name);
   return SN_OK;
 }
 
 sn_status floating(const sn_tensor* t, const char* name) {
   SN_TRY(present(t, name));
-  if (!is_floating(t->dtype)) return fail(SN_INVALID_ARGUMENT, "%s is %s, not one of F64, F32, F16, BF16", name, dtype_name(t->dtype));
+  if (!is_floating(t->dtype))
+    return fail(SN_INVALID_ARGUMENT, "%s is %s, not one of F64, F32, F16, BF16", name, dtype_name(t->dtype));
   return SN_OK;
 }
 
 sn_status typed(const sn_tensor* t, const char* name, sn_dtype dtype, int64_t elements) {
   SN_TRY(present(t, name));
   if (t->dtype != dtype || t->elements != elements) {
-    return fail(SN_INVALID_ARGUMENT, "%s is %s with %lld elements; %s with %lld is needed", name, dtype_name(t->dtype), static_cast<long long>(t->elements),
-                dtype_name(dtype), static_cast<long long>(elements));
+    return fail(SN_INVALID_ARGUMENT, "%s is %s with %lld elements; %s with %lld is needed", name, dtype_name(t->dtype),
+                static_cast<long long>(t->elements), dtype_name(dtype), static_cast<long long>(elements));
   }
   return SN_OK;
 }
@@ -53,7 +55,8 @@ sn_status apart(const sn_tensor* x, const sn_tensor* out, bool in_place) {
 
 sn_status one_device(const sn_tensor* a, const sn_tensor* b) {
   // Devices of one back end share their memory.
-  if (a->device->backend != b->device->backend) return fail(SN_INVALID_ARGUMENT, "the tensors are on different devices");
+  if (a->device->backend != b->device->backend)
+    return fail(SN_INVALID_ARGUMENT, "the tensors are on different devices");
   return SN_OK;
 }
 
@@ -74,19 +77,23 @@ sn_status pruning(const sn_tensor* x, const sn_tensor* out) {
   SN_TRY(floating(x, "x"));
   SN_TRY(present(out, "out"));
   if ((out->dtype != x->dtype && out->dtype != SN_BOOL) || out->elements != x->elements) {
-    return fail(SN_INVALID_ARGUMENT, "out is %s with %lld elements; %s or BOOL with %lld is needed", dtype_name(out->dtype), static_cast<long long>(out->elements),
-                dtype_name(x->dtype), static_cast<long long>(x->elements));
+    return fail(SN_INVALID_ARGUMENT, "out is %s with %lld elements; %s or BOOL with %lld is needed",
+                dtype_name(out->dtype), static_cast<long long>(out->elements), dtype_name(x->dtype),
+                static_cast<long long>(x->elements));
   }
   return output(x, out, "out", true);
 }
 
 sn_status magnitude(float threshold) {
-  if (!(threshold >= 0 && threshold < INFINITY)) return fail(SN_INVALID_ARGUMENT, "the threshold %g is not a finite number of at least 0", static_cast<double>(threshold));
+  if (!(threshold >= 0 && threshold < INFINITY))
+    return fail(SN_INVALID_ARGUMENT, "the threshold %g is not a finite number of at least 0",
+                static_cast<double>(threshold));
   return SN_OK;
 }
 
 sn_status valid_scheme(sn_scheme scheme) {
-  if (scheme < SN_INT8_SYMMETRIC || scheme > SN_INT4_ASYMMETRIC) return fail(SN_INVALID_ARGUMENT, "%d is not a quantization scheme", scheme);
+  if (scheme < SN_INT8_SYMMETRIC || scheme > SN_INT4_ASYMMETRIC)
+    return fail(SN_INVALID_ARGUMENT, "%d is not a quantization scheme", scheme);
   return SN_OK;
 }
 
@@ -99,15 +106,17 @@ sn_status sliced(const sn_tensor* x, const sn_tensor* slices, const char* name, 
   if (group == 0 && slices->elements == 1) return SN_OK;
   const int64_t per_row = group == 0 ? 1 : x->cols / group + (x->cols % group != 0);
   if (slices->elements != x->rows * per_row) {
-    return fail(SN_INVALID_ARGUMENT, "%s has %lld elements; %lld slices are needed for %lld rows of %lld columns in groups of %lld", name,
-                static_cast<long long>(slices->elements), static_cast<long long>(x->rows * per_row), static_cast<long long>(x->rows), static_cast<long long>(x->cols),
-                static_cast<long long>(group));
+    return fail(SN_INVALID_ARGUMENT,
+                "%s has %lld elements; %lld slices are needed for %lld rows of %lld columns in groups of %lld", name,
+                static_cast<long long>(slices->elements), static_cast<long long>(x->rows * per_row),
+                static_cast<long long>(x->rows), static_cast<long long>(x->cols), static_cast<long long>(group));
   }
   return SN_OK;
 }
 
 sn_status zero_points(const sn_tensor* scale, const sn_tensor* zero_point, bool needed) {
-  if (!needed) return zero_point == nullptr ? SN_OK : fail(SN_INVALID_ARGUMENT, "a symmetric scheme has no zero points");
+  if (!needed)
+    return zero_point == nullptr ? SN_OK : fail(SN_INVALID_ARGUMENT, "a symmetric scheme has no zero points");
   SN_TRY(typed(zero_point, "zero_point", SN_I8, scale->elements));
   return one_device(scale, zero_point);
 }
@@ -119,10 +128,12 @@ sn_status integers(const sn_tensor* x, const sn_tensor* q, int64_t group) {
   if (q->dtype == SN_I8 && q->elements == x->elements) return SN_OK;
   const int64_t packed = x->rows * (x->cols / 2 + x->cols % 2);
   if (q->dtype != SN_U8 || q->elements != packed) {
-    return fail(SN_INVALID_ARGUMENT, "q is %s with %lld elements; I8 with %lld (int8) or U8 with %lld (int4) is needed", dtype_name(q->dtype),
-                static_cast<long long>(q->elements), static_cast<long long>(x->elements), static_cast<long long>(packed));
+    return fail(SN_INVALID_ARGUMENT, "q is %s with %lld elements; I8 with %lld (int8) or U8 with %lld (int4) is needed",
+                dtype_name(q->dtype), static_cast<long long>(q->elements), static_cast<long long>(x->elements),
+                static_cast<long long>(packed));
   }
-  if (group % 2 != 0 && group < x->cols) return fail(SN_INVALID_ARGUMENT, "int4 groups need an even size, not %lld", static_cast<long long>(group));
+  if (group % 2 != 0 && group < x->cols)
+    return fail(SN_INVALID_ARGUMENT, "int4 groups need an even size, not %lld", static_cast<long long>(group));
   return SN_OK;
 }
 
@@ -146,7 +157,8 @@ sn_status sn_prune_smallest(const sn_tensor* x, float threshold, int64_t ties, s
 
 sn_status sn_prune_nm(const sn_tensor* x, int32_t n, int32_t m, sn_tensor* out, int64_t* zeros) {
   SN_TRY(pruning(x, out));
-  if (n < 1 || n > m || m > 4096) return fail(SN_INVALID_ARGUMENT, "%d:%d is not N:M sparsity with 1 <= N <= M <= 4096", n, m);
+  if (n < 1 || n > m || m > 4096)
+    return fail(SN_INVALID_ARGUMENT, "%d:%d is not N:M sparsity with 1 <= N <= M <= 4096", n, m);
   return SN_CALL(x, prune_nm, x, n, m, out, zeros);
 }
 
@@ -154,7 +166,8 @@ sn_status sn_key_histogram(const sn_tensor* x, sn_order order, int32_t prefix, s
   SN_TRY(floating(x, "x"));
   SN_TRY(typed(histogram, "histogram", SN_I64, 65536));
   SN_TRY(output(x, histogram, "histogram", false));
-  if (order != SN_ORDER_MAGNITUDE && order != SN_ORDER_VALUE) return fail(SN_INVALID_ARGUMENT, "%d is not an order", order);
+  if (order != SN_ORDER_MAGNITUDE && order != SN_ORDER_VALUE)
+    return fail(SN_INVALID_ARGUMENT, "%d is not an order", order);
   if (prefix > 65535) return fail(SN_INVALID_ARGUMENT, "the prefix %d has more than 16 bits", prefix);
   return SN_CALL(x, key_histogram, x, order, prefix, histogram);
 }
@@ -166,7 +179,8 @@ sn_status sn_magnitude_count(const sn_tensor* x, float threshold, int64_t* less,
   return SN_CALL(x, magnitude_count, x, threshold, less, equal);
 }
 
-sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method, float percentile, sn_tensor* lo, sn_tensor* hi) {
+sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method, float percentile,
+                   sn_tensor* lo, sn_tensor* hi) {
   SN_TRY(floating(x, "x"));
   SN_TRY(valid_scheme(scheme));
   SN_TRY(sliced(x, lo, "lo", group));
@@ -174,14 +188,17 @@ sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range
   SN_TRY(output(x, lo, "lo", false));
   SN_TRY(output(x, hi, "hi", false));
   SN_TRY(apart(lo, hi, false));
-  if (method < SN_RANGE_MINMAX || method > SN_RANGE_MSE) return fail(SN_INVALID_ARGUMENT, "%d is not a range method", method);
+  if (method < SN_RANGE_MINMAX || method > SN_RANGE_MSE)
+    return fail(SN_INVALID_ARGUMENT, "%d is not a range method", method);
   if (method == SN_RANGE_PERCENTILE && !(percentile > 0 && percentile <= 100)) {
-    return fail(SN_INVALID_ARGUMENT, "the percentile %g is not above 0 and at most 100", static_cast<double>(percentile));
+    return fail(SN_INVALID_ARGUMENT, "the percentile %g is not above 0 and at most 100",
+                static_cast<double>(percentile));
   }
   return SN_CALL(x, range, x, group, scheme, method, percentile, lo, hi);
 }
 
-sn_status sn_scale(const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale, sn_tensor* zero_point) {
+sn_status sn_scale(const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale,
+                   sn_tensor* zero_point) {
   SN_TRY(present(lo, "lo"));
   SN_TRY(typed(lo, "lo", SN_F32, lo->elements));
   SN_TRY(typed(hi, "hi", SN_F32, lo->elements));
@@ -198,7 +215,8 @@ sn_status sn_scale(const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, s
   return SN_CALL(lo, scale, lo, hi, scheme, scale, zero_point);
 }
 
-sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_tensor* q) {
+sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group,
+                      sn_tensor* q) {
   SN_TRY(floating(x, "x"));
   SN_TRY(sliced(x, scale, "scale", group));
   SN_TRY(zero_points(scale, zero_point, zero_point != nullptr));
@@ -208,7 +226,8 @@ sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tenso
   return SN_CALL(x, quantize, x, scale, zero_point, group, q);
 }
 
-sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_tensor* y) {
+sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group,
+                        sn_tensor* y) {
   SN_TRY(floating(y, "y"));
   SN_TRY(integers(y, q, group));
   SN_TRY(sliced(y, scale, "scale", group));
@@ -218,7 +237,8 @@ sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_ten
   return SN_CALL(q, dequantize, q, scale, zero_point, group, y);
 }
 
-sn_status sn_fake_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_scheme scheme, sn_tensor* y) {
+sn_status sn_fake_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group,
+                           sn_scheme scheme, sn_tensor* y) {
   SN_TRY(floating(x, "x"));
   SN_TRY(valid_scheme(scheme));
   SN_TRY(sliced(x, scale, "scale", group));
@@ -230,7 +250,8 @@ sn_status sn_fake_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_
   return SN_CALL(x, fake_quantize, x, scale, zero_point, group, scheme, y);
 }
 
-sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, sn_scheme scheme, sn_tensor* errors) {
+sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point,
+                                sn_scheme scheme, sn_tensor* errors) {
   SN_TRY(floating(x, "x"));
   SN_TRY(valid_scheme(scheme));
   SN_TRY(present(scale, "scale"));
@@ -238,7 +259,8 @@ sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, cons
   SN_TRY(zero_points(scale, zero_point, sn::is_asymmetric(scheme)));
   const int64_t blocks = x->rows * (x->cols / 4096 + (x->cols % 4096 != 0));
   int64_t results;
-  if (__builtin_mul_overflow(blocks, scale->elements, &results)) return fail(SN_INVALID_ARGUMENT, "there are too many candidates");
+  if (__builtin_mul_overflow(blocks, scale->elements, &results))
+    return fail(SN_INVALID_ARGUMENT, "there are too many candidates");
   SN_TRY(typed(errors, "errors", SN_F64, results));
   SN_TRY(one_device(x, scale));
   SN_TRY(output(x, errors, "errors", false));
@@ -259,7 +281,8 @@ sn_status sn_value_histogram(const sn_tensor* x, double lo, double hi, sn_tensor
   if (counts->elements < 1) return fail(SN_INVALID_ARGUMENT, "counts has no bins");
   SN_TRY(typed(counts, "counts", SN_I64, counts->elements));
   SN_TRY(output(x, counts, "counts", false));
-  if (!(lo <= hi) || isinf(lo) || isinf(hi)) return fail(SN_INVALID_ARGUMENT, "[%g, %g] is not a finite interval", lo, hi);
+  if (!(lo <= hi) || isinf(lo) || isinf(hi))
+    return fail(SN_INVALID_ARGUMENT, "[%g, %g] is not a finite interval", lo, hi);
   return SN_CALL(x, value_histogram, x, lo, hi, counts);
 }
 
@@ -267,7 +290,9 @@ sn_status sn_compare(const sn_tensor* a, const sn_tensor* b, sn_tensor* result) 
   SN_TRY(floating(a, "a"));
   SN_TRY(floating(b, "b"));
   SN_TRY(one_device(a, b));
-  if (a->elements != b->elements) return fail(SN_INVALID_ARGUMENT, "a has %lld elements and b %lld", static_cast<long long>(a->elements), static_cast<long long>(b->elements));
+  if (a->elements != b->elements)
+    return fail(SN_INVALID_ARGUMENT, "a has %lld elements and b %lld", static_cast<long long>(a->elements),
+                static_cast<long long>(b->elements));
   SN_TRY(typed(result, "result", SN_F64, 5));
   SN_TRY(output(a, result, "result", false));
   SN_TRY(apart(b, result, false));
@@ -277,7 +302,9 @@ sn_status sn_compare(const sn_tensor* a, const sn_tensor* b, sn_tensor* result) 
 sn_status sn_convert(const sn_tensor* x, sn_tensor* y) {
   SN_TRY(floating(x, "x"));
   SN_TRY(floating(y, "y"));
-  if (x->elements != y->elements) return fail(SN_INVALID_ARGUMENT, "x has %lld elements and y %lld", static_cast<long long>(x->elements), static_cast<long long>(y->elements));
+  if (x->elements != y->elements)
+    return fail(SN_INVALID_ARGUMENT, "x has %lld elements and y %lld", static_cast<long long>(x->elements),
+                static_cast<long long>(y->elements));
   SN_TRY(output(x, y, "y", false));
   return SN_CALL(x, convert, x, y);
 }

@@ -11,8 +11,8 @@
 #else
 #define SN_HD
 #endif
-// Kernels include this file under different instruction sets. A function with external linkage would be merged into one copy
-// for all of them, and that copy could be the AVX-512 one; internal linkage keeps them apart.
+// Kernels include this file under different instruction sets. A function with external linkage would be merged into one
+// copy for all of them, and that copy could be the AVX-512 one; internal linkage keeps them apart.
 #define SN_LOCAL static inline
 
 namespace sn {
@@ -39,8 +39,8 @@ SN_HD SN_LOCAL float to_float(float x) { return x; }
 SN_HD SN_LOCAL float to_float(double x) { return static_cast<float>(x); }
 SN_HD SN_LOCAL float to_float(bf16 x) { return float_of(static_cast<uint32_t>(x.bits) << 16); }
 SN_HD SN_LOCAL float to_float(f16 x) {
-  // Shifting the 15 magnitude bits into F32 position leaves an exponent that is 112 too small; multiplying by 2^112 mends
-  // it and normalizes denormals, exactly. Infinity and NaN have the exponent 31 and are put right separately.
+  // Shifting the 15 magnitude bits into F32 position leaves an exponent that is 112 too small; multiplying by 2^112
+  // mends it and normalizes denormals, exactly. Infinity and NaN have the exponent 31 and are put right separately.
   uint32_t magnitude = static_cast<uint32_t>(x.bits & 0x7fff) << 13;
   uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16;
   uint32_t value = bits_of(float_of(magnitude) * 0x1p112f);
@@ -119,7 +119,9 @@ auto with_floating(sn_dtype dtype, F f) {
 }
 
 // The integers a scheme quantizes to.
-SN_HD SN_LOCAL bool is_asymmetric(sn_scheme scheme) { return scheme == SN_INT8_ASYMMETRIC || scheme == SN_INT4_ASYMMETRIC; }
+SN_HD SN_LOCAL bool is_asymmetric(sn_scheme scheme) {
+  return scheme == SN_INT8_ASYMMETRIC || scheme == SN_INT4_ASYMMETRIC;
+}
 SN_HD SN_LOCAL bool is_int4(sn_scheme scheme) { return scheme == SN_INT4_SYMMETRIC || scheme == SN_INT4_ASYMMETRIC; }
 SN_HD SN_LOCAL int qmin(sn_scheme scheme) { return is_int4(scheme) ? -8 : scheme == SN_INT8_SYMMETRIC ? -127 : -128; }
 SN_HD SN_LOCAL int qmax(sn_scheme scheme) { return is_int4(scheme) ? 7 : 127; }

@@ -9,9 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <new>
-
 #include "core/backend.h"
+#include "core/memory.h"
 
 namespace sn {
 
@@ -52,7 +51,7 @@ void release_storage(sn_device* device, Storage* storage) {
     case Storage::kWrapped:
       break;
   }
-  delete storage;
+  destroy(storage);
 }
 
 // Makes a tensor object without memory.
@@ -63,7 +62,7 @@ sn_status describe(sn_device* device, sn_dtype dtype, int32_t rank, const int64_
   if (rank < 0 || rank > SN_MAX_RANK || (rank > 0 && shape == nullptr)) {
     return fail(SN_INVALID_ARGUMENT, "rank %d is not within 0..%d", rank, SN_MAX_RANK);
   }
-  sn_tensor* t = new (std::nothrow) sn_tensor();
+  sn_tensor* t = make<sn_tensor>();
   if (t == nullptr) return fail(SN_OUT_OF_MEMORY, "no memory for a tensor object");
   t->device = device;
   t->dtype = dtype;
@@ -74,8 +73,9 @@ sn_status describe(sn_device* device, sn_dtype dtype, int32_t rank, const int64_
   for (int32_t i = 0; i < rank; ++i) {
     t->shape[i] = shape[i];
     if (shape[i] < 0 || (shape[i] > 0 && __builtin_mul_overflow(bytes, shape[i], &bytes))) {
-      delete t;
-      return fail(SN_INVALID_ARGUMENT, "dimension %d of size %lld makes the shape negative or larger than memory", i, static_cast<long long>(shape[i]));
+      destroy(t);
+      return fail(SN_INVALID_ARGUMENT, "dimension %d of size %lld makes the shape negative or larger than memory", i,
+                  static_cast<long long>(shape[i]));
     }
   }
   // The check above covers all dimensions that are not 0, so no product of some of them overflows.
@@ -90,11 +90,12 @@ sn_status describe(sn_device* device, sn_dtype dtype, int32_t rank, const int64_
 
 // Gives the tensor its storage; consumes `t` when there is no memory for the storage object.
 sn_status attach(sn_tensor* t, Storage::Kind kind, void* base, int64_t bytes, void* data, sn_tensor** out) {
-  Storage* storage = new (std::nothrow) Storage{1, kind, base, bytes};
+  Storage* storage = make<Storage>();
   if (storage == nullptr) {
-    delete t;
+    destroy(t);
     return fail(SN_OUT_OF_MEMORY, "no memory for a tensor object");
   }
+  *storage = {1, kind, base, bytes};
   t->storage = storage;
   t->data = data;
   __atomic_add_fetch(&t->device->references, 1, __ATOMIC_RELAXED);
@@ -137,35 +138,41 @@ sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, cons
   int64_t bytes = t->bytes() > 0 ? t->bytes() : 1;
   void* data = device->backend->allocate(device, bytes);
   if (data == nullptr) {
-    delete t;
-    return fail(SN_OUT_OF_MEMORY, "no memory for a tensor of %lld bytes on %s", static_cast<long long>(bytes), device->backend->name);
+    sn::destroy(t);
+    return fail(SN_OUT_OF_MEMORY, "no memory for a tensor of %lld bytes on %s", static_cast<long long>(bytes),
+                device->backend->name);
   }
   sn_status status = sn::attach(t, Storage::kOwned, data, bytes, data, tensor);
   if (status != SN_OK) device->backend->release(device, data, bytes);
   return status;
 }
 
-sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
+sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape,
+                         sn_tensor** tensor) {
   if (tensor == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
   sn_tensor* t = nullptr;
   const sn_status described = sn::describe(device, dtype, rank, shape, &t);
   if (described != SN_OK) return described;
-  if ((data == nullptr && t->elements > 0) || reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(sn::dtype_size(dtype)) != 0) {
-    delete t;
-    return fail(SN_INVALID_ARGUMENT, "the address %p cannot hold elements of %s: it must be a multiple of their size", data, sn::dtype_name(dtype));
+  if ((data == nullptr && t->elements > 0) ||
+      reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(sn::dtype_size(dtype)) != 0) {
+    sn::destroy(t);
+    return fail(SN_INVALID_ARGUMENT, "the address %p cannot hold elements of %s: it must be a multiple of their size",
+                data, sn::dtype_name(dtype));
   }
   return sn::attach(t, Storage::kWrapped, data, t->bytes(), data, tensor);
 }
 
-sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
+sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_dtype dtype, int32_t rank,
+                        const int64_t* shape, sn_tensor** tensor) {
   if (tensor == nullptr || path == nullptr) return fail(SN_INVALID_ARGUMENT, "the path or the result pointer is null");
   sn_tensor* t = nullptr;
   const sn_status described = sn::describe(device, dtype, rank, shape, &t);
   if (described != SN_OK) return described;
   int64_t bytes = t->bytes();
   if (offset < 0 || offset % sn::dtype_size(dtype) != 0) {
-    delete t;
-    return fail(SN_INVALID_ARGUMENT, "offset %lld of '%.800s' is not a multiple of the size of %s", static_cast<long long>(offset), path, sn::dtype_name(dtype));
+    sn::destroy(t);
+    return fail(SN_INVALID_ARGUMENT, "offset %lld of '%.800s' is not a multiple of the size of %s",
+                static_cast<long long>(offset), path, sn::dtype_name(dtype));
   }
   // Opening a FIFO would wait for a writer without O_NONBLOCK, and a terminal could become ours without O_NOCTTY.
   int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -173,20 +180,21 @@ sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_
   if (file < 0 || fstat(file, &info) != 0) {
     const int reason = errno;
     if (file >= 0) close(file);
-    delete t;
+    sn::destroy(t);
     return fail(SN_IO_ERROR, "'%.800s' cannot be opened: %s", path, sn::reason_of(reason));
   }
   if (!S_ISREG(info.st_mode)) {
     close(file);
-    delete t;
-    return fail(SN_IO_ERROR, "'%.800s' is a %s, not a file that can be mapped", path, S_ISDIR(info.st_mode) ? "directory" : "pipe or device");
+    sn::destroy(t);
+    return fail(SN_IO_ERROR, "'%.800s' is a %s, not a file that can be mapped", path,
+                S_ISDIR(info.st_mode) ? "directory" : "pipe or device");
   }
   int64_t end;
   if (__builtin_add_overflow(offset, bytes, &end) || end > info.st_size) {
     close(file);
-    delete t;
-    return fail(SN_IO_ERROR, "'%.800s' has %lld bytes, too few for %lld bytes at offset %lld", path, static_cast<long long>(info.st_size), static_cast<long long>(bytes),
-                static_cast<long long>(offset));
+    sn::destroy(t);
+    return fail(SN_IO_ERROR, "'%.800s' has %lld bytes, too few for %lld bytes at offset %lld", path,
+                static_cast<long long>(info.st_size), static_cast<long long>(bytes), static_cast<long long>(offset));
   }
   t->read_only = true;
   if (bytes == 0) {
@@ -199,25 +207,27 @@ sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_
   const int reason = errno;
   close(file);
   if (base == MAP_FAILED) {
-    delete t;
+    sn::destroy(t);
     return fail(SN_IO_ERROR, "'%.800s' cannot be mapped: %s", path, sn::reason_of(reason));
   }
-  sn_status status = sn::attach(t, Storage::kMapped, base, end - start, static_cast<char*>(base) + (offset - start), tensor);
+  sn_status status =
+      sn::attach(t, Storage::kMapped, base, end - start, static_cast<char*>(base) + (offset - start), tensor);
   if (status != SN_OK) munmap(base, static_cast<size_t>(end - start));
   return status;
 }
 
 sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t rank, const int64_t* shape, sn_tensor** tensor) {
-  if (tensor == nullptr || parent == nullptr) return fail(SN_INVALID_ARGUMENT, "the parent or the result pointer is null");
+  if (tensor == nullptr || parent == nullptr)
+    return fail(SN_INVALID_ARGUMENT, "the parent or the result pointer is null");
   sn_tensor* t = nullptr;
   const sn_status described = sn::describe(parent->device, parent->dtype, rank, shape, &t);
   if (described != SN_OK) return described;
   int64_t end;
   if (first < 0 || __builtin_add_overflow(first, t->elements, &end) || end > parent->elements) {
     long long count = t->elements;
-    delete t;
-    return fail(SN_INVALID_ARGUMENT, "a view of %lld elements from %lld on does not lie inside a tensor of %lld", count, static_cast<long long>(first),
-                static_cast<long long>(parent->elements));
+    sn::destroy(t);
+    return fail(SN_INVALID_ARGUMENT, "a view of %lld elements from %lld on does not lie inside a tensor of %lld", count,
+                static_cast<long long>(first), static_cast<long long>(parent->elements));
   }
   t->storage = parent->storage;
   t->read_only = parent->read_only;
@@ -235,6 +245,6 @@ void sn_tensor_close(sn_tensor* tensor) {
   if (tensor == nullptr) return;
   sn::release_storage(tensor->device, tensor->storage);
   sn::release_device(tensor->device);
-  delete tensor;
+  sn::destroy(tensor);
   __atomic_sub_fetch(&sn::live_tensors, 1, __ATOMIC_RELAXED);
 }

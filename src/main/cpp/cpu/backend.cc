@@ -1,10 +1,10 @@
 // The CPU as a device: memory, threads and the table of the chosen instruction set.
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include <new>
-
+#include "core/memory.h"
 #include "cpu/device.h"
 #include "cpu/isa.h"
 #include "cpu/thread_pool.h"
@@ -13,7 +13,7 @@ namespace sn {
 namespace {
 
 struct CpuDevice : sn_device {
-  ThreadPool* pool = nullptr;
+  ThreadPool* pool = nullptr;  // null once the device is closed
   int streams = 1;
 };
 
@@ -22,8 +22,8 @@ constexpr int64_t kHugeFrom = 4 << 20;
 
 int64_t mapped_size(int64_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHugePage; }
 
-// Large tensors are mapped on their own, aligned to huge pages, and go back to the system when freed; the kernel hands such
-// pages out zeroed.
+// Large tensors are mapped on their own, aligned to huge pages, and go back to the system when freed; the kernel hands
+// such pages out zeroed.
 void* allocate_huge(int64_t bytes) {
   size_t size = static_cast<size_t>(mapped_size(bytes));
   size_t reserved = size + kHugePage;
@@ -56,11 +56,19 @@ void cpu_release(sn_device*, void* data, int64_t bytes) {
 
 void cpu_close(sn_device* device) {
   CpuDevice* cpu = static_cast<CpuDevice*>(device);
-  delete cpu->pool;
+  destroy(cpu->pool);
   cpu->pool = nullptr;
 }
 
-void cpu_destroy(sn_device* device) { delete static_cast<CpuDevice*>(device); }
+void cpu_destroy(sn_device* device) { destroy(static_cast<CpuDevice*>(device)); }
+
+sn_backend backend = {SN_API_VERSION, "cpu", nullptr, cpu_allocate, cpu_release, cpu_close, cpu_destroy};
+pthread_once_t backend_once = PTHREAD_ONCE_INIT;
+
+const sn_backend* cpu_backend() {
+  pthread_once(&backend_once, [] { backend.ops = isa().ops; });
+  return &backend;
+}
 
 }  // namespace
 
@@ -77,17 +85,16 @@ void scratch_free(void* p) { free(p); }
 
 sn_status sn_cpu_open(int32_t threads, sn_device** device) {
   if (device == nullptr) return sn::fail(SN_INVALID_ARGUMENT, "the result pointer is null");
-  if (threads < 0 || threads > 4096) return sn::fail(SN_INVALID_ARGUMENT, "%d threads is not within 1..4096 (or 0 for all available)", threads);
-  static sn_backend backend = {SN_API_VERSION, "cpu", sn::isa().ops, sn::cpu_allocate, sn::cpu_release, sn::cpu_close, sn::cpu_destroy};
-  sn::CpuDevice* cpu = nullptr;
-  try {
-    cpu = new sn::CpuDevice();
-    cpu->pool = new sn::ThreadPool(threads == 0 ? sn::available_processors() : threads);
-  } catch (const std::bad_alloc&) {
-    delete cpu;
+  if (threads < 0 || threads > 4096)
+    return sn::fail(SN_INVALID_ARGUMENT, "%d threads is not within 1..4096 (or 0 for all available)", threads);
+  sn::CpuDevice* cpu = sn::make<sn::CpuDevice>();
+  if (cpu != nullptr) cpu->pool = sn::make<sn::ThreadPool>();
+  if (cpu == nullptr || cpu->pool == nullptr) {
+    sn::destroy(cpu);
     return sn::fail(SN_OUT_OF_MEMORY, "no memory for a device with %d threads", threads);
   }
-  cpu->backend = &backend;
+  cpu->pool->start(threads == 0 ? sn::available_processors() : threads);
+  cpu->backend = sn::cpu_backend();
   cpu->threads = cpu->pool->threads();
   cpu->streams = sn::prefers_many_streams() ? 4 : 1;
   *device = cpu;

@@ -8,8 +8,8 @@
 
 namespace sn {
 
-// Runs task(context, i) for i in [0, tasks) on the device's threads, the caller's included, and returns when all have run.
-// When another call holds the pool the caller computes alone.
+// Runs task(context, i) for i in [0, tasks) on the device's threads, the caller's included, and returns when all have
+// run. When another call holds the pool the caller computes alone.
 void run_tasks(sn_device* device, int64_t tasks, void (*task)(void* context, int64_t index), void* context);
 
 // How many places of a thread's share to walk at once. Intel's prefetchers reach the memory's speed only with several

@@ -1,5 +1,6 @@
 #include "cpu/isa.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,14 +63,15 @@ bool amx_permitted() {
 IsaTier best_tier() {
   __builtin_cpu_init();
   // Everything that the row of the tier in cmake/Isa.cmake lets the compiler use.
-  if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-        __builtin_cpu_supports("popcnt"))) {
+  if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))) {
     return kScalar;
   }
   unsigned a, b, c, d;
   bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
   if (!f16c) return kScalar;
-  if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))) {
+  if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))) {
     return kAvx2;
   }
   if (!__builtin_cpu_supports("avx512vnni")) return kAvx512;
@@ -89,8 +91,10 @@ const sn_ops* ops_of(IsaTier tier) {
   return &kScalarOps;
 }
 
-IsaChoice choose() {
-  IsaChoice choice;
+IsaChoice choice;
+pthread_once_t choice_once = PTHREAD_ONCE_INIT;
+
+void choose() {
   IsaTier best = best_tier();
   choice.tier = best;
   const char* wanted = getenv("SINEW_ISA");
@@ -101,18 +105,21 @@ IsaChoice choose() {
       if (strcmp(wanted, kNames[i]) == 0) cap = i;
     }
     if (cap < 0) {
-      snprintf(choice.reason, sizeof choice.reason, "SINEW_ISA=%.32s is not one of scalar, avx2, avx512, vnni, amx and was ignored; %s is the best tier this processor has", wanted,
-               kNames[best]);
+      snprintf(choice.reason, sizeof choice.reason,
+               "SINEW_ISA=%.32s is not one of scalar, avx2, avx512, vnni, amx and was ignored; %s is the best tier "
+               "this processor has",
+               wanted, kNames[best]);
     } else if (cap < best) {
       choice.tier = static_cast<IsaTier>(cap);
-      snprintf(choice.reason, sizeof choice.reason, "SINEW_ISA=%s caps the tier; the processor has %s", wanted, kNames[best]);
+      snprintf(choice.reason, sizeof choice.reason, "SINEW_ISA=%s caps the tier; the processor has %s", wanted,
+               kNames[best]);
     } else if (cap > best) {
-      snprintf(choice.reason, sizeof choice.reason, "SINEW_ISA=%s asks for more than the processor has; %s is its best tier", wanted, kNames[best]);
+      snprintf(choice.reason, sizeof choice.reason,
+               "SINEW_ISA=%s asks for more than the processor has; %s is its best tier", wanted, kNames[best]);
     }
   }
   choice.name = kNames[choice.tier];
   choice.ops = ops_of(choice.tier);
-  return choice;
 }
 
 // Processors that a cgroup's quota amounts to, rounded up, or 0 when there is no quota.
@@ -163,7 +170,7 @@ int cgroup_limit() {
 }  // namespace
 
 const IsaChoice& isa() {
-  static const IsaChoice choice = choose();
+  pthread_once(&choice_once, choose);
   return choice;
 }
 

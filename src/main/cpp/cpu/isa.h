@@ -8,10 +8,10 @@ namespace sn {
 enum IsaTier { kScalar, kAvx2, kAvx512, kVnni, kAmx };
 
 struct IsaChoice {
-  IsaTier tier;         // as reported
-  const sn_ops* ops;    // the table that serves it
-  const char* name;     // "avx512"
-  char reason[256];     // one sentence
+  IsaTier tier;       // as reported
+  const sn_ops* ops;  // the table that serves it
+  const char* name;   // "avx512"
+  char reason[256];   // one sentence
 };
 
 // Decided at the first call from the processor and SINEW_ISA.

@@ -1,67 +1,85 @@
 #include "cpu/thread_pool.h"
 
-#include <exception>
+#include <signal.h>
+#include <stdlib.h>
 
 namespace sn {
 
-ThreadPool::ThreadPool(int threads) {
-  workers_.reserve(static_cast<size_t>(threads > 1 ? threads - 1 : 0));
-  try {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
-  } catch (const std::exception&) {
-    // A limit on threads or on memory: the pool works with those that did start.
-  }
+void ThreadPool::start(int threads) {
+  if (threads <= 1) return;
+  handles_ = static_cast<pthread_t*>(calloc(static_cast<size_t>(threads - 1), sizeof(pthread_t)));
+  if (handles_ == nullptr) return;
+  // Workers take no signals: handlers belong to the program's own threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  while (workers_ < threads - 1 && pthread_create(handles_ + workers_, nullptr, work, this) == 0) ++workers_;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    stop_ = true;
-  }
-  start_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
+  pthread_mutex_lock(&mutex_);
+  stop_ = true;
+  pthread_cond_broadcast(&start_);
+  pthread_mutex_unlock(&mutex_);
+  for (int i = 0; i < workers_; ++i) pthread_join(handles_[i], nullptr);
+  free(handles_);
+  pthread_cond_destroy(&start_);
+  pthread_cond_destroy(&done_);
+  pthread_mutex_destroy(&mutex_);
+  pthread_mutex_destroy(&user_);
 }
 
 void ThreadPool::drain(int64_t tasks, void (*task)(void*, int64_t), void* context) {
-  for (int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < tasks; i = next_.fetch_add(1, std::memory_order_relaxed)) task(context, i);
+  for (;;) {
+    const int64_t i = __atomic_fetch_add(&next_, 1, __ATOMIC_RELAXED);
+    if (i >= tasks) return;
+    task(context, i);
+  }
 }
 
 void ThreadPool::run(int64_t tasks, void (*task)(void*, int64_t), void* context) {
-  std::unique_lock<std::mutex> use(user_, std::defer_lock);
-  if (tasks <= 1 || workers_.empty() || !use.try_lock()) {
+  if (tasks <= 1 || workers_ == 0 || pthread_mutex_trylock(&user_) != 0) {
     for (int64_t i = 0; i < tasks; ++i) task(context, i);
     return;
   }
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    tasks_ = tasks;
-    task_ = task;
-    context_ = context;
-    next_.store(0, std::memory_order_relaxed);
-    active_ = static_cast<int>(workers_.size());
-    ++generation_;
-  }
-  start_.notify_all();
+  pthread_mutex_lock(&mutex_);
+  tasks_ = tasks;
+  task_ = task;
+  context_ = context;
+  __atomic_store_n(&next_, 0, __ATOMIC_RELAXED);
+  active_ = workers_;
+  ++generation_;
+  pthread_cond_broadcast(&start_);
+  pthread_mutex_unlock(&mutex_);
   drain(tasks, task, context);
-  std::unique_lock<std::mutex> lock(mutex_);
-  done_.wait(lock, [this] { return active_ == 0; });
+  pthread_mutex_lock(&mutex_);
+  while (active_ != 0) pthread_cond_wait(&done_, &mutex_);
+  pthread_mutex_unlock(&mutex_);
+  pthread_mutex_unlock(&user_);
 }
 
-void ThreadPool::work() {
+void* ThreadPool::work(void* pool) {
+  static_cast<ThreadPool*>(pool)->serve();
+  return nullptr;
+}
+
+void ThreadPool::serve() {
   uint64_t seen = 0;
-  std::unique_lock<std::mutex> lock(mutex_);
+  pthread_mutex_lock(&mutex_);
   for (;;) {
-    start_.wait(lock, [&] { return stop_ || generation_ != seen; });
-    if (stop_) return;
+    while (!stop_ && generation_ == seen) pthread_cond_wait(&start_, &mutex_);
+    if (stop_) break;
     seen = generation_;
-    int64_t tasks = tasks_;
-    void (*task)(void*, int64_t) = task_;
-    void* context = context_;
-    lock.unlock();
+    const int64_t tasks = tasks_;
+    void (*const task)(void*, int64_t) = task_;
+    void* const context = context_;
+    pthread_mutex_unlock(&mutex_);
     drain(tasks, task, context);
-    lock.lock();
-    if (--active_ == 0) done_.notify_one();
+    pthread_mutex_lock(&mutex_);
+    if (--active_ == 0) pthread_cond_signal(&done_);
   }
+  pthread_mutex_unlock(&mutex_);
 }
 
 }  // namespace sn

@@ -97,14 +97,19 @@ SN_EXPORT int32_t sn_device_threads(const sn_device* device);
 SN_EXPORT void sn_device_close(sn_device* device);
 
 /* A new tensor with zeroed memory, 64-byte aligned, on huge pages from 4 MiB on. */
-SN_EXPORT sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor);
+SN_EXPORT sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape,
+                                     sn_tensor** tensor);
 /* A tensor over the caller's memory, which must stay valid until sn_tensor_close; any alignment of whole elements. */
-SN_EXPORT sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor);
-/* A read-only tensor over bytes [offset, offset + size) of a file, mapped privately. The range must lie inside the file;
- * a file that is truncated while mapped kills the process (SIGBUS), so this is for files nobody else changes. */
-SN_EXPORT sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_dtype dtype, int32_t rank, const int64_t* shape, sn_tensor** tensor);
-/* A view of `count` elements of the parent from element `first` on, in a new shape; memory is freed with the last view. */
-SN_EXPORT sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t rank, const int64_t* shape, sn_tensor** tensor);
+SN_EXPORT sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape,
+                                   sn_tensor** tensor);
+/* A read-only tensor over bytes [offset, offset + size) of a file, mapped privately. The range must lie inside the
+ * file; a file that is truncated while mapped kills the process (SIGBUS), so this is for files nobody else changes. */
+SN_EXPORT sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_dtype dtype, int32_t rank,
+                                  const int64_t* shape, sn_tensor** tensor);
+/* A view of `count` elements of the parent from element `first` on, in a new shape; memory is freed with the last view.
+ */
+SN_EXPORT sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t rank, const int64_t* shape,
+                                   sn_tensor** tensor);
 SN_EXPORT void* sn_tensor_data(const sn_tensor* tensor);
 SN_EXPORT void sn_tensor_close(sn_tensor* tensor);
 /* Tensors (views included) created and not yet closed in this process. */
@@ -117,65 +122,74 @@ SN_EXPORT int64_t sn_live_tensors(void);
 /* Hard shrinkage: keeps x where |x| > threshold. threshold is finite and >= 0. */
 SN_EXPORT sn_status sn_prune_threshold(const sn_tensor* x, float threshold, sn_tensor* out, int64_t* zeros);
 /* Prunes every element of magnitude < threshold, and of those equal to it the first `ties` in index order. */
-SN_EXPORT sn_status sn_prune_smallest(const sn_tensor* x, float threshold, int64_t ties, sn_tensor* out, int64_t* zeros);
+SN_EXPORT sn_status sn_prune_smallest(const sn_tensor* x, float threshold, int64_t ties, sn_tensor* out,
+                                      int64_t* zeros);
 /* N:M sparsity along each row: of every m consecutive elements the n largest magnitudes stay; of equal ones the first
  * are pruned. A tail of r < m elements loses floor(r (m - n) / m). 1 <= n <= m <= 4096. */
 SN_EXPORT sn_status sn_prune_nm(const sn_tensor* x, int32_t n, int32_t m, sn_tensor* out, int64_t* zeros);
 
-/* Adds counts of F32 keys to `histogram`, I64 [65536], for exact selection by radix. A key orders the elements as unsigned
- * integers do: SN_ORDER_MAGNITUDE: the F32 bits without the sign; SN_ORDER_VALUE: the F32 bits with the sign bit flipped,
- * all bits inverted for negative values. prefix < 0 counts key >> 16 of all elements, else key & 0xffff of those whose
- * key >> 16 is prefix. SN_NOT_FINITE if x holds NaN or infinity. */
+/* Adds counts of F32 keys to `histogram`, I64 [65536], for exact selection by radix. A key orders the elements as
+ * unsigned integers do: SN_ORDER_MAGNITUDE: the F32 bits without the sign; SN_ORDER_VALUE: the F32 bits with the sign
+ * bit flipped, all bits inverted for negative values. prefix < 0 counts key >> 16 of all elements, else key & 0xffff of
+ * those whose key >> 16 is prefix. SN_NOT_FINITE if x holds NaN or infinity. */
 SN_EXPORT sn_status sn_key_histogram(const sn_tensor* x, sn_order order, int32_t prefix, sn_tensor* histogram);
 /* Sets *less and *equal to the number of elements whose magnitude is below or equal to the threshold. */
 SN_EXPORT sn_status sn_magnitude_count(const sn_tensor* x, float threshold, int64_t* less, int64_t* equal);
 
-/* ---- Quantization. A slice is what shares one scale: the whole tensor, a row, or `group` consecutive elements of a row
- * (the last group of a row may be shorter). scale, lo, hi are F32 and zero_point is I8, all with one element a slice, in
- * row-major order of [rows, ceil(cols / group)]; group = 0 means one slice a row, or one for the tensor when scale has a
- * single element. Zero points are null for symmetric schemes. ---- */
+/* ---- Quantization. A slice is what shares one scale: the whole tensor, a row, or `group` consecutive elements of a
+ * row (the last group of a row may be shorter). scale, lo, hi are F32 and zero_point is I8, all with one element a
+ * slice, in row-major order of [rows, ceil(cols / group)]; group = 0 means one slice a row, or one for the tensor when
+ * scale has a single element. Zero points are null for symmetric schemes. ---- */
 
 /* The range [lo, hi] of every slice, lo <= 0 <= hi; lo = -hi for symmetric schemes.
- * MINMAX: the extremes. PERCENTILE, 0 < percentile <= 100: the smallest value that at least that share of the slice does
- * not exceed (nearest rank), of magnitudes when symmetric, else of values at both ends; a range that would be empty
- * although the slice is not all zero falls back to MINMAX. MSE: of the ranges MINMAX x (1 - j/100), j = 0..60, the one
- * of least squared error sum (x - dequantized)^2, taken in float64 over blocks of 4096 elements, counted from where the
- * slice begins in each row and combined in index order; of equal ones the widest. SN_NOT_FINITE if x holds NaN or infinity. */
-SN_EXPORT sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method, float percentile, sn_tensor* lo, sn_tensor* hi);
+ * MINMAX: the extremes. PERCENTILE, 0 < percentile <= 100: the smallest value that at least that share of the slice
+ * does not exceed (nearest rank), of magnitudes when symmetric, else of values at both ends; a range that would be
+ * empty although the slice is not all zero falls back to MINMAX. MSE: of the ranges MINMAX x (1 - j/100), j = 0..60,
+ * the one of least squared error sum (x - dequantized)^2, taken in float64 over blocks of 4096 elements, counted from
+ * where the slice begins in each row and combined in index order; of equal ones the widest. SN_NOT_FINITE if x holds
+ * NaN or infinity. */
+SN_EXPORT sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method,
+                             float percentile, sn_tensor* lo, sn_tensor* hi);
 /* Scale and zero point of ranges: symmetric max(-lo, hi) / (127 or 7.5); asymmetric (hi - lo) / (255 or 15) with
- * zero_point = clamp(round(qmin - lo / scale)). Computed in F64 (the zero point from the scale as stored), stored as F32; an
- * empty range has scale 1. A range without 0 is widened to it first. SN_NOT_FINITE if lo or hi holds NaN or infinity. */
-SN_EXPORT sn_status sn_scale(const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale, sn_tensor* zero_point);
+ * zero_point = clamp(round(qmin - lo / scale)). Computed in F64 (the zero point from the scale as stored), stored as
+ * F32; an empty range has scale 1. A range without 0 is widened to it first. SN_NOT_FINITE if lo or hi holds NaN or
+ * infinity. */
+SN_EXPORT sn_status sn_scale(const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale,
+                             sn_tensor* zero_point);
 /* q is I8 with as many elements as x (int8), or U8 [rows, ceil(cols / 2)] (int4: two values a byte, low nibble first,
  * stored as q + 8, the last nibble of an odd row 8). The scheme follows from q's dtype and whether there are zero
  * points. SN_NOT_FINITE if x holds NaN or infinity. */
-SN_EXPORT sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_tensor* q);
+SN_EXPORT sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group,
+                                sn_tensor* q);
 /* y = (q - zero_point) * scale, F64, F32, F16 or BF16, in the layout of sn_quantize. */
-SN_EXPORT sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_tensor* y);
+SN_EXPORT sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point,
+                                  int64_t group, sn_tensor* y);
 /* Quantizes and dequantizes in one pass; y has x's dtype and shape, in place allowed. NaN stays NaN. */
-SN_EXPORT sn_status sn_fake_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_scheme scheme, sn_tensor* y);
+SN_EXPORT sn_status sn_fake_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point,
+                                     int64_t group, sn_scheme scheme, sn_tensor* y);
 /* Squared error of quantizing all of x with each of c (scale, zero_point) candidates, not yet combined: errors is F64
  * [rows x ceil(cols / 4096), c], one row a block. For choosing an MSE range of slices too large to hold at once. */
-SN_EXPORT sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, sn_scheme scheme, sn_tensor* errors);
+SN_EXPORT sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point,
+                                          sn_scheme scheme, sn_tensor* errors);
 
 /* ---- Looking and converting ---- */
 
-/* result, F64 [8]: min, max, absmax, sum of the finite values (of all dtypes; BOOL counts as 0 and 1), then the numbers of
- * zeros, NaN, +infinity, -infinity. Without finite values min and max are NaN and absmax 0; a zero is reported as +0. The
- * sum is taken in float64 over blocks of 4096 in index order. */
+/* result, F64 [8]: min, max, absmax, sum of the finite values (of all dtypes; BOOL counts as 0 and 1), then the numbers
+ * of zeros, NaN, +infinity, -infinity. Without finite values min and max are NaN and absmax 0; a zero is reported as
+ * +0. The sum is taken in float64 over blocks of 4096 in index order. */
 SN_EXPORT sn_status sn_statistics(const sn_tensor* x, sn_tensor* result);
-/* Adds to counts, I64 [bins], how many finite elements of x fall in each of `bins` equal parts of [lo, hi], of which the
- * last includes its end. */
+/* Adds to counts, I64 [bins], how many finite elements of x fall in each of `bins` equal parts of [lo, hi], of which
+ * the last includes its end. */
 SN_EXPORT sn_status sn_value_histogram(const sn_tensor* x, double lo, double hi, sn_tensor* counts);
-/* For equally many elements a and b of floating dtypes, F64 [5]: max |a - b|, sum (a - b)^2, sum a^2, sum b^2, sum a b, in
- * float64 over blocks of 4096 in index order. Pairs with NaN or infinity in either are left out of all. */
+/* For equally many elements a and b of floating dtypes, F64 [5]: max |a - b|, sum (a - b)^2, sum a^2, sum b^2, sum a b,
+ * in float64 over blocks of 4096 in index order. Pairs with NaN or infinity in either are left out of all. */
 SN_EXPORT sn_status sn_compare(const sn_tensor* a, const sn_tensor* b, sn_tensor* result);
 /* y = x in y's dtype, both floating. */
 SN_EXPORT sn_status sn_convert(const sn_tensor* x, sn_tensor* y);
-/* A memory probe for benchmarks: reads all of x once and writes all of y once with the access pattern of the elementwise
- * kernels; x and y may be the same tensor. Both begin at multiples of 64 bytes and move in steps of whole cache lines: with
- * r times as many lines in x as in y, line i of y is line i r + r - 1 of x; with w times as many in y, w lines of y in
- * turn are one of x; zeros when x is empty. A rest that is less than a step is left alone. */
+/* A memory probe for benchmarks: reads all of x once and writes all of y once with the access pattern of the
+ * elementwise kernels; x and y may be the same tensor. Both begin at multiples of 64 bytes and move in steps of whole
+ * cache lines: with r times as many lines in x as in y, line i of y is line i r + r - 1 of x; with w times as many in
+ * y, w lines of y in turn are one of x; zeros when x is empty. A rest that is less than a step is left alone. */
 SN_EXPORT sn_status sn_memory_probe(const sn_tensor* x, sn_tensor* y);
 
 #ifdef __cplusplus

@@ -12,13 +12,14 @@ import java.util.concurrent.TimeUnit;
 import org.bytedeco.javacpp.Loader;
 
 /** Runs a program in a JVM of its own, for what is decided when a JVM starts or ends it. */
-final class ChildJvm {
+public final class ChildJvm {
   private ChildJvm() {}
 
   /** Exit code, and what went to both outputs. */
-  record Result(int exit, String output) {}
+  public record Result(int exit, String output) {}
 
-  static Result run(Class<?> program, List<String> options, String... arguments)
+  /** Runs the class with a heap of 64 MiB. */
+  public static Result run(Class<?> program, List<String> options, String... arguments)
       throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());

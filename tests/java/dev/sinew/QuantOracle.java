@@ -134,7 +134,7 @@ public final class QuantOracle {
     float least = Math.min(0, sorted[0]);
     float most = Math.max(0, sorted[n - 1]);
     if (method == RangeMethod.PERCENTILE) {
-      int rank = (int) Math.min(n, Math.max(1, Math.ceil(n * ((double) percentile / 100.0))));
+      int rank = (int) Math.min(n, Math.max(1, Math.ceil(n * (double) percentile / 100.0)));
       float high = Math.max(0, sorted[rank - 1]);
       float low = Math.min(0, sorted[n - rank]);
       if (symmetric ? high > 0 : high > 0 || low < 0) {

@@ -11,7 +11,7 @@ inline int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-constexpr int64_t kBlock = 4096;          // elements that one float64 partial sum covers
+constexpr int64_t kBlock = 4096;  // elements that one float64 partial sum covers
 constexpr int32_t kInfinityKey = 0x7f800000;
 constexpr int64_t kStreamFrom = 8 << 20;  // outputs of this many bytes bypass the caches
 
@@ -20,12 +20,13 @@ inline bool bypass_caches(const sn_tensor* out) { return out->bytes() >= kStream
 // f(task) for task in [0, tasks), in parallel.
 template <class F>
 void for_tasks(sn_device* device, int64_t tasks, F& f) {
-  run_tasks(device, tasks, [](void* context, int64_t task) { (*static_cast<F*>(context))(task); }, &f);
+  run_tasks(
+      device, tasks, [](void* context, int64_t task) { (*static_cast<F*>(context))(task); }, &f);
 }
 
-// Covers the matrix [rows, cols] with pieces f(state, row, col, n): n consecutive elements of one row, at most about 4096,
-// beginning at a multiple of `align`. Every task begins with a copy of `initial` and ends with finish(state), so counts and
-// maxima need no atomics inside. Pieces of a task come from memory_streams() places in turn.
+// Covers the matrix [rows, cols] with pieces f(state, row, col, n): n consecutive elements of one row, at most about
+// 4096, beginning at a multiple of `align`. Every task begins with a copy of `initial` and ends with finish(state), so
+// counts and maxima need no atomics inside. Pieces of a task come from memory_streams() places in turn.
 template <class State, class F, class G>
 void for_pieces(sn_device* device, int64_t rows, int64_t cols, int64_t align, const State& initial, F f, G finish) {
   if (rows == 0 || cols == 0) return;
@@ -70,7 +71,9 @@ void for_pieces(sn_device* device, int64_t rows, int64_t cols, int64_t align, co
 // for_pieces over all elements as one row: f(state, offset, n).
 template <class State, class F, class G>
 void for_elements(sn_device* device, int64_t elements, const State& initial, F f, G finish) {
-  for_pieces(device, 1, elements, 64, initial, [&](State& state, int64_t, int64_t offset, int64_t n) { f(state, offset, n); }, finish);
+  for_pieces(
+      device, 1, elements, 64, initial, [&](State& state, int64_t, int64_t offset, int64_t n) { f(state, offset, n); },
+      finish);
 }
 
 inline void atomic_or(int32_t* flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }

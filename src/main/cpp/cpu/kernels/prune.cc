@@ -1,5 +1,6 @@
 // Pruning by magnitude. See sinew.h.
 #include "cpu/kernels/driver.h"
+#include "cpu/kernels/select.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -59,7 +60,8 @@ sn_status prune_keys(sn_device* device, const T* x, Out* out, int64_t elements, 
   int64_t total = 0;
   int32_t broken = 0;
   for_elements(
-      device, elements, PruneState{0, splat_int(0)}, [&](PruneState& state, int64_t i, int64_t n) { prune_run(state, x + i, out + i, n, above); },
+      device, elements, PruneState{0, splat_int(0)},
+      [&](PruneState& state, int64_t i, int64_t n) { prune_run(state, x + i, out + i, n, above); },
       [&](PruneState& state) {
         atomic_add(&total, state.zeros);
         if (reduce_max(state.largest) >= kInfinityKey) atomic_or(&broken);
@@ -82,7 +84,9 @@ sn_status with_types(const sn_tensor* x, sn_tensor* out, F f) {
 
 sn_status prune_threshold(sn_device* device, const sn_tensor* x, float threshold, sn_tensor* out, int64_t* zeros) {
   if (zeros != nullptr) *zeros = 0;
-  return with_types(x, out, [&](auto* in, auto* kept) { return prune_keys(device, in, kept, x->elements, key_of(threshold), zeros); });
+  return with_types(x, out, [&](auto* in, auto* kept) {
+    return prune_keys(device, in, kept, x->elements, key_of(threshold), zeros);
+  });
 }
 
 namespace {
@@ -115,7 +119,8 @@ int64_t prefix_with(sn_device* device, const T* x, int64_t elements, int32_t key
 
 }  // namespace
 
-sn_status prune_smallest(sn_device* device, const sn_tensor* x, float threshold, int64_t ties, sn_tensor* out, int64_t* zeros) {
+sn_status prune_smallest(sn_device* device, const sn_tensor* x, float threshold, int64_t ties, sn_tensor* out,
+                         int64_t* zeros) {
   if (zeros != nullptr) *zeros = 0;
   const int32_t limit = key_of(threshold);
   return with_types(x, out, [&](auto* in, auto* kept) {
@@ -128,8 +133,8 @@ sn_status prune_smallest(sn_device* device, const sn_tensor* x, float threshold,
 
 namespace {
 
-// For m in 2, 4, 8, 16: lanes to keep, from each lane's rank among the m of its group. Element j comes before i when its key
-// is smaller, or equal with j < i.
+// For m in 2, 4, 8, 16: lanes to keep, from each lane's rank among the m of its group. Element j comes before i when
+// its key is smaller, or equal with j < i.
 inline M keep_largest(I k, int n, int m) {
   I rank = splat_int(0);
   const I one = splat_int(1), zero = splat_int(0);
@@ -141,31 +146,6 @@ inline M keep_largest(I k, int n, int m) {
     rank = add(rank, select(smaller, one, zero));
   }
   return gt(rank, splat_int(m - n - 1));
-}
-
-// Moves the `drop` smallest of m distinct numbers to the front. Hoare's quickselect with the middle element as pivot.
-inline void select_smallest(uint64_t* order, int m, int drop) {
-  int low = 0, high = m - 1;
-  while (low < high && drop > 0 && drop < m) {
-    const uint64_t pivot = order[low + (high - low) / 2];
-    int i = low, j = high;
-    while (i <= j) {
-      while (order[i] < pivot) ++i;
-      while (order[j] > pivot) --j;
-      if (i <= j) {
-        const uint64_t t = order[i];
-        order[i++] = order[j];
-        order[j--] = t;
-      }
-    }
-    if (drop <= j) {
-      high = j;
-    } else if (drop > i) {
-      low = i;
-    } else {
-      break;
-    }
-  }
 }
 
 template <class T>

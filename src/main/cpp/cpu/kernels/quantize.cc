@@ -49,7 +49,8 @@ inline void to_nibbles(Largest& state, const T* x, uint8_t* q, int64_t n, const 
   for (; i + 64 <= n; i += 64) {
     F a = load(x + i), b = load(x + i + 16), c = load(x + i + 32), d = load(x + i + 48);
     largest = max(max(largest, max(key(a), key(b))), max(key(c), key(d)));
-    store_nibbles(q + i / 2, pack(quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d)));
+    store_nibbles(q + i / 2,
+                  pack(quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d)));
   }
   while (i < n) {
     const int64_t lanes = min_of(kLanes, n - i);
@@ -84,10 +85,12 @@ inline void flatten(Slices& s) {
 
 }  // namespace
 
-sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_tensor* q) {
+sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point,
+                   int64_t group, sn_tensor* q) {
   Slices s = slices_of(x, group, scale->elements);
   const bool int4 = q->dtype == SN_U8;
-  const sn_scheme scheme = int4 ? (zero_point ? SN_INT4_ASYMMETRIC : SN_INT4_SYMMETRIC) : (zero_point ? SN_INT8_ASYMMETRIC : SN_INT8_SYMMETRIC);
+  const sn_scheme scheme = int4 ? (zero_point ? SN_INT4_ASYMMETRIC : SN_INT4_SYMMETRIC)
+                                : (zero_point ? SN_INT8_ASYMMETRIC : SN_INT8_SYMMETRIC);
   if (!int4) flatten(s);
   const int64_t row_bytes = int4 ? (s.cols + 1) / 2 : s.cols;
   const bool bypass = bypass_caches(q);
@@ -125,7 +128,9 @@ struct Nothing {};
 // n elements of one slice from int8 or, from a whole byte on, from nibbles.
 template <class T, bool kBypass, bool kInt4>
 inline void from_integers(const void* q, T* y, int64_t n, F scale, I zero_point) {
-  auto lanes_at = [&](int64_t i) { return kInt4 ? load_nibbles(static_cast<const uint8_t*>(q) + i / 2) : load_int(static_cast<const int8_t*>(q) + i); };
+  auto lanes_at = [&](int64_t i) {
+    return kInt4 ? load_nibbles(static_cast<const uint8_t*>(q) + i / 2) : load_int(static_cast<const int8_t*>(q) + i);
+  };
   auto values_at = [&](int64_t i) { return mul(from_int(sub(lanes_at(i), zero_point)), scale); };
   auto tail = [&](int64_t i, int64_t lanes) {
     int8_t buffer[kLanes] = {};
@@ -163,7 +168,8 @@ inline void from_integers(const void* q, T* y, int64_t n, F scale, I zero_point)
 
 }  // namespace
 
-sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_tensor* y) {
+sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point,
+                     int64_t group, sn_tensor* y) {
   Slices s = slices_of(y, group, scale->elements);
   const bool int4 = q->dtype == SN_U8;
   if (!int4) flatten(s);
@@ -181,9 +187,11 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
             const uint8_t* from = data_of<uint8_t>(q) + row * row_bytes + (int4 ? col / 2 : col);
             T* to = out + row * s.cols + col;
             if (int4) {
-              bypass ? from_integers<T, true, true>(from, to, n, step, zero) : from_integers<T, false, true>(from, to, n, step, zero);
+              bypass ? from_integers<T, true, true>(from, to, n, step, zero)
+                     : from_integers<T, false, true>(from, to, n, step, zero);
             } else {
-              bypass ? from_integers<T, true, false>(from, to, n, step, zero) : from_integers<T, false, false>(from, to, n, step, zero);
+              bypass ? from_integers<T, true, false>(from, to, n, step, zero)
+                     : from_integers<T, false, false>(from, to, n, step, zero);
             }
           });
         },
@@ -193,7 +201,8 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
   return SN_OK;
 }
 
-sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group, sn_scheme scheme, sn_tensor* y) {
+sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point,
+                        int64_t group, sn_scheme scheme, sn_tensor* y) {
   Slices s = slices_of(x, group, scale->elements);
   flatten(s);
   const bool bypass = bypass_caches(y) && x->data != y->data;

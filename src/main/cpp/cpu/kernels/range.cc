@@ -1,4 +1,5 @@
 // The range of real values that the integers of a slice cover, and the scale it gives. See sinew.h.
+#include "cpu/kernels/select.h"
 #include "cpu/kernels/slices.h"
 
 namespace sn {
@@ -38,18 +39,20 @@ typedef uint32_t __attribute__((may_alias)) FloatBits;
 inline void atomic_lower(float* target, float value) {
   FloatBits* bits32 = reinterpret_cast<FloatBits*>(target);
   uint32_t old = __atomic_load_n(bits32, __ATOMIC_RELAXED);
-  while (value < float_of(old) && !__atomic_compare_exchange_n(bits32, &old, bits_of(value), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  while (value < float_of(old) &&
+         !__atomic_compare_exchange_n(bits32, &old, bits_of(value), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
 }
 inline void atomic_raise(float* target, float value) {
   FloatBits* bits32 = reinterpret_cast<FloatBits*>(target);
   uint32_t old = __atomic_load_n(bits32, __ATOMIC_RELAXED);
-  while (value > float_of(old) && !__atomic_compare_exchange_n(bits32, &old, bits_of(value), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  while (value > float_of(old) &&
+         !__atomic_compare_exchange_n(bits32, &old, bits_of(value), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
 }
 
-// The extremes of every slice, zero included; true if all elements are finite. Elements of half a slice or more in one piece
-// and slices of several pieces meet in the atomics.
+// The extremes of every slice, zero included; true if all elements are finite. Elements of half a slice or more in one
+// piece and slices of several pieces meet in the atomics.
 template <class T>
 bool find_extremes(sn_device* device, const T* x, const Slices& s, float* lo, float* hi) {
   struct Running {
@@ -89,9 +92,29 @@ bool find_extremes(sn_device* device, const T* x, const Slices& s, float* lo, fl
   return broken == 0;
 }
 
-// The k-th smallest (from 0) order key among the elements of one slice, in three rounds of a radix of 11, 11 and 10 bits.
+inline I order_keys(F v, sn_order order) { return order == SN_ORDER_VALUE ? order_value(v) : key(v); }
+
+constexpr int64_t kFew = 512;
+
+// The k-th smallest (from 0) order key of at most kFew consecutive elements.
+template <class T>
+uint32_t select_among_few(const T* x, int64_t n, sn_order order, int64_t k) {
+  int32_t keys[kFew + kLanes];
+  for_vectors(n, [&](int64_t i, int64_t lanes) { store_int(keys + i, order_keys(load_some(x + i, lanes), order)); });
+  uint32_t numbers[kFew];
+  memcpy(numbers, keys, static_cast<size_t>(n) * sizeof(uint32_t));
+  select_smallest(numbers, static_cast<int>(n), static_cast<int>(k) + 1);
+  uint32_t largest = 0;
+  for (int64_t i = 0; i <= k; ++i) largest = numbers[i] > largest ? numbers[i] : largest;
+  return largest;
+}
+
+// The k-th smallest (from 0) order key among the elements of one slice. Many are counted in three rounds of a radix of
+// 11, 11 and 10 bits.
 template <class T>
 uint32_t select_key(const T* x, const Slices& s, int64_t row, int64_t col, sn_order order, int64_t k) {
+  if (!s.shared && s.end(col) - col <= kFew)
+    return select_among_few(x + row * s.cols + col, s.end(col) - col, order, k);
   uint32_t found = 0;
   for (int round = 0, shift = 21; round < 3; ++round) {
     const int width = round == 2 ? 10 : 11;
@@ -102,7 +125,7 @@ uint32_t select_key(const T* x, const Slices& s, int64_t row, int64_t col, sn_or
       for_vectors(s.end(col) - col, [&](int64_t i, int64_t lanes) {
         int32_t keys[kLanes];
         F v = load_some(p + i, lanes);
-        store_int(keys, order == SN_ORDER_VALUE ? order_value(v) : key(v));
+        store_int(keys, order_keys(v, order));
         for (int64_t l = 0; l < lanes; ++l) {
           const uint32_t u = static_cast<uint32_t>(keys[l]);
           if (round == 0 || u >> (shift + width) == found) ++bins[(u >> shift) & ((1u << width) - 1u)];
@@ -119,8 +142,9 @@ uint32_t select_key(const T* x, const Slices& s, int64_t row, int64_t col, sn_or
 
 inline float value_of(uint32_t order_key) { return float_of(order_key >> 31 ? order_key ^ 0x80000000u : ~order_key); }
 
-// Nearest rank: the smallest value that at least `percentile` percent do not exceed, as an index into the sorted slice. The
-// product comes first, as it is exact (24 bits of percentile times n): 7 / 100 is above 0.07, and 100 x 0.07 above 7.
+// Nearest rank: the smallest value that at least `percentile` percent do not exceed, as an index into the sorted slice.
+// The product comes first, as it is exact (24 bits of percentile times n): 7 / 100 is above 0.07, and 100 x 0.07
+// above 7.
 inline int64_t rank_of(int64_t n, double percentile) {
   const double share = static_cast<double>(n) * percentile / 100.0;
   int64_t rank = static_cast<int64_t>(share);
@@ -140,7 +164,8 @@ void for_slices(sn_device* device, const Slices& s, F f) {
 }
 
 template <class T>
-void narrow_to_percentile(sn_device* device, const T* x, const Slices& s, bool symmetric, double percentile, float* lo, float* hi) {
+void narrow_to_percentile(sn_device* device, const T* x, const Slices& s, bool symmetric, double percentile, float* lo,
+                          float* hi) {
   for_slices(device, s, [&](int64_t slice, int64_t row, int64_t col, int64_t n) {
     if (symmetric) {
       const float bound = float_of(select_key(x, s, row, col, SN_ORDER_MAGNITUDE, rank_of(n, percentile)));
@@ -168,7 +193,8 @@ struct Parameters {
 
 inline Parameters parameters_of(float lo, float hi, sn_scheme scheme) {
   const double low = static_cast<double>(lo), high = static_cast<double>(hi);
-  const double width = is_asymmetric(scheme) ? (high - low) / (is_int4(scheme) ? 15.0 : 255.0) : (-low > high ? -low : high) / (is_int4(scheme) ? 7.5 : 127.0);
+  const double width = is_asymmetric(scheme) ? (high - low) / (is_int4(scheme) ? 15.0 : 255.0)
+                                             : (-low > high ? -low : high) / (is_int4(scheme) ? 7.5 : 127.0);
   float scale = static_cast<float>(width);
   if (width == 0) scale = 1.0f;
   // A range so narrow that the scale would vanish takes the smallest scale there is.
@@ -194,7 +220,9 @@ inline double block_error(const T* x, int64_t n, const Quantizer& z) {
 
 constexpr int kCandidates = 61;
 
-inline float candidate(float bound, int j) { return static_cast<float>(static_cast<double>(bound) * (100 - j) / 100.0); }
+inline float candidate(float bound, int j) {
+  return static_cast<float>(static_cast<double>(bound) * (100 - j) / 100.0);
+}
 
 // Blocks of a slice: within each row, from where the slice begins.
 template <class T>
@@ -261,7 +289,8 @@ void narrow_to_least_error(sn_device* device, const T* x, const Slices& s, sn_sc
 
 }  // namespace
 
-sn_status range(sn_device* device, const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method, float percentile, sn_tensor* lo, sn_tensor* hi) {
+sn_status range(sn_device* device, const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method,
+                float percentile, sn_tensor* lo, sn_tensor* hi) {
   Slices s = slices_of(x, group, lo->elements);
   float* low = data_of<float>(lo);
   float* high = data_of<float>(hi);
@@ -276,13 +305,15 @@ sn_status range(sn_device* device, const sn_tensor* x, int64_t group, sn_scheme 
       }
     }
     if (x->elements == 0) return SN_OK;
-    if (method == SN_RANGE_PERCENTILE) narrow_to_percentile(device, in, s, !is_asymmetric(scheme), static_cast<double>(percentile), low, high);
+    if (method == SN_RANGE_PERCENTILE)
+      narrow_to_percentile(device, in, s, !is_asymmetric(scheme), static_cast<double>(percentile), low, high);
     if (method == SN_RANGE_MSE) narrow_to_least_error(device, in, s, scheme, low, high);
     return SN_OK;
   });
 }
 
-sn_status scale(sn_device*, const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale, sn_tensor* zero_point) {
+sn_status scale(sn_device*, const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale,
+                sn_tensor* zero_point) {
   const float* low = data_of<float>(lo);
   const float* high = data_of<float>(hi);
   for (int64_t i = 0; i < lo->elements; ++i) {
@@ -298,7 +329,8 @@ sn_status scale(sn_device*, const sn_tensor* lo, const sn_tensor* hi, sn_scheme 
   return SN_OK;
 }
 
-sn_status quantization_error(sn_device* device, const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, sn_scheme scheme, sn_tensor* errors) {
+sn_status quantization_error(sn_device* device, const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point,
+                             sn_scheme scheme, sn_tensor* errors) {
   const int64_t candidates = scale->elements, per_row = ceil_div(x->cols, kBlock);
   double* result = data_of<double>(errors);
   with_floating(x->dtype, [&](auto* type) {

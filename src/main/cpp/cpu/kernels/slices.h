@@ -6,8 +6,8 @@
 namespace sn {
 namespace SN_ISA_NAME {
 
-// x as [rows, cols] with one slice for every `group` columns of a row; per tensor it is a single row of one slice, unless the
-// rows have to stay apart (int4 pads each row to whole bytes), where all rows share the slice.
+// x as [rows, cols] with one slice for every `group` columns of a row; per tensor it is a single row of one slice,
+// unless the rows have to stay apart (int4 pads each row to whole bytes), where all rows share the slice.
 struct Slices {
   int64_t rows, cols, group, per_row;
   bool shared;  // one slice for all rows
@@ -32,7 +32,8 @@ struct Quantizer {
 };
 
 inline Quantizer quantizer(float scale, int zero_point, sn_scheme scheme) {
-  return {splat(scale), splat(static_cast<float>(qmin(scheme) - zero_point)), splat(static_cast<float>(qmax(scheme) - zero_point)), splat_int(zero_point)};
+  return {splat(scale), splat(static_cast<float>(qmin(scheme) - zero_point)),
+          splat(static_cast<float>(qmax(scheme) - zero_point)), splat_int(zero_point)};
 }
 
 // round(x / scale), clamped, without the zero point. The operand order makes NaN the lower bound, never undefined.
@@ -40,7 +41,9 @@ inline I steps(const Quantizer& q, F x) { return to_int(min(max(div(x, q.scale),
 inline I quantize_lanes(const Quantizer& q, F x) { return add(steps(q, x), q.zero_point); }
 inline F fake_lanes(const Quantizer& q, F x) { return mul(from_int(steps(q, x)), q.scale); }
 
-inline int zero_point_at(const sn_tensor* zero_point, int64_t slice) { return zero_point == nullptr ? 0 : data_of<int8_t>(zero_point)[slice]; }
+inline int zero_point_at(const sn_tensor* zero_point, int64_t slice) {
+  return zero_point == nullptr ? 0 : data_of<int8_t>(zero_point)[slice];
+}
 
 }  // namespace SN_ISA_NAME
 }  // namespace sn

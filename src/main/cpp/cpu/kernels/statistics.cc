@@ -210,7 +210,8 @@ sn_status compare(sn_device* device, const sn_tensor* a, const sn_tensor* b, sn_
   Difference d = {0, 0, 0, 0, 0};
   with_floating(a->dtype, [&](auto* type_a) {
     return with_floating(b->dtype, [&](auto* type_b) {
-      d = differ(device, data_of<typename Pointee<decltype(type_a)>::type>(a), data_of<typename Pointee<decltype(type_b)>::type>(b), a->elements);
+      d = differ(device, data_of<typename Pointee<decltype(type_a)>::type>(a),
+                 data_of<typename Pointee<decltype(type_b)>::type>(b), a->elements);
       return SN_OK;
     });
   });
@@ -222,7 +223,10 @@ sn_status convert(sn_device* device, const sn_tensor* x, sn_tensor* y) {
   if (x->dtype == y->dtype) {
     for_elements(
         device, x->bytes(), 0,
-        [&](int&, int64_t offset, int64_t n) { memcpy(data_of<char>(y) + offset, data_of<char>(x) + offset, static_cast<size_t>(n)); }, [](int&) {});
+        [&](int&, int64_t offset, int64_t n) {
+          memcpy(data_of<char>(y) + offset, data_of<char>(x) + offset, static_cast<size_t>(n));
+        },
+        [](int&) {});
     return SN_OK;
   }
   return with_floating(x->dtype, [&](auto* from_type) {

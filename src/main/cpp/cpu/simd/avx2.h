@@ -35,7 +35,9 @@ inline F load(const double* p) {
           join(_mm256_cvtpd_ps(_mm256_loadu_pd(p + 8)), _mm256_cvtpd_ps(_mm256_loadu_pd(p + 12)))};
 }
 inline F load(const f16* p) { return {_mm256_cvtph_ps(load128(p)), _mm256_cvtph_ps(load128(p + 8))}; }
-inline __m256 widen_bf16(const bf16* p) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16)); }
+inline __m256 widen_bf16(const bf16* p) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
+}
 inline F load(const bf16* p) { return {widen_bf16(p), widen_bf16(p + 8)}; }
 
 inline __m256i to_f16(F x) {
@@ -46,11 +48,14 @@ inline __m256i round_bf16(__m256 x) {
   __m256i b = _mm256_castps_si256(x);
   __m256i top = _mm256_srli_epi32(b, 16);
   __m256i rounded = _mm256_srli_epi32(
-      _mm256_add_epi32(b, _mm256_add_epi32(_mm256_set1_epi32(0x7fff), _mm256_and_si256(top, _mm256_set1_epi32(1)))), 16);
+      _mm256_add_epi32(b, _mm256_add_epi32(_mm256_set1_epi32(0x7fff), _mm256_and_si256(top, _mm256_set1_epi32(1)))),
+      16);
   __m256i quiet = _mm256_or_si256(top, _mm256_set1_epi32(0x40));
   return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
 }
-inline __m256i to_bf16(F x) { return _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(x.a), round_bf16(x.b)), 0xd8); }
+inline __m256i to_bf16(F x) {
+  return _mm256_permute4x64_epi64(_mm256_packus_epi32(round_bf16(x.a), round_bf16(x.b)), 0xd8);
+}
 inline __m256d widen_low(__m256 x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
 inline __m256d widen_high(__m256 x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
 
@@ -124,7 +129,8 @@ inline F select(M m, F x, F y) {
 inline I select(M m, I x, I y) { return {_mm256_blendv_epi8(y.a, x.a, m.a), _mm256_blendv_epi8(y.b, x.b, m.b)}; }
 inline I rotate(I x, int j, int m) {
   __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  __m256i inside = _mm256_and_si256(_mm256_add_epi32(lane, _mm256_set1_epi32(j)), _mm256_set1_epi32((m > 8 ? 8 : m) - 1));
+  __m256i inside =
+      _mm256_and_si256(_mm256_add_epi32(lane, _mm256_set1_epi32(j)), _mm256_set1_epi32((m > 8 ? 8 : m) - 1));
   if (m <= 8) {
     __m256i index = _mm256_or_si256(_mm256_andnot_si256(_mm256_set1_epi32(m - 1), lane), inside);
     return {_mm256_permutevar8x32_epi32(x.a, index), _mm256_permutevar8x32_epi32(x.b, index)};
@@ -173,7 +179,9 @@ inline void store_kept(double* out, const double* in, M keep) {
   store_kept4(out + 12, in + 12, _mm256_extracti128_si256(keep.b, 1));
 }
 inline void store_kept(f16* out, const f16* in, M keep) { store256(out, _mm256_and_si256(load256(in), mask16(keep))); }
-inline void store_kept(bf16* out, const bf16* in, M keep) { store256(out, _mm256_and_si256(load256(in), mask16(keep))); }
+inline void store_kept(bf16* out, const bf16* in, M keep) {
+  store256(out, _mm256_and_si256(load256(in), mask16(keep)));
+}
 inline void store_bool(uint8_t* out, M keep) {
   __m256i words = mask16(keep);
   __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));

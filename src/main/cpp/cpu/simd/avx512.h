@@ -22,11 +22,13 @@ struct B {
 
 inline F load(const float* p) { return _mm512_loadu_ps(p); }
 inline F load(const double* p) {
-  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_loadu_pd(p))), _mm512_cvtpd_ps(_mm512_loadu_pd(p + 8)), 1);
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_loadu_pd(p))),
+                            _mm512_cvtpd_ps(_mm512_loadu_pd(p + 8)), 1);
 }
 inline F load(const f16* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 inline F load(const bf16* p) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+  return _mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
 }
 inline __m256i to_f16(F x) { return _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 // Not vcvtneps2bf16, which flushes denormals.
@@ -34,7 +36,8 @@ inline __m256i to_bf16(F x) {
   __m512i b = _mm512_castps_si512(x);
   __m512i top = _mm512_srli_epi32(b, 16);
   __m512i rounded = _mm512_srli_epi32(
-      _mm512_add_epi32(b, _mm512_add_epi32(_mm512_set1_epi32(0x7fff), _mm512_and_si512(top, _mm512_set1_epi32(1)))), 16);
+      _mm512_add_epi32(b, _mm512_add_epi32(_mm512_set1_epi32(0x7fff), _mm512_and_si512(top, _mm512_set1_epi32(1)))),
+      16);
   __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
   return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, nan, top, _mm512_set1_epi32(0x40)));
 }
@@ -91,7 +94,9 @@ inline float reduce_max(F a) { return _mm512_reduce_max_ps(a); }
 inline float reduce_min(F a) { return _mm512_reduce_min_ps(a); }
 inline void store_int(int32_t* p, I a) { _mm512_storeu_si512(p, a.v); }
 
-inline void store_kept(float* out, const float* in, M keep) { _mm512_storeu_ps(out, _mm512_maskz_loadu_ps(keep.v, in)); }
+inline void store_kept(float* out, const float* in, M keep) {
+  _mm512_storeu_ps(out, _mm512_maskz_loadu_ps(keep.v, in));
+}
 inline void store_kept(double* out, const double* in, M keep) {
   __mmask8 low = static_cast<__mmask8>(keep.v);
   __mmask8 high = static_cast<__mmask8>(keep.v >> 8);
@@ -103,7 +108,9 @@ inline void store_kept16(void* out, const void* in, M keep) {
 }
 inline void store_kept(f16* out, const f16* in, M keep) { store_kept16(out, in, keep); }
 inline void store_kept(bf16* out, const bf16* in, M keep) { store_kept16(out, in, keep); }
-inline void store_bool(uint8_t* out, M keep) { _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_maskz_set1_epi8(keep.v, 1)); }
+inline void store_bool(uint8_t* out, M keep) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_maskz_set1_epi8(keep.v, 1));
+}
 
 inline B pack(I a, I b, I c, I d) {
   // Packing works within 128-bit lanes; the permutation puts the 4-byte pieces back in order.
@@ -119,7 +126,9 @@ inline __m256i nibbles(B b) {
 }
 inline void store_nibbles(uint8_t* p, B b) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), nibbles(b)); }
 inline void stream_nibbles(uint8_t* p, B b) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), nibbles(b)); }
-inline I load_int(const int8_t* p) { return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+inline I load_int(const int8_t* p) {
+  return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
 inline I load_nibbles(const uint8_t* p) {
   __m128i v = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
   __m128i mask = _mm_set1_epi8(15);

@@ -1,5 +1,5 @@
-// The vector vocabulary that kernels are written in. Every instruction set gives the same one: vectors of 16 lanes, so that
-// loop bounds, tails and the order of float64 sums are the same everywhere, and with them every result bit.
+// The vector vocabulary that kernels are written in. Every instruction set gives the same one: vectors of 16 lanes, so
+// that loop bounds, tails and the order of float64 sums are the same everywhere, and with them every result bit.
 //
 //   F   16 x f32          load, store, splat, sub, mul, div, min, max, select
 //   I   16 x i32          key, order_value, to_int, from_int, add, gt, eq, ...
@@ -7,8 +7,9 @@
 //   D   16 x f64          sums: add, add_product, reduce (always folded 16 -> 8 -> 4 -> 2 -> 1)
 //   B   64 x i8           pack of four I; stored as bytes or as 32 bytes of nibbles
 //
-// Each tier is one namespace in one header, chosen by SN_ISA_NAME, so that no symbol of one tier can stand in for another's.
-// Kernel files must not include standard headers with inline code: the linker could keep the copy compiled for AVX-512.
+// Each tier is one namespace in one header, chosen by SN_ISA_NAME, so that no symbol of one tier can stand in for
+// another's. Kernel files must not include standard headers with inline code: the linker could keep the copy compiled
+// for AVX-512.
 #pragma once
 
 #include <stdint.h>

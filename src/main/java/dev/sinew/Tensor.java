@@ -159,7 +159,8 @@ public final class Tensor implements AutoCloseable {
    *
    * <p>Use it for files that nobody changes: one that is truncated while mapped ends the process.
    *
-   * @throws IllegalArgumentException if the offset is not a multiple of the element size
+   * @throws IllegalArgumentException if the offset is not a multiple of the element size, as in
+   *     some checkpoints: read such a tensor instead
    * @throws UncheckedIOException if this is not a regular file, cannot be opened or is too short
    */
   public static Tensor map(Device device, Path file, long offset, DType dtype, long... shape) {

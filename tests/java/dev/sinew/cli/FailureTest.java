@@ -28,10 +28,10 @@ class FailureTest {
         "sinew: model.pt is damaged\n",
         report(new CheckpointException("model.pt is damaged."), false));
     assertEquals(
-        "sinew: a.bin: Permission denied\n",
+        "sinew: 'a.bin': Permission denied\n",
         report(new UncheckedIOException(new AccessDeniedException("a.bin")), false));
     assertEquals(
-        "sinew: a.bin: No such file or directory\n",
+        "sinew: 'a.bin': No such file or directory\n",
         report(new NoSuchFileException("a.bin"), false));
     assertEquals(
         "sinew: tensor 'w' holds NaN\n",

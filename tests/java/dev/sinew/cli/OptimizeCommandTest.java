@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -163,6 +164,51 @@ class OptimizeCommandTest extends CommandLineTest {
     assertTrue(Files.notExists(path("o2")));
   }
 
+  /** A limit on file sizes lets the checkpoint through, and not the report, which is larger. */
+  @Test
+  @Timeout(60)
+  void aCheckpointWithoutItsReportIsKept() throws Exception {
+    TestCheckpoint small = new TestCheckpoint();
+    for (int i = 0; i < 300; i++) {
+      small.longs("tensor." + i, i);
+    }
+    small.write(in);
+    Path report = path("report.json");
+    Process child =
+        new ProcessBuilder(
+                "sh",
+                "-c",
+                "ulimit -f 128; exec \"$@\"",
+                "sh",
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-XX:-UsePerfData",
+                "-cp",
+                System.getProperty("java.class.path"),
+                Main.class.getName(),
+                "optimize",
+                in.toString(),
+                out.toString(),
+                "--prune",
+                "threshold=0.01",
+                "--report",
+                report.toString())
+            .redirectErrorStream(true)
+            .start();
+    List<String> lines = child.inputReader().lines().toList();
+
+    assertEquals(1, child.waitFor(), lines.toString());
+    assertEquals(
+        List.of(
+            "sinew: '"
+                + out
+                + "' is complete, but its report was not written: cannot write '"
+                + report
+                + "': File too large; the file was not written"),
+        lines);
+    assertEquals(TestCheckpoint.read(in).keySet(), TestCheckpoint.read(out).keySet());
+    assertEquals(List.of("in.safetensors", "out.safetensors"), files(folder));
+  }
+
   @Test
   void aDryRunWritesNothing() throws IOException {
     String printed = run("optimize", in, out, "--quantize", "int8", "--dry-run").ok().out();
@@ -227,6 +273,10 @@ class OptimizeCommandTest extends CommandLineTest {
     run("optimize", in, folder, how[0], how[1], "--force").failed(1, "is a folder");
     run("optimize", in, path("no/where"), how[0], how[1]).failed(1, "does not exist");
     run("optimize", in, out, how[0], how[1], "--report", out).failed(2, "the same file");
+    Path linked = Files.createSymbolicLink(path("linked"), folder).resolve("out.safetensors");
+    run("optimize", in, out, how[0], how[1], "--report", linked, "--force")
+        .failed(2, "the same file");
+    Files.delete(path("linked"));
     run("optimize", in, out, how[0], how[1], "--report", in, "--force")
         .failed(1, "is the input itself");
     run("optimize", in, out, how[0], how[1], "--report", folder).failed(1, "is a folder");

@@ -256,6 +256,21 @@ class AtomicFileTest {
   }
 
   @Test
+  void filesThatDoNotExistYetAreTheSameInTheSameFolder() throws IOException {
+    Path inner = Files.createDirectory(folder.resolve("inner"));
+    Path link = Files.createSymbolicLink(folder.resolve("link"), inner);
+    Path file = inner.resolve("new");
+    assertTrue(AtomicFile.isSameFile(file, link.resolve("new")));
+    assertTrue(AtomicFile.isSameFile(file, link.resolve("../inner/new")));
+    assertTrue(AtomicFile.isSameFile(Path.of("new"), Path.of("./new").toAbsolutePath()));
+    assertFalse(AtomicFile.isSameFile(file, inner.resolve("new2")));
+    assertFalse(AtomicFile.isSameFile(file, folder.resolve("new")));
+    Path missing = folder.resolve("missing");
+    assertTrue(AtomicFile.isSameFile(missing.resolve("a"), missing.resolve("b/../a")));
+    assertFalse(AtomicFile.isSameFile(missing.resolve("a"), missing.resolve("b")));
+  }
+
+  @Test
   @Timeout(60)
   void sigtermInMidWriteLeavesNoTemporaryFile() throws Exception {
     Process child = ChildProgram.start("64m", "write", target);

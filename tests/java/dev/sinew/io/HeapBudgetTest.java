@@ -29,7 +29,8 @@ class HeapBudgetTest {
     CheckpointException e = assertThrows(CheckpointException.class, () -> budget.charge(1));
     assertEquals(
         "cannot read 'model.pt': its structure needs more than 12 MiB of the Java heap, half of all"
-            + " there is; allow more with -Xmx if you trust the file",
+            + " there is; if you trust the file, allow more with -Xmx (for the command line:"
+            + " SINEW_JAVA_OPTS=-Xmx4g)",
         e.getMessage());
     assertThrows(CheckpointException.class, () -> budget.charge(Long.MAX_VALUE));
   }

@@ -287,7 +287,8 @@ class SafeTensorsAttackTest {
     assertTrue(
         lines
             .get(0)
-            .contains("12 MiB of the Java heap, half of all there is; allow more with -Xmx"),
+            .contains(
+                "12 MiB of the Java heap, half of all there is; if you trust the file, allow more"),
         lines.get(0));
     try (Checkpoint checkpoint = SafeTensors.open(file)) {
       assertEquals(tensors, checkpoint.tensors().size());

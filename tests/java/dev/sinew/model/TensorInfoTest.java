@@ -49,4 +49,21 @@ class TensorInfoTest {
       assertTrue(e.getMessage().length() < 400, e.getMessage());
     }
   }
+
+  @Test
+  void rangesLieWithinTheData() {
+    TensorInfo info = TensorInfo.of("t", DType.F32, 2);
+    info.requireRange(0, 8);
+    info.requireRange(8, 0);
+    info.requireRange(7, 1);
+    long[][] outside = {{-1, 0}, {0, 9}, {8, 1}, {9, 0}, {Long.MAX_VALUE, 8}, {Long.MIN_VALUE, 8}};
+    for (long[] range : outside) {
+      IllegalArgumentException e =
+          assertThrows(
+              IllegalArgumentException.class, () -> info.requireRange(range[0], (int) range[1]));
+      assertEquals(
+          range[1] + " bytes from " + range[0] + " on lie outside tensor 't' of 8 bytes",
+          e.getMessage());
+    }
+  }
 }

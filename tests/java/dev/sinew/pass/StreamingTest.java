@@ -102,9 +102,12 @@ class StreamingTest {
       for (List<Object> q : QUANTIZATIONS) {
         Quantize quantize =
             Quantize.of((int) q.get(0), (boolean) q.get(1), (String) q.get(2), (String) q.get(3));
-        recipes.add(new Recipe(prune, quantize, false));
-        if (prune == null || recipes.size() % 5 == 0) {
-          recipes.add(new Recipe(prune, quantize, true));
+        // Each quantization alone, both ways, and after every other kind of pruning.
+        if (prune == null) {
+          recipes.add(new Recipe(null, quantize, true));
+        }
+        if (prune == null || (PRUNINGS.indexOf(text) + QUANTIZATIONS.indexOf(q)) % 2 == 0) {
+          recipes.add(new Recipe(prune, quantize, QUANTIZATIONS.indexOf(q) % 6 == 5));
         }
       }
     }

@@ -1,6 +1,7 @@
 package dev.sinew.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
+import dev.sinew.internal.Messages;
 import dev.sinew.io.CheckpointFormat;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.TensorInfo;
@@ -125,7 +126,7 @@ final class CompareCommand extends SinewCommand {
     PrintWriter out = terminal().out();
     int width =
         matching.comparable.stream()
-            .mapToInt(tensor -> Math.min(60, Text.printable(tensor.name()).length()))
+            .mapToInt(tensor -> Math.min(60, Messages.printable(tensor.name()).length()))
             .max()
             .orElse(0);
     Table table =
@@ -135,8 +136,8 @@ final class CompareCommand extends SinewCommand {
             .right("SNR dB", 7)
             .right("cosine", 10)
             .left("", 0);
-    out.println("A: " + Text.printable(a.path().toString()) + ", " + a.format());
-    out.println("B: " + Text.printable(b.path().toString()) + ", " + b.format());
+    out.println("A: " + Messages.printable(a.path().toString()) + ", " + a.format());
+    out.println("B: " + Messages.printable(b.path().toString()) + ", " + b.format());
     table.header(out);
     TensorComparison total =
         compareAll(
@@ -144,15 +145,15 @@ final class CompareCommand extends SinewCommand {
     row(table, out, "all", total);
     for (TensorInfo tensor : matching.different) {
       out.println(
-          Text.printable(tensor.name())
+          Messages.printable(tensor.name())
               + ": "
               + describe(tensor)
               + " in A, "
               + describe(b.tensors().get(tensor.name()))
               + " in B");
     }
-    matching.onlyInA.forEach(name -> out.println(Text.printable(name) + ": in A only"));
-    matching.onlyInB.forEach(name -> out.println(Text.printable(name) + ": in B only"));
+    matching.onlyInA.forEach(name -> out.println(Messages.printable(name) + ": in A only"));
+    matching.onlyInB.forEach(name -> out.println(Messages.printable(name) + ": in B only"));
   }
 
   private static void row(Table table, PrintWriter out, String name, TensorComparison found) {
@@ -162,7 +163,7 @@ final class CompareCommand extends SinewCommand {
     }
     table.row(
         out,
-        Text.printable(name),
+        Messages.printable(name),
         found.floating() ? Text.value(found.maxAbsError()) : "-",
         found.equal()
             ? "exact"

@@ -1,5 +1,6 @@
 package dev.sinew.cli;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.io.CheckpointFormat;
 import dev.sinew.io.SafeTensors;
 import dev.sinew.model.Checkpoint;
@@ -39,9 +40,9 @@ final class ConvertCommand extends SinewCommand {
       PrintWriter out = terminal().out();
       out.printf(
           "%s (%s) -> %s (safetensors): %s, %s in %s s%n",
-          Text.printable(files.input().toString()),
+          Messages.printable(files.input().toString()),
           input.format(),
-          Text.printable(files.output().toString()),
+          Messages.printable(files.output().toString()),
           Text.plural(tensors.size(), "tensor"),
           Text.bytes(bytes),
           Text.fixed((System.nanoTime() - start) / 1e9, 2));

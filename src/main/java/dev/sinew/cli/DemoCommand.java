@@ -1,6 +1,7 @@
 package dev.sinew.cli;
 
 import dev.sinew.Device;
+import dev.sinew.internal.Messages;
 import dev.sinew.io.CheckpointFormat;
 import dev.sinew.io.SafeTensors;
 import dev.sinew.model.Checkpoint;
@@ -84,12 +85,12 @@ final class DemoCommand extends SinewCommand {
     PrintWriter out = terminal().out();
     try (DemoFolder folder = DemoFolder.open(keep)) {
       Path model = folder.path().resolve("model.safetensors");
-      out.printf("Making %s ...%n", Text.printable(model.toString()));
+      out.printf("Making %s ...%n", Messages.printable(model.toString()));
       terminal().flush();
       DemoModel.DEFAULT.write(model);
       run(folder, model);
       if (keep != null) {
-        out.println("The files are in " + Text.printable(folder.path().toString()) + ".");
+        out.println("The files are in " + Messages.printable(folder.path().toString()) + ".");
       }
     }
     return Main.OK;
@@ -100,11 +101,12 @@ final class DemoCommand extends SinewCommand {
     try (Checkpoint original = CheckpointFormat.open(model)) {
       List<TensorInfo> tensors = List.copyOf(original.tensors().values());
       out.printf(
-          "%s, %s weights, %s; %s%n%n",
+          "%s, %s weights, %s; %s, %s%n%n",
           Text.plural(tensors.size(), "tensor"),
           Text.count(tensors.stream().mapToLong(TensorInfo::elements).sum()),
           Text.bytes(Files.size(model)),
-          Device.cpu());
+          Device.isa(),
+          Text.plural(threads.countOr(Device::availableProcessors), "thread"));
       Table table =
           new Table()
               .left("recipe", 20)
@@ -221,7 +223,8 @@ final class DemoCommand extends SinewCommand {
       }
       if (Files.exists(keep) && !(Files.isDirectory(keep) && isEmpty(keep))) {
         throw new CommandException(
-            keep + " exists and is not an empty folder; give --keep a new or empty one");
+            Messages.quote(keep)
+                + " exists and is not an empty folder; give --keep a new or empty one");
       }
       return new DemoFolder(Files.createDirectories(keep), null);
     }

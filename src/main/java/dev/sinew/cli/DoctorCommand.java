@@ -2,6 +2,7 @@ package dev.sinew.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
 import dev.sinew.Device;
+import dev.sinew.internal.Messages;
 import dev.sinew.internal.NativeLibrary;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -86,7 +87,7 @@ final class DoctorCommand extends SinewCommand {
 
   private void line(String what, String value) {
     PrintWriter out = terminal().out();
-    out.printf("%-16s %s%n", what, Text.printable(value));
+    out.printf("%-16s %s%n", what, Messages.printable(value));
   }
 
   private static String hugePages(String mode) {

@@ -1,14 +1,13 @@
 package dev.sinew.cli;
 
 import dev.sinew.NotFiniteException;
+import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.io.UncheckedIOException;
 import java.nio.channels.ClosedByInterruptException;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
-import java.nio.file.NoSuchFileException;
 import java.util.concurrent.ExecutionException;
 
 /** Turns whatever a command threw into one sentence and an exit status. */
@@ -88,13 +87,9 @@ final class Failure {
   /** What the system said, with the file where the exception knows it. */
   private static String reason(IOException e) {
     if (e instanceof FileSystemException system) {
-      String reason =
-          e instanceof NoSuchFileException
-              ? "No such file or directory"
-              : e instanceof AccessDeniedException ? "Permission denied" : system.getReason();
-      return system.getFile() + ": " + (reason == null ? e.getClass().getSimpleName() : reason);
+      return "'" + system.getFile() + "': " + Messages.reason(e);
     }
-    return e.getMessage() != null ? e.getMessage() : e.getClass().getSimpleName();
+    return e.getMessage() != null ? e.getMessage() : Messages.reason(e);
   }
 
   private static boolean isShuttingDown() {

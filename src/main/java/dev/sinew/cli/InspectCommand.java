@@ -5,6 +5,7 @@ import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.Tensor;
+import dev.sinew.internal.Messages;
 import dev.sinew.io.CheckpointFormat;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.TensorInfo;
@@ -52,20 +53,21 @@ final class InspectCommand extends SinewCommand {
     Collection<TensorInfo> tensors = checkpoint.tensors().values();
     out.printf(
         "%s: %s, %s, %s elements, %s%n",
-        Text.printable(checkpoint.path().toString()),
+        Messages.printable(checkpoint.path().toString()),
         checkpoint.format(),
         Text.plural(tensors.size(), "tensor"),
         Text.count(tensors.stream().mapToLong(TensorInfo::elements).sum()),
         Text.bytes(totalBytes(tensors)));
     for (Map.Entry<String, String> entry : checkpoint.metadata().entrySet()) {
-      out.println("  " + Text.printable(entry.getKey() + " = " + entry.getValue()));
+      // Training tools put whole tag lists here; --json has all of it.
+      out.println("  " + Messages.brief(entry.getKey()) + " = " + Messages.brief(entry.getValue()));
     }
     Table table = table(tensors);
     table.header(out);
     TensorReader reader = new TensorReader();
     for (TensorInfo tensor : tensors) {
       terminal().flush();
-      String name = Text.printable(tensor.name());
+      String name = Messages.printable(tensor.name());
       String shape = Text.shape(tensor.shape());
       String bytes = Text.bytes(tensor.bytes());
       if (!tensor.dtype().isComputable()) {
@@ -95,7 +97,7 @@ final class InspectCommand extends SinewCommand {
     int names = 0;
     int shapes = 0;
     for (TensorInfo tensor : tensors) {
-      names = Math.max(names, Math.min(60, Text.printable(tensor.name()).length()));
+      names = Math.max(names, Math.min(60, Messages.printable(tensor.name()).length()));
       shapes = Math.max(shapes, Math.min(40, Text.shape(tensor.shape()).length()));
     }
     return new Table()

@@ -20,6 +20,7 @@ public final class Main {
 
   public static void main(String[] arguments) {
     Terminal terminal = Terminal.system();
+    Runtime.getRuntime().addShutdownHook(new Thread(terminal::endBar));
     int status = run(terminal, arguments);
     if (status != OK) {
       System.exit(status);

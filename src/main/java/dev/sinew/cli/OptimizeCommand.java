@@ -1,9 +1,12 @@
 package dev.sinew.cli;
 
 import dev.sinew.Device;
+import dev.sinew.internal.Messages;
+import dev.sinew.io.AtomicFile;
 import dev.sinew.io.CheckpointFormat;
 import dev.sinew.io.SafeTensors;
 import dev.sinew.model.Checkpoint;
+import dev.sinew.model.CheckpointException;
 import dev.sinew.pass.Optimizer;
 import dev.sinew.pass.Pass;
 import dev.sinew.pass.Prune;
@@ -99,11 +102,27 @@ final class OptimizeCommand extends SinewCommand {
       requireWritableFiles();
       Report done = optimize(input, passes, threadCount);
       if (report != null) {
-        ReportFile.write(report, files.force(), files, dryRun, done);
+        writeReport(done);
       }
       new OptimizeSummary(files, dryRun, done).print(terminal().out());
     }
     return Main.OK;
+  }
+
+  /** A checkpoint whose report cannot be written stays: it is complete, and holds the work. */
+  private void writeReport(Report done) throws IOException {
+    try {
+      ReportFile.write(report, files.force(), files, dryRun, done);
+    } catch (IOException e) {
+      if (dryRun) {
+        throw e;
+      }
+      throw new CheckpointException(
+          Messages.quote(files.output())
+              + " is complete, but its report was not written: "
+              + Failure.sentence(e),
+          e);
+    }
   }
 
   private Report optimize(Checkpoint input, List<Pass> passes, int threadCount) throws IOException {
@@ -166,7 +185,7 @@ final class OptimizeCommand extends SinewCommand {
       files.requireWritableOutput();
     }
     if (report != null) {
-      if (report.toAbsolutePath().normalize().equals(files.output().toAbsolutePath().normalize())) {
+      if (AtomicFile.isSameFile(report, files.output())) {
         throw wrongUsage("--report and OUT name the same file; give the report a name of its own");
       }
       files.requireOtherThanInput(report);

@@ -1,5 +1,6 @@
 package dev.sinew.cli;
 
+import dev.sinew.internal.Messages;
 import dev.sinew.pass.Report;
 import java.io.PrintWriter;
 import java.util.ArrayList;
@@ -25,8 +26,8 @@ final class OptimizeSummary {
     List<Report.Entry> touched = report.tensors().stream().filter(Report.Entry::touched).toList();
     out.printf(
         "%s -> %s%s%n",
-        Text.printable(files.input().toString()),
-        Text.printable(files.output().toString()),
+        Messages.printable(files.input().toString()),
+        Messages.printable(files.output().toString()),
         dryRun ? " (dry run: nothing was written)" : "");
     out.println("  recipe    " + report.recipe());
     out.printf(
@@ -85,6 +86,6 @@ final class OptimizeSummary {
         (reason, names) ->
             out.printf(
                 "  %s (%s): %s%n",
-                Text.printable(reason), names.size(), Text.some(names, NAMES_SHOWN)));
+                Messages.printable(reason), names.size(), Text.some(names, NAMES_SHOWN)));
   }
 }

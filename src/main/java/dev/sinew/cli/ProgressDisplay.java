@@ -106,8 +106,7 @@ final class ProgressDisplay implements Optimizer.Progress, AutoCloseable {
 
   private void draw(String line) {
     String fitted = line.length() > COLUMNS ? line.substring(0, COLUMNS) : line;
-    terminal.err().print("\r" + fitted + " ".repeat(COLUMNS - fitted.length()));
-    terminal.err().flush();
+    terminal.bar(fitted, COLUMNS);
     barVisible = true;
   }
 
@@ -116,8 +115,7 @@ final class ProgressDisplay implements Optimizer.Progress, AutoCloseable {
   public synchronized void close() {
     total = 0;
     if (barVisible) {
-      terminal.err().print("\r" + " ".repeat(COLUMNS) + "\r");
-      terminal.err().flush();
+      terminal.bar("", COLUMNS);
       barVisible = false;
     }
   }

@@ -21,6 +21,7 @@ final class Terminal {
   private final PrintWriter err;
   private final boolean outIsTerminal;
   private final boolean errIsTerminal;
+  private volatile boolean barVisible;
 
   Terminal(OutputStream out, OutputStream err, boolean outIsTerminal, boolean errIsTerminal) {
     this.watchedOut = new Watched(out);
@@ -74,6 +75,21 @@ final class Terminal {
     out.flush();
     err.println("sinew: " + sentence);
     err.flush();
+  }
+
+  /** Draws over the line that the cursor is in; an empty bar takes it away. */
+  void bar(String text, int columns) {
+    barVisible = !text.isEmpty();
+    err.print("\r" + text + " ".repeat(columns - text.length()) + (barVisible ? "" : "\r"));
+    err.flush();
+  }
+
+  /** Leaves a bar that Ctrl-C has cut short where it is, and the shell's prompt below it. */
+  void endBar() {
+    if (barVisible) {
+      err.println();
+      err.flush();
+    }
   }
 
   /**

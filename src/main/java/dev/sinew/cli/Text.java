@@ -1,5 +1,6 @@
 package dev.sinew.cli;
 
+import dev.sinew.internal.Messages;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
@@ -75,35 +76,13 @@ final class Text {
   /** A few of the names, and how many more there are. */
   static String some(List<String> names, int most) {
     String shown =
-        names.stream().limit(most).map(Text::printable).collect(Collectors.joining(", "));
+        names.stream().limit(most).map(Messages::printable).collect(Collectors.joining(", "));
     return names.size() <= most ? shown : shown + " and " + (names.size() - most) + " more";
-  }
-
-  /**
-   * A name from a file with everything escaped that could move the cursor or begin a line, for
-   * names are whatever the maker of the file wanted.
-   */
-  static String printable(String name) {
-    StringBuilder out = new StringBuilder(name.length());
-    name.codePoints()
-        .forEach(
-            c -> {
-              switch (Character.getType(c)) {
-                case Character.CONTROL,
-                    Character.FORMAT,
-                    Character.LINE_SEPARATOR,
-                    Character.PARAGRAPH_SEPARATOR,
-                    Character.SURROGATE ->
-                    out.append(String.format("\\u%04x", c));
-                default -> out.appendCodePoint(c);
-              }
-            });
-    return out.toString();
   }
 
   /** One line that does not end in a full stop, whatever an exception's message looked like. */
   static String sentence(String message) {
-    String line = printable(message.strip().replaceAll("\\s*\\R\\s*", " "));
+    String line = Messages.printable(message.strip().replaceAll("\\s*\\R\\s*", " "));
     return line.endsWith(".") && !line.endsWith("..") ? line.substring(0, line.length() - 1) : line;
   }
 }

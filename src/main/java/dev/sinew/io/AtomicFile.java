@@ -80,30 +80,48 @@ public final class AtomicFile implements AutoCloseable {
 
   /**
    * Refuses an output that is the input itself, under whatever name (links included): a check for
-   * callers to make before they create anything. Files that do not exist are different.
+   * callers to make before they create anything. An input that does not exist is not refused.
    *
    * @throws CheckpointException if both are the same file
    */
   public static void requireDifferentFiles(Path in, Path out) throws CheckpointException {
-    boolean same;
-    try {
-      same = Files.exists(in) && Files.exists(out) && Files.isSameFile(in, out);
-    } catch (IOException e) {
-      throw new CheckpointException(
-          "cannot compare "
-              + Messages.quote(in)
-              + " with "
-              + Messages.quote(out)
-              + ": "
-              + Messages.reason(e),
-          e);
-    }
-    if (same) {
+    if (Files.exists(in) && isSameFile(in, out)) {
       throw new CheckpointException(
           "the output "
               + Messages.quote(out)
               + " is the input itself; choose another name for the output");
     }
+  }
+
+  /**
+   * Whether two names, links and links to folders included, lead to the same file, or would if it
+   * existed.
+   *
+   * @throws CheckpointException if the system does not say
+   */
+  public static boolean isSameFile(Path a, Path b) throws CheckpointException {
+    try {
+      return Files.exists(a) && Files.exists(b)
+          ? Files.isSameFile(a, b)
+          : place(a).equals(place(b));
+    } catch (IOException e) {
+      throw new CheckpointException(
+          "cannot compare "
+              + Messages.quote(a)
+              + " with "
+              + Messages.quote(b)
+              + ": "
+              + Messages.reason(e),
+          e);
+    }
+  }
+
+  private static Path place(Path file) throws IOException {
+    Path absolute = file.toAbsolutePath();
+    Path folder = absolute.getParent();
+    return folder != null && Files.exists(folder)
+        ? folder.toRealPath().resolve(absolute.getFileName())
+        : absolute.normalize();
   }
 
   /** The final name. */

@@ -41,7 +41,10 @@ final class HeapBudget {
         ? new HeapBudget(
             file, proportional, "as no checkpoint of its size does; save its tensors again")
         : new HeapBudget(
-            file, half, "half of all there is; allow more with -Xmx if you trust the file");
+            file,
+            half,
+            "half of all there is; if you trust the file, allow more with -Xmx (for the command"
+                + " line: SINEW_JAVA_OPTS=-Xmx4g)");
   }
 
   /** The most that all charges together may be, in bytes. */

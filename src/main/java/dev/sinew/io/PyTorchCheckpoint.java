@@ -100,13 +100,7 @@ public final class PyTorchCheckpoint implements Checkpoint {
   @Override
   public void read(String tensor, long byteOffset, ByteBuffer target) throws IOException {
     Located located = find(tensor);
-    long bytes = located.info().bytes();
-    if (byteOffset < 0 || byteOffset > bytes || target.remaining() > bytes - byteOffset) {
-      throw new IllegalArgumentException(
-          String.format(
-              "%d bytes from %d on lie outside tensor %s of %d bytes",
-              target.remaining(), byteOffset, Messages.quote(tensor), bytes));
-    }
+    located.info().requireRange(byteOffset, target.remaining());
     String what = "tensor " + Messages.quote(tensor);
     if (located.layout().isContiguous()) {
       file.read(firstByte(located) + byteOffset, target, what);

@@ -50,7 +50,11 @@ final class SafeTensorsParser {
   private static final int CHARACTER_COST = 8;
 
   /** A tensor with the place of its data, relative to the end of the header. */
-  private record Entry(String name, DType dtype, List<Long> shape, long begin, long end) {}
+  private record Entry(String name, DType dtype, List<Long> shape, long begin, long end) {
+    String ofShapeAndType() {
+      return " of shape " + Messages.brief(shape.toString()) + " and dtype " + dtype;
+    }
+  }
 
   private final InputFile file;
   private final HeapBudget budget;
@@ -307,10 +311,7 @@ final class SafeTensorsParser {
       if (entry.end - entry.begin != info.bytes()) {
         throw damaged(
             tensor
-                + " of shape "
-                + Messages.brief(entry.shape.toString())
-                + " and dtype "
-                + entry.dtype
+                + entry.ofShapeAndType()
                 + " takes "
                 + info.bytes()
                 + " bytes, but its data_offsets span "
@@ -339,14 +340,7 @@ final class SafeTensorsParser {
     try {
       return new TensorInfo(entry.name, entry.dtype, entry.shape);
     } catch (IllegalArgumentException e) {
-      throw damaged(
-          tensor
-              + " of shape "
-              + Messages.brief(entry.shape.toString())
-              + " and dtype "
-              + entry.dtype
-              + " has no valid size in bytes",
-          e);
+      throw damaged(tensor + entry.ofShapeAndType() + " has no valid size in bytes", e);
     }
   }
 

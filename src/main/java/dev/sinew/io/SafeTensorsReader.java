@@ -42,17 +42,7 @@ final class SafeTensorsReader implements Checkpoint {
   @Override
   public void read(String tensor, long byteOffset, ByteBuffer target) throws CheckpointException {
     TensorInfo info = require(tensor);
-    if (byteOffset < 0 || byteOffset > info.bytes() - target.remaining()) {
-      throw new IllegalArgumentException(
-          target.remaining()
-              + " bytes from "
-              + byteOffset
-              + " on lie outside tensor "
-              + Messages.quote(tensor)
-              + " of "
-              + info.bytes()
-              + " bytes");
-    }
+    info.requireRange(byteOffset, target.remaining());
     file.read(
         header.offsets().get(tensor) + byteOffset, target, "tensor " + Messages.quote(tensor));
   }

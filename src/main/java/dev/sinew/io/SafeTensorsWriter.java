@@ -32,17 +32,7 @@ final class SafeTensorsWriter implements CheckpointWriter {
           "tensor " + Messages.quote(tensor) + " was not announced at creation");
     }
     int bytes = source.remaining();
-    if (byteOffset < 0 || byteOffset > info.bytes() - bytes) {
-      throw new IllegalArgumentException(
-          bytes
-              + " bytes from "
-              + byteOffset
-              + " on lie outside tensor "
-              + Messages.quote(tensor)
-              + " of "
-              + info.bytes()
-              + " bytes");
-    }
+    info.requireRange(byteOffset, bytes);
     file.write(layout.offsets().get(tensor) + byteOffset, source);
     written.get(tensor).add(bytes);
   }

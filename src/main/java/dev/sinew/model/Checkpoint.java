@@ -45,6 +45,13 @@ public interface Checkpoint extends AutoCloseable {
   /**
    * Where the data of a tensor lies in one piece, so that it can be mapped; empty if it has to be
    * assembled.
+   *
+   * <p>{@link dev.sinew.Tensor#map} takes the region's file and offset if the offset is a multiple
+   * of the element size. Formats do not promise that: a safetensors file whose header is not
+   * padded, or with tensors of several types in an unlucky order, has tensors that can only be
+   * {@link #read}.
+   *
+   * @throws IllegalArgumentException if the tensor is not in this checkpoint
    */
   Optional<FileRegion> region(String tensor);
 

@@ -65,6 +65,26 @@ public record TensorInfo(String name, DType dtype, List<Long> shape) {
   }
 
   /**
+   * Checks a part of the data, for those who read or write it.
+   *
+   * @throws IllegalArgumentException unless {@code count} bytes from {@code byteOffset} on lie
+   *     within this tensor
+   */
+  public void requireRange(long byteOffset, int count) {
+    if (byteOffset < 0 || byteOffset > bytes() - count) {
+      throw new IllegalArgumentException(
+          count
+              + " bytes from "
+              + byteOffset
+              + " on lie outside tensor "
+              + Messages.quote(name)
+              + " of "
+              + bytes()
+              + " bytes");
+    }
+  }
+
+  /**
    * The rows of the matrix [rows, cols] that passes see: the first dimension, or 1 for tensors of
    * rank 0 and 1.
    */

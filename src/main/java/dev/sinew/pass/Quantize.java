@@ -170,8 +170,7 @@ public record Quantize(
 
   /** The number of scales that a tensor in memory gets. */
   long slices(Tensor x) {
-    long rows = x.elements() == 0 ? 0 : x.rows();
-    return slices(new TensorInfo("x", x.dtype(), List.of(rows, x.cols())));
+    return slices(new TensorInfo("x", x.dtype(), List.of(x.rows(), x.cols())));
   }
 
   long groupsPerRow(long cols) {

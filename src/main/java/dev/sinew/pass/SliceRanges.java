@@ -126,11 +126,15 @@ final class SliceRanges implements AutoCloseable {
     }
   }
 
+  // The rank, from 0, as in Ops.range: of the smallest value that at least this share of the slice
+  // does not exceed. The product comes first, because it is exact.
+  private long upperRank() {
+    double share = elements * (double) pass.percentile() / 100.0;
+    return Math.max(1, Math.min((long) Math.ceil(share), elements)) - 1;
+  }
+
   private RadixSelector newSelector() {
-    // The rank as in Ops.range: the smallest value that at least this share of the slice does not
-    // exceed.
-    double share = elements * ((double) pass.percentile() / 100.0);
-    long above = Math.max(1, Math.min((long) Math.ceil(share), elements)) - 1;
+    long above = upperRank();
     if (!pass.scheme().isAsymmetric()) {
       return new RadixSelector(device, true, above);
     }
@@ -147,9 +151,7 @@ final class SliceRanges implements AutoCloseable {
       }
       return;
     }
-    double share = elements * ((double) pass.percentile() / 100.0);
-    long above = Math.max(1, Math.min((long) Math.ceil(share), elements)) - 1;
-    boolean swapped = elements - 1 - above > above;
+    boolean swapped = elements - 1 - upperRank() > upperRank();
     float high = Math.max(selector.value(swapped ? 0 : 1), 0.0f);
     float low = Math.min(selector.value(swapped ? 1 : 0), 0.0f);
     if (high > 0 || low < 0) {

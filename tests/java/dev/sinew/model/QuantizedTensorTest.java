@@ -1,0 +1,240 @@
+package dev.sinew.model;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.sinew.DType;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class QuantizedTensorTest {
+  /** Descriptions, and the data of {@code T_shape}; nothing else is ever read. */
+  private static final class Described implements Checkpoint {
+    private final Map<String, TensorInfo> tensors = new LinkedHashMap<>();
+    private final Map<String, String> metadata = new HashMap<>();
+    private final Map<String, long[]> numbers = new HashMap<>();
+
+    Described add(String name, DType dtype, long... shape) {
+      tensors.put(name, TensorInfo.of(name, dtype, shape));
+      return this;
+    }
+
+    Described shape(String name, long... dimensions) {
+      numbers.put(name, dimensions);
+      return add(name, DType.I64, dimensions.length);
+    }
+
+    Described group(String size) {
+      metadata.put(QuantizedTensor.GROUP_KEY, size);
+      return this;
+    }
+
+    @Override
+    public Path path() {
+      return Path.of("model.test");
+    }
+
+    @Override
+    public String format() {
+      return "test";
+    }
+
+    @Override
+    public Map<String, TensorInfo> tensors() {
+      return tensors;
+    }
+
+    @Override
+    public Map<String, String> metadata() {
+      return metadata;
+    }
+
+    @Override
+    public void read(String tensor, long byteOffset, ByteBuffer target) {
+      ByteBuffer bytes = ByteBuffer.allocate(target.remaining()).order(ByteOrder.LITTLE_ENDIAN);
+      for (long number : numbers.get(tensor)) {
+        bytes.putLong(number);
+      }
+      target.put(bytes.flip());
+    }
+
+    @Override
+    public Optional<FileRegion> region(String tensor) {
+      return Optional.empty();
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  private static QuantizedTensor find(Described checkpoint) throws IOException {
+    return QuantizedTensor.find(checkpoint).get("t");
+  }
+
+  private static void assertDamaged(Described checkpoint, String part) {
+    assertTimeoutPreemptively(
+        Duration.ofSeconds(10),
+        () -> {
+          CheckpointException e =
+              assertThrows(CheckpointException.class, () -> QuantizedTensor.find(checkpoint));
+          assertTrue(e.getMessage().contains("'model.test'"), e.getMessage());
+          assertTrue(e.getMessage().contains("'t'"), e.getMessage());
+          assertTrue(e.getMessage().contains(part), e.getMessage());
+        });
+  }
+
+  private static Described int8(long rows, long cols, long... scaleShape) {
+    return new Described().add("t", DType.I8, rows, cols).add("t_scale", DType.F32, scaleShape);
+  }
+
+  private static Described int4(long[] shape, long bytes, long... scaleShape) {
+    return new Described()
+        .add("t", DType.U8, bytes)
+        .add("t_scale", DType.F32, scaleShape)
+        .shape("t_shape", shape);
+  }
+
+  @Test
+  void layoutsThatFit() throws IOException {
+    QuantizedTensor perTensor = find(int8(4, 6, 1));
+    assertEquals(0, perTensor.group());
+    assertEquals(TensorInfo.of("t", DType.F32, 4, 6), perTensor.logical());
+    assertNull(perTensor.zeroPoint());
+    assertFalse(perTensor.isInt4());
+    assertEquals(0, find(int8(4, 6, 4, 1)).group());
+    assertEquals(3, find(int8(4, 6, 4, 2)).group());
+    assertEquals(6, find(int8(1, 24, 1, 4)).group());
+    QuantizedTensor packed = find(int4(new long[] {4, 3, 3}, 20, 4, 3).group("4"));
+    assertEquals(4, packed.group());
+    assertTrue(packed.isInt4());
+    assertEquals(TensorInfo.of("t", DType.F32, 4, 3, 3), packed.logical());
+    assertEquals(
+        "t_zero_point", find(int8(4, 6, 4).add("t_zero_point", DType.I8, 4)).zeroPoint().name());
+    // A scalar and tensors without elements.
+    assertEquals(0, find(int4(new long[] {}, 1, 1)).group());
+    assertEquals(0, find(int8(0, 5, 0)).group());
+    assertEquals(0, find(int8(5, 0, 5)).group());
+  }
+
+  @Test
+  void theRecordedGroupSizeComesFirst() throws IOException {
+    // 10 columns in 2 groups: of 5, or of 8 and 2.
+    assertEquals(5, find(int8(3, 10, 3, 2)).group());
+    assertEquals(8, find(int8(3, 10, 3, 2).group("8")).group());
+    // One that does not give this many groups is another tensor's.
+    assertEquals(5, find(int8(3, 10, 3, 2).group("32")).group());
+    assertEquals(5, find(int8(3, 10, 3, 2).group("-8")).group());
+    assertEquals(5, find(int8(3, 10, 3, 2).group(Long.toString(Long.MAX_VALUE))).group());
+    // 11 columns in 3 groups: 4 is the power of two.
+    assertEquals(4, find(int8(3, 11, 3, 3)).group());
+    // Groups of int4 end with a byte: 9 columns in 3 groups are not 3 times 3, but 4, 4 and 1.
+    assertEquals(4, find(int4(new long[] {2, 9}, 10, 2, 3)).group());
+    assertEquals(4, find(int4(new long[] {2, 9}, 10, 2, 3).group("3")).group());
+  }
+
+  @Test
+  void scalesThatDoNotFit() {
+    assertDamaged(int8(4, 6, 0), "0 scales");
+    assertDamaged(int8(4, 6, 3), "3 scales");
+    assertDamaged(int8(4, 6, 5), "5 scales");
+    assertDamaged(int8(4, 6, 4, 5), "group size is unknown");
+    assertDamaged(int8(4, 6, 4, 7), "group size is unknown");
+    assertDamaged(int8(4, 6, 4, 0), "0 scales");
+    assertDamaged(int8(4, 6, 1L << 40, 1L << 20), "group size is unknown");
+    assertDamaged(int8(3, 10, 3, 2).group("two"), "is not a number");
+    assertDamaged(int8(3, 10, 3, 2).group("9223372036854775808"), "is not a number");
+    // An odd group of int4 that no power of two replaces.
+    assertDamaged(int4(new long[] {2, 15}, 16, 2, 5).group("3"), "unknown");
+  }
+
+  @Test
+  void zeroPointsThatDoNotFit() {
+    assertDamaged(int8(4, 6, 4).add("t_zero_point", DType.I8, 3), "zero points");
+    assertDamaged(int8(4, 6, 4).add("t_zero_point", DType.I8, 0), "zero points");
+    assertDamaged(int8(4, 6, 4).add("t_zero_point", DType.F32, 4), "zero points");
+    assertDamaged(int8(4, 6, 4).add("t_zero_point", DType.U8, 4), "zero points");
+  }
+
+  @Test
+  void shapesThatLie() {
+    assertDamaged(int4(new long[] {4, 7}, 12, 4), "does not fit its 12 bytes");
+    assertDamaged(int4(new long[] {4, -6}, 12, 4), "impossible");
+    assertDamaged(int4(new long[] {-4, -6}, 12, 4), "impossible");
+    assertDamaged(int4(new long[] {0, 6}, 12, 4), "does not fit");
+    assertDamaged(int4(new long[] {}, 12, 1), "does not fit");
+    assertDamaged(int4(new long[] {1L << 32, 1L << 32}, 12, 1), "impossible");
+    assertDamaged(int4(new long[] {1L << 62, 4}, 0, 1), "impossible");
+    assertDamaged(int4(new long[] {Long.MAX_VALUE}, 12, 1), "impossible");
+    assertDamaged(int4(new long[] {1L << 60, 1}, 0, 1), "does not fit");
+    assertDamaged(int4(new long[] {Long.MIN_VALUE, 2}, 12, 1), "impossible");
+    assertDamaged(int4(new long[65], 0, 1), "at most 64 numbers");
+    Described matrix = new Described().add("t", DType.U8, 12).add("t_scale", DType.F32, 1);
+    assertDamaged(matrix.add("t_shape", DType.I64, 1, 2), "list");
+    Described huge = new Described().add("t", DType.U8, 12).add("t_scale", DType.F32, 1);
+    assertDamaged(huge.add("t_shape", DType.I64, 1L << 50), "list");
+  }
+
+  @Test
+  void whatOnlyLooksAlikeIsNotQuantized() throws IOException {
+    Described plain =
+        new Described()
+            .add("a", DType.F32, 2, 2)
+            .add("a_scale", DType.F32, 2)
+            .add("b", DType.I8, 2, 2)
+            .add("b_scale", DType.F16, 2)
+            .add("c", DType.U8, 2, 2)
+            .add("c_scale", DType.F32, 2)
+            .add("d_scale", DType.F32, 2)
+            .add("e", DType.U8, 2, 2)
+            .add("e_scale", DType.F32, 2)
+            .add("e_shape", DType.I32, 2);
+    assertEquals(Map.of(), QuantizedTensor.find(plain));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "a.weight, I8, a.weight_scale, F32", // ours, compressed-tensors
+    "a.weight, U8, a.weight_scale, F32",
+    "a.weight, F8_E4M3, a.weight_scale, F32",
+    "a.weight, F8_E4M3, a.weight_scale_inv, F32", // DeepSeek
+    "a.weight_packed, I32, a.weight_shape, I64",
+    "a.qweight, I32, a.qzeros, I32", // GPTQ, AWQ
+    "a.weight, I8, a.SCB, F32", // bitsandbytes, 8 bits
+    "a.weight, U8, a.weight.absmax, F32" // bitsandbytes, 4 bits
+  })
+  void signsOfQuantization(String name, DType dtype, String beside, DType besideType) {
+    Described checkpoint =
+        new Described().add("x.weight", DType.F32, 2, 2).add(beside, besideType, 2);
+    assertEquals(Optional.empty(), QuantizedTensor.signOfQuantization(checkpoint));
+    checkpoint.add(name, dtype, 2, 2);
+    assertEquals(Optional.of(name), QuantizedTensor.signOfQuantization(checkpoint));
+  }
+
+  @Test
+  void noSignsOfQuantization() {
+    Described plain =
+        new Described()
+            .add("a.weight", DType.F32, 2, 2)
+            .add("a.weight_scale", DType.F32, 2) // a learned scale
+            .add("position_ids", DType.I64, 10)
+            .add("mask", DType.BOOL, 10)
+            .add("logit_scale", DType.F32)
+            .add("h.qweight", DType.F32, 2, 2)
+            .add("i", DType.I8, 4);
+    assertEquals(Optional.empty(), QuantizedTensor.signOfQuantization(plain));
+  }
+}
