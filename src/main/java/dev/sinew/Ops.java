@@ -66,6 +66,29 @@ public final class Ops {
     }
   }
 
+  private interface ManyCall {
+    int run(sn_tensor[] tensors);
+  }
+
+  // As call, for any number of tensors, the first of which is there.
+  private static void callMany(ManyCall call, Tensor... tensors) {
+    Device device = tensors[0].device();
+    device.acquire();
+    int held = 0;
+    try {
+      sn_tensor[] pointers = new sn_tensor[tensors.length];
+      for (; held < tensors.length; held++) {
+        pointers[held] = acquire(tensors[held]);
+      }
+      Status.check(call.run(pointers));
+    } finally {
+      while (held > 0) {
+        release(tensors[--held]);
+      }
+      device.release();
+    }
+  }
+
   private static sn_tensor acquire(Tensor tensor) {
     return tensor == null ? null : tensor.acquire();
   }

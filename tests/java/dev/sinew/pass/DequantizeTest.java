@@ -139,7 +139,7 @@ class DequantizeTest {
     Stored stored = store(layout);
     byte[] expected = bytes(stored.values);
     Random random = new Random(1);
-    try (Checkpoint view = Dequantize.view(stored.checkpoint)) {
+    try (Checkpoint view = Decoding.view(stored.checkpoint)) {
       assertEquals(
           List.of(
               TensorInfo.of("t", DType.F32, layout.shape), TensorInfo.of("other", DType.F32, 2)),
@@ -162,7 +162,7 @@ class DequantizeTest {
   @Test
   void whatIsBesideIsHiddenAndTheRestIsAsItWas() throws IOException {
     Stored stored = store(new Layout(true, true, 2, 4, 6));
-    Checkpoint view = Dequantize.view(stored.checkpoint);
+    Checkpoint view = Decoding.view(stored.checkpoint);
     assertEquals(List.of("t", "other"), List.copyOf(view.tensors().keySet()));
     for (String hidden : List.of("t_scale", "t_zero_point", "t_shape", "missing")) {
       assertThrows(IllegalArgumentException.class, () -> read(view, hidden, 0, 1));
@@ -185,7 +185,7 @@ class DequantizeTest {
   void aCheckpointWithoutQuantizedTensorsIsItself() throws IOException {
     MemoryCheckpoint plain = new MemoryCheckpoint();
     plain.add("t", DType.I8, new double[4], 2, 2).add("u_scale", DType.F32, new double[2], 2);
-    assertSame(plain, Dequantize.view(plain));
+    assertSame(plain, Decoding.view(plain));
   }
 
   @Test
@@ -194,7 +194,7 @@ class DequantizeTest {
       MemoryCheckpoint empty = new MemoryCheckpoint();
       empty.add(TensorInfo.of("t", DType.I8, shape), new byte[0]);
       empty.add(TensorInfo.of("t_scale", DType.F32, 0), new byte[0]);
-      try (Checkpoint view = Dequantize.view(empty)) {
+      try (Checkpoint view = Decoding.view(empty)) {
         assertArrayEquals(new byte[0], read(view, "t", 0, 0));
         assertThrows(IllegalArgumentException.class, () -> read(view, "t", 0, 1));
       }
@@ -206,7 +206,7 @@ class DequantizeTest {
     Stored stored = store(new Layout(true, true, 128, 40, 6001));
     byte[] expected = bytes(stored.values);
     ExecutorService pool = Executors.newFixedThreadPool(8);
-    try (Checkpoint view = Dequantize.view(stored.checkpoint)) {
+    try (Checkpoint view = Decoding.view(stored.checkpoint)) {
       List<Future<?>> futures = new ArrayList<>();
       for (int t = 0; t < 8; t++) {
         Random random = new Random(t);
@@ -249,7 +249,7 @@ class DequantizeTest {
                 MemoryCheckpoint again = new MemoryCheckpoint();
                 quantized.tensors.values().forEach(i -> again.add(i, quantized.data.get(i.name())));
                 quantized.metadata.forEach(again::meta);
-                try (Checkpoint view = Dequantize.view(again)) {
+                try (Checkpoint view = Decoding.view(again)) {
                   double[] back = Numbers.decode(DType.F32, read(view, "c.weight", 0, 4 * 180));
                   assertArrayEquals(
                       plusZero(Numbers.decode(DType.F16, fake.data.get("c.weight"))),

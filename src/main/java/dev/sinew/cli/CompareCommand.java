@@ -5,7 +5,7 @@ import dev.sinew.internal.Messages;
 import dev.sinew.io.CheckpointFormat;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.TensorInfo;
-import dev.sinew.pass.Dequantize;
+import dev.sinew.pass.Decoding;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -87,8 +87,8 @@ final class CompareCommand extends SinewCommand {
 
   @Override
   public Integer call() throws IOException {
-    try (Checkpoint a = Dequantize.view(CheckpointFormat.open(pathA));
-        Checkpoint b = Dequantize.view(CheckpointFormat.open(pathB));
+    try (Checkpoint a = Decoding.view(CheckpointFormat.open(pathA));
+        Checkpoint b = Decoding.view(CheckpointFormat.open(pathB));
         ProgressDisplay progress = progress()) {
       Matching matching = Matching.of(a, b);
       progress.started(matching.comparable.stream().mapToLong(TensorInfo::bytes).sum());

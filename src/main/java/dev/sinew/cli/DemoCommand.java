@@ -6,7 +6,7 @@ import dev.sinew.io.CheckpointFormat;
 import dev.sinew.io.SafeTensors;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.TensorInfo;
-import dev.sinew.pass.Dequantize;
+import dev.sinew.pass.Decoding;
 import dev.sinew.pass.Optimizer;
 import dev.sinew.pass.Pass;
 import dev.sinew.pass.Prune;
@@ -160,7 +160,7 @@ final class DemoCommand extends SinewCommand {
       throws IOException {
     TensorComparison.Reader reader = new TensorComparison.Reader();
     TensorComparison total = TensorComparison.none();
-    try (Checkpoint optimized = Dequantize.view(CheckpointFormat.open(result))) {
+    try (Checkpoint optimized = Decoding.view(CheckpointFormat.open(result))) {
       for (Report.Entry entry : report.tensors()) {
         if (entry.touched()) {
           total =

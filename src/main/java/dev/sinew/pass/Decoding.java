@@ -1,0 +1,125 @@
+package dev.sinew.pass;
+
+import dev.sinew.internal.Messages;
+import dev.sinew.model.Checkpoint;
+import dev.sinew.model.QuantizedTensor;
+import dev.sinew.model.TensorInfo;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/** Shows the tensors of a checkpoint as real numbers, whatever form they are stored in. */
+public final class Decoding {
+  private Decoding() {}
+
+  /**
+   * A view of a checkpoint in which encoded tensors are dense and real: quantized ones are F32
+   * under their plain names, decoded while they are read, and their scales, zero points and shapes
+   * are hidden. A checkpoint without encoded tensors is returned as it is.
+   *
+   * <p>Closing the view closes the checkpoint.
+   *
+   * @throws IOException if stored tensors stand side by side as if they encoded one, but do not fit
+   *     together
+   */
+  public static Checkpoint view(Checkpoint checkpoint) throws IOException {
+    List<EncodedTensor> quantized =
+        QuantizedTensor.find(checkpoint).values().stream()
+            .<EncodedTensor>map(QuantizedDecoder::new)
+            .toList();
+    return view(checkpoint, quantized);
+  }
+
+  /** A view of {@code source} with these tensors decoded. */
+  private static Checkpoint view(Checkpoint source, Collection<EncodedTensor> encoded) {
+    return encoded.isEmpty() ? source : new View(source, encoded);
+  }
+
+  private static final class View implements Checkpoint {
+    private final Checkpoint source;
+    private final Map<String, EncodedTensor> encoded = new HashMap<>();
+    private final Map<String, TensorInfo> tensors;
+
+    View(Checkpoint source, Collection<EncodedTensor> tensors) {
+      this.source = source;
+      Map<String, EncodedTensor> anchors = new HashMap<>();
+      Set<String> hidden = new HashSet<>();
+      for (EncodedTensor tensor : tensors) {
+        encoded.put(tensor.logical().name(), tensor);
+        anchors.put(tensor.anchor(), tensor);
+        hidden.addAll(tensor.parts());
+      }
+      Map<String, TensorInfo> visible = new LinkedHashMap<>();
+      for (TensorInfo stored : source.tensors().values()) {
+        EncodedTensor tensor = anchors.get(stored.name());
+        if (tensor != null) {
+          visible.put(tensor.logical().name(), tensor.logical());
+        } else if (!hidden.contains(stored.name())) {
+          visible.put(stored.name(), stored);
+        }
+      }
+      this.tensors = Collections.unmodifiableMap(visible);
+    }
+
+    @Override
+    public Path path() {
+      return source.path();
+    }
+
+    @Override
+    public String format() {
+      return source.format();
+    }
+
+    @Override
+    public Map<String, TensorInfo> tensors() {
+      return tensors;
+    }
+
+    @Override
+    public Map<String, String> metadata() {
+      return source.metadata();
+    }
+
+    @Override
+    public Optional<FileRegion> region(String tensor) {
+      requireVisible(tensor);
+      return encoded.containsKey(tensor) ? Optional.empty() : source.region(tensor);
+    }
+
+    private TensorInfo requireVisible(String name) {
+      TensorInfo tensor = tensors.get(name);
+      if (tensor == null) {
+        throw new IllegalArgumentException(
+            Messages.quote(path()) + " has no tensor " + Messages.quote(name));
+      }
+      return tensor;
+    }
+
+    @Override
+    public void read(String name, long byteOffset, ByteBuffer target) throws IOException {
+      TensorInfo tensor = requireVisible(name);
+      EncodedTensor decoder = encoded.get(name);
+      if (decoder == null) {
+        source.read(name, byteOffset, target);
+        return;
+      }
+      tensor.requireRange(byteOffset, target.remaining());
+      decoder.read(source, byteOffset, target);
+    }
+
+    @Override
+    public void close() throws IOException {
+      source.close();
+    }
+  }
+}
