@@ -16,14 +16,14 @@ import java.util.Random;
 import java.util.stream.Collectors;
 
 /** Safetensors files written and read byte by byte, without any of the code under test. */
-final class TestCheckpoint {
+public final class TestCheckpoint {
   /** A tensor as it stands in a file. */
-  record Stored(String dtype, List<Long> shape, byte[] data) {
-    ByteBuffer buffer() {
+  public record Stored(String dtype, List<Long> shape, byte[] data) {
+    public ByteBuffer buffer() {
       return ByteBuffer.wrap(data).order(ByteOrder.LITTLE_ENDIAN);
     }
 
-    float[] floats() {
+    public float[] floats() {
       float[] values = new float[data.length / 4];
       buffer().asFloatBuffer().get(values);
       return values;
@@ -33,28 +33,28 @@ final class TestCheckpoint {
   private final Map<String, Stored> tensors = new LinkedHashMap<>();
   private final Map<String, String> metadata = new LinkedHashMap<>();
 
-  TestCheckpoint metadata(String key, String value) {
+  public TestCheckpoint metadata(String key, String value) {
     metadata.put(key, value);
     return this;
   }
 
-  TestCheckpoint add(String name, String dtype, byte[] data, long... shape) {
+  public TestCheckpoint add(String name, String dtype, byte[] data, long... shape) {
     tensors.put(name, new Stored(dtype, Arrays.stream(shape).boxed().toList(), data));
     return this;
   }
 
-  TestCheckpoint floats(String name, float[] values, long... shape) {
+  public TestCheckpoint floats(String name, float[] values, long... shape) {
     return add(name, "F32", bytes(values), shape);
   }
 
-  TestCheckpoint longs(String name, long... values) {
+  public TestCheckpoint longs(String name, long... values) {
     ByteBuffer data = ByteBuffer.allocate(8 * values.length).order(ByteOrder.LITTLE_ENDIAN);
     data.asLongBuffer().put(values);
     return add(name, "I64", data.array(), values.length);
   }
 
   /** Writes the file, tensors in the order they were added. */
-  Path write(Path file) throws IOException {
+  public Path write(Path file) throws IOException {
     ByteArrayOutputStream data = new ByteArrayOutputStream();
     List<String> entries = new ArrayList<>();
     if (!metadata.isEmpty()) {
@@ -94,7 +94,7 @@ final class TestCheckpoint {
     return out.append('"').toString();
   }
 
-  static byte[] bytes(float... values) {
+  public static byte[] bytes(float... values) {
     ByteBuffer data = ByteBuffer.allocate(4 * values.length).order(ByteOrder.LITTLE_ENDIAN);
     data.asFloatBuffer().put(values);
     return data.array();
@@ -102,7 +102,7 @@ final class TestCheckpoint {
 
   /** The tensors of a file. */
   @SuppressWarnings("unchecked")
-  static Map<String, Stored> read(Path file) throws IOException {
+  public static Map<String, Stored> read(Path file) throws IOException {
     ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
     int length = (int) bytes.getLong(0);
     Map<String, Stored> found = new LinkedHashMap<>();
@@ -123,7 +123,7 @@ final class TestCheckpoint {
   }
 
   @SuppressWarnings("unchecked")
-  static Map<String, String> readMetadata(Path file) throws IOException {
+  public static Map<String, String> readMetadata(Path file) throws IOException {
     ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
     return (Map<String, String>) header(bytes, (int) bytes.getLong(0)).get("__metadata__");
   }
@@ -133,7 +133,7 @@ final class TestCheckpoint {
   }
 
   /** Normal values of standard deviation 0.02. */
-  static float[] weights(long seed, int count) {
+  public static float[] weights(long seed, int count) {
     Random random = new Random(seed);
     float[] values = new float[count];
     for (int i = 0; i < count; i++) {
@@ -143,7 +143,7 @@ final class TestCheckpoint {
   }
 
   /** A model with weights, and everything that passes leave alone. */
-  static TestCheckpoint model() {
+  public static TestCheckpoint model() {
     return new TestCheckpoint()
         .metadata("origin", "test")
         .floats("embed.weight", weights(1, 40), 10, 4)

@@ -98,14 +98,14 @@ class MemoryBoundTest {
         many.add("layers." + i + ".weight", DType.F32, 4, 4);
       }
       Pass perTensor = Prune.sparsity(0.5, Prune.Scope.TENSOR);
-      Optimizer.optimize(many, List.of(perTensor), options, (t, m) -> new Discard());
+      Optimizer.optimize(many, List.of(perTensor), options, plan -> new Discard());
       // A block of squared errors for every element.
       Pattern column = new Pattern().add("a.weight", DType.F32, 600_000, 1);
       Optimizer.optimize(
           column,
           List.of(Quantize.of(8, false, "tensor", "mse")),
           options,
-          (t, m) -> new Discard(),
+          plan -> new Discard(),
           new TileGrid.Sizes(1 << 20, 1 << 20));
       // Large tensors of all dtypes, in one tile each, and scales for every second element.
       Pattern types = new Pattern();
@@ -115,7 +115,7 @@ class MemoryBoundTest {
         }
       }
       Optimizer.optimize(
-          types, List.of(perTensor, Quantize.int4(2)), options, (t, m) -> new Discard());
+          types, List.of(perTensor, Quantize.int4(2)), options, plan -> new Discard());
       String peak =
           Files.readAllLines(Path.of("/proc/self/status")).stream()
               .filter(line -> line.startsWith("VmHWM"))

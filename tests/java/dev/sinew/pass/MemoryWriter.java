@@ -3,12 +3,12 @@ package dev.sinew.pass;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.sinew.model.CheckpointPlan;
 import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 
 /** Takes what the optimizer writes, and insists that every byte is written exactly once. */
@@ -27,9 +27,9 @@ final class MemoryWriter implements CheckpointWriter, Optimizer.Output {
   boolean closed;
 
   @Override
-  public CheckpointWriter create(List<TensorInfo> announced, Map<String, String> meta) {
-    metadata = meta;
-    for (TensorInfo info : announced) {
+  public CheckpointWriter create(CheckpointPlan plan) {
+    metadata = plan.metadata();
+    for (TensorInfo info : plan.tensors()) {
       assertEquals(null, tensors.put(info.name(), info), "announced twice");
       data.put(info.name(), new byte[(int) info.bytes()]);
       writes.put(info.name(), new byte[(int) info.bytes()]);

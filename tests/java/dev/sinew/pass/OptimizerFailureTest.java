@@ -177,13 +177,13 @@ class OptimizerFailureTest {
                     model(),
                     passes,
                     options(2),
-                    (tensors, metadata) -> {
+                    plan -> {
                       throw broken;
                     })));
     MemoryWriter writer = new MemoryWriter();
     Optimizer.Output failsToCommit =
-        (tensors, metadata) -> {
-          writer.create(tensors, metadata);
+        plan -> {
+          writer.create(plan);
           return new CheckpointWriter() {
             @Override
             public void write(String tensor, long offset, java.nio.ByteBuffer source)
@@ -254,11 +254,7 @@ class OptimizerFailureTest {
     MemoryCheckpoint source = model();
     Path in = folder.resolve("in.safetensors");
     Path out = folder.resolve("out.safetensors");
-    Optimizer.optimize(
-        source,
-        List.of(),
-        options(1),
-        (tensors, metadata) -> SafeTensors.create(in, tensors, metadata, false));
+    Optimizer.optimize(source, List.of(), options(1), plan -> SafeTensors.create(in, plan, false));
     for (int round = 0; round < 20; round++) {
       AtomicReference<Throwable> failure = new AtomicReference<>();
       long delay = round;
@@ -270,7 +266,7 @@ class OptimizerFailureTest {
                       model,
                       List.of(Quantize.of(8, true, "tensor", "mse")),
                       options(4),
-                      (tensors, metadata) -> SafeTensors.create(out, tensors, metadata, true),
+                      plan -> SafeTensors.create(out, plan, true),
                       TINY);
                 } catch (Throwable e) {
                   failure.set(e);

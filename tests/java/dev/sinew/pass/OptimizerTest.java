@@ -161,7 +161,7 @@ class OptimizerTest {
             model,
             passes,
             dry,
-            (tensors, metadata) -> {
+            plan -> {
               throw new AssertionError("opened an output");
             });
     assertEquals(0, model.reads.get());

@@ -152,7 +152,7 @@ final class DemoCommand extends SinewCommand {
           recipe.passes(),
           new Optimizer.Options(
               Targets.byDefault(), threads.countOr(Device::availableProcessors), false, progress),
-          (tensors, metadata) -> SafeTensors.create(result, tensors, metadata, false));
+          plan -> SafeTensors.create(result, plan, false));
     }
   }
 

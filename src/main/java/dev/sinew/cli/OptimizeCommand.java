@@ -130,11 +130,7 @@ final class OptimizeCommand extends SinewCommand {
       Optimizer.Options options =
           new Optimizer.Options(new Targets(targets, skips), threadCount, dryRun, progress);
       return Optimizer.optimize(
-          input,
-          passes,
-          options,
-          (tensors, metadata) ->
-              SafeTensors.create(files.output(), tensors, metadata, files.force()));
+          input, passes, options, plan -> SafeTensors.create(files.output(), plan, files.force()));
     }
   }
 

@@ -2,6 +2,7 @@ package dev.sinew.io;
 
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
+import dev.sinew.model.CheckpointPlan;
 import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.TensorInfo;
 import java.nio.file.Path;
@@ -64,5 +65,11 @@ public final class SafeTensors {
       file.close();
       throw e;
     }
+  }
+
+  /** As {@link #create(Path, List, Map, boolean)}, for everything that is planned. */
+  public static CheckpointWriter create(Path target, CheckpointPlan plan, boolean overwrite)
+      throws CheckpointException {
+    return create(target, plan.tensors(), plan.metadata(), overwrite);
   }
 }

@@ -4,6 +4,7 @@ import dev.sinew.Device;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
+import dev.sinew.model.CheckpointPlan;
 import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.QuantizedTensor;
 import dev.sinew.model.TensorInfo;
@@ -77,8 +78,7 @@ public final class Optimizer {
 
   /** Opens the output when its tensors are known. */
   public interface Output {
-    CheckpointWriter create(List<TensorInfo> tensors, Map<String, String> metadata)
-        throws IOException;
+    CheckpointWriter create(CheckpointPlan plan) throws IOException;
   }
 
   /**
@@ -124,8 +124,8 @@ public final class Optimizer {
           tensor.name(),
           skipped.containsKey(tensor.name()) ? List.of(tensor) : outputsOf(tensor, passes));
     }
-    List<TensorInfo> announced =
-        outputs.values().stream().flatMap(List::stream).collect(Collectors.toList());
+    CheckpointPlan plan = new CheckpointPlan(outputs, metadata(input, passes));
+    List<TensorInfo> announced = plan.tensors();
     requireDistinct(input, announced);
     // Before anything is written, and for a dry run too: whether all tensors can be cut into tiles.
     touched.forEach(tensor -> TileGrid.of(tensor, passes, sizes));
@@ -133,7 +133,7 @@ public final class Optimizer {
     Map<String, Long> zeros = Map.of();
     long bytesRead = 0;
     if (!options.dryRun()) {
-      try (CheckpointWriter writer = output.create(announced, metadata(input, passes));
+      try (CheckpointWriter writer = output.create(plan);
           TileStream stream = new TileStream(input, writer, passes, touched, options, sizes)) {
         stream.copy(
             input.tensors().values().stream()

@@ -147,7 +147,7 @@ public class Streaming {
               checkpoint,
               List.of(pass()),
               options,
-              (tensors, metadata) -> SafeTensors.create(output, tensors, metadata, false));
+              plan -> SafeTensors.create(output, plan, false));
       if (!report.tensors().stream().allMatch(Report.Entry::touched)) {
         throw new AssertionError("a tensor was left as it is");
       }
