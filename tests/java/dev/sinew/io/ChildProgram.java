@@ -29,6 +29,11 @@ final class ChildProgram {
         case "write" -> writeForever(file);
         case "create" -> createForever(file);
         case "open" -> SafeTensors.open(file).close();
+        case "open-folder" -> {
+          try (ModelFolder folder = ModelFolder.open(file)) {
+            System.out.println(folder.tensors().size() + " tensors");
+          }
+        }
         default -> throw new IllegalArgumentException(arguments[0]);
       }
     } catch (CheckpointException e) {

@@ -2,21 +2,27 @@ package dev.sinew.cli;
 
 import dev.sinew.internal.Messages;
 import dev.sinew.io.CheckpointFormat;
-import dev.sinew.io.SafeTensors;
+import dev.sinew.io.ModelFolder;
 import dev.sinew.model.Checkpoint;
+import dev.sinew.model.CheckpointPlan;
 import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 
 @Command(
     name = "convert",
-    description = "Writes a checkpoint of any readable format as safetensors, values unchanged.")
+    description = {
+      "Writes a checkpoint of any readable format as safetensors, values unchanged.",
+      "",
+      "The folder of a model becomes a folder, or one file if OUT ends with .safetensors."
+    })
 final class ConvertCommand extends SinewCommand {
   @Mixin private InputAndOutput files;
 
@@ -24,11 +30,11 @@ final class ConvertCommand extends SinewCommand {
   public Integer call() throws IOException {
     long start = System.nanoTime();
     try (Checkpoint input = CheckpointFormat.open(files.input())) {
-      files.requireWritableOutput();
+      files.requireWritableOutput(input);
       List<TensorInfo> tensors = List.copyOf(input.tensors().values());
       long bytes = tensors.stream().mapToLong(TensorInfo::bytes).sum();
       try (CheckpointWriter writer =
-              SafeTensors.create(files.output(), tensors, metadata(input), files.force());
+              files.create(input, CheckpointPlan.copyOf(input, metadata(input)), Map.of());
           ProgressDisplay progress = progress()) {
         progress.started(bytes);
         TensorReader reader = new TensorReader();
@@ -46,6 +52,10 @@ final class ConvertCommand extends SinewCommand {
           Text.plural(tensors.size(), "tensor"),
           Text.bytes(bytes),
           Text.fixed((System.nanoTime() - start) / 1e9, 2));
+      Optional<ModelFolder> folder = files.folderToFollow(input);
+      if (folder.isPresent()) {
+        FolderSummary.print(out, folder.get().files());
+      }
     }
     return Main.OK;
   }

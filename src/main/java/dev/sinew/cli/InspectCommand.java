@@ -25,7 +25,9 @@ final class InspectCommand extends SinewCommand {
   private static final int HISTOGRAM_CELLS = 16;
   private static final String BLOCKS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588";
 
-  @Parameters(paramLabel = "FILE", description = "A safetensors or PyTorch checkpoint.")
+  @Parameters(
+      paramLabel = "FILE",
+      description = "A safetensors or PyTorch checkpoint, or the folder of a model.")
   private Path file;
 
   @Option(names = "--json", description = "Print JSON; docs/cli.md describes the fields.")

@@ -4,7 +4,8 @@ import dev.sinew.Device;
 import dev.sinew.internal.Messages;
 import dev.sinew.io.AtomicFile;
 import dev.sinew.io.CheckpointFormat;
-import dev.sinew.io.SafeTensors;
+import dev.sinew.io.ModelFiles;
+import dev.sinew.io.ModelFolder;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.pass.Optimizer;
@@ -17,6 +18,8 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -99,20 +102,25 @@ final class OptimizeCommand extends SinewCommand {
     List<Pass> passes = passes();
     int threadCount = threads.countOr(Device::availableProcessors);
     try (Checkpoint input = CheckpointFormat.open(files.input())) {
-      requireWritableFiles();
+      requireWritableFiles(input);
+      Optional<ModelFolder> folder = files.folderToFollow(input);
+      ModelFiles others = folder.isPresent() ? folder.get().files() : null;
       Report done = optimize(input, passes, threadCount);
       if (report != null) {
-        writeReport(done);
+        writeReport(done, others);
       }
       new OptimizeSummary(files, dryRun, done).print(terminal().out());
+      if (others != null) {
+        FolderSummary.print(terminal().out(), others);
+      }
     }
     return Main.OK;
   }
 
   /** A checkpoint whose report cannot be written stays: it is complete, and holds the work. */
-  private void writeReport(Report done) throws IOException {
+  private void writeReport(Report done, ModelFiles others) throws IOException {
     try {
-      ReportFile.write(report, files.force(), files, dryRun, done);
+      ReportFile.write(report, files, dryRun, done, others);
     } catch (IOException e) {
       if (dryRun) {
         throw e;
@@ -130,7 +138,7 @@ final class OptimizeCommand extends SinewCommand {
       Optimizer.Options options =
           new Optimizer.Options(new Targets(targets, skips), threadCount, dryRun, progress);
       return Optimizer.optimize(
-          input, passes, options, plan -> SafeTensors.create(files.output(), plan, files.force()));
+          input, passes, options, plan -> files.create(input, plan, Map.of()));
     }
   }
 
@@ -175,10 +183,10 @@ final class OptimizeCommand extends SinewCommand {
   }
 
   /** Before hours of work rather than after them. */
-  private void requireWritableFiles() throws IOException {
-    files.requireOtherOutput();
+  private void requireWritableFiles(Checkpoint input) throws IOException {
+    files.requireOtherOutput(input);
     if (!dryRun) {
-      files.requireWritableOutput();
+      files.requireWritableOutput(input);
     }
     if (report != null) {
       if (AtomicFile.isSameFile(report, files.output())) {

@@ -2,6 +2,7 @@ package dev.sinew.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
 import dev.sinew.io.AtomicFile;
+import dev.sinew.io.ModelFiles;
 import dev.sinew.pass.Report;
 import java.io.BufferedWriter;
 import java.io.IOException;
@@ -11,19 +12,23 @@ import java.io.Writer;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
 
 /** The file that {@code optimize --report} writes. */
 final class ReportFile {
   private ReportFile() {}
 
-  static void write(Path file, boolean overwrite, InputAndOutput files, boolean dryRun, Report done)
+  /**
+   * @param others the files of a model folder besides its weights; null for an output of one file
+   */
+  static void write(Path file, InputAndOutput files, boolean dryRun, Report done, ModelFiles others)
       throws IOException {
-    try (AtomicFile target = AtomicFile.create(file, overwrite)) {
+    try (AtomicFile target = AtomicFile.create(file, files.force())) {
       Writer writer =
           new BufferedWriter(
               new OutputStreamWriter(new AtomicStream(target), StandardCharsets.UTF_8));
       try (JsonGenerator json = Json.to(writer)) {
-        write(json, files, dryRun, done);
+        write(json, files, dryRun, done, others);
       }
       writer.write('\n');
       writer.flush();
@@ -31,7 +36,8 @@ final class ReportFile {
     }
   }
 
-  private static void write(JsonGenerator json, InputAndOutput files, boolean dryRun, Report done)
+  private static void write(
+      JsonGenerator json, InputAndOutput files, boolean dryRun, Report done, ModelFiles others)
       throws IOException {
     json.writeStartObject();
     json.writeStringField("sinew_version", RootCommand.Version.text());
@@ -43,6 +49,8 @@ final class ReportFile {
     json.writeNumberField("output_bytes", done.outputBytes());
     json.writeNumberField("bytes_read", done.bytesRead());
     Json.number(json, "seconds", done.seconds());
+    Json.strings(json, "files_copied", others == null ? List.of() : others.copied());
+    Json.strings(json, "files_not_copied", others == null ? List.of() : others.leftOut());
     json.writeArrayFieldStart("tensors");
     for (Report.Entry tensor : done.tensors()) {
       write(json, tensor);

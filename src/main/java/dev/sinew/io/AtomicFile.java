@@ -30,7 +30,7 @@ import java.nio.file.attribute.BasicFileAttributes;
  * <p>{@link #write} may be called by many threads at a time. Interrupting a thread that writes
  * closes the file. Failures are {@link CheckpointException}s of one sentence that names the target.
  */
-public final class AtomicFile implements AutoCloseable {
+public final class AtomicFile implements DataFile {
   private final Path target;
   private final boolean overwrite;
   private final TemporaryFiles.Handle temporary;
@@ -116,7 +116,8 @@ public final class AtomicFile implements AutoCloseable {
     }
   }
 
-  private static Path place(Path file) throws IOException {
+  /** Where a file is or would be, links resolved up to its own name. */
+  static Path place(Path file) throws IOException {
     Path absolute = file.toAbsolutePath();
     Path folder = absolute.getParent();
     return folder != null && Files.exists(folder)
@@ -125,6 +126,7 @@ public final class AtomicFile implements AutoCloseable {
   }
 
   /** The final name. */
+  @Override
   public Path target() {
     return target;
   }
@@ -141,15 +143,22 @@ public final class AtomicFile implements AutoCloseable {
    *
    * @throws CheckpointException for example when the disk is full
    */
+  @Override
   public void write(long position, ByteBuffer source) throws CheckpointException {
+    try {
+      writeFully(temporary.channel(), position, source);
+    } catch (IOException e) {
+      throw failure(target, e);
+    }
+  }
+
+  static void writeFully(FileChannel channel, long position, ByteBuffer source) throws IOException {
     int limit = source.limit();
     try {
       while (source.position() < limit) {
         source.limit((int) Math.min(limit, (long) source.position() + InputFile.HEAP_CHUNK));
-        position += temporary.channel().write(source, position);
+        position += channel.write(source, position);
       }
-    } catch (IOException e) {
-      throw failed(e);
     } finally {
       source.limit(limit);
     }
@@ -165,6 +174,7 @@ public final class AtomicFile implements AutoCloseable {
    * @throws CheckpointException if the target has appeared meanwhile or the system refuses
    * @throws IllegalStateException if this was committed or closed before
    */
+  @Override
   public synchronized void commit() throws CheckpointException {
     if (finished) {
       throw new IllegalStateException(Messages.quote(target) + " was committed or closed before");
@@ -181,11 +191,11 @@ public final class AtomicFile implements AutoCloseable {
     } catch (CheckpointException e) {
       throw e;
     } catch (IOException e) {
-      throw failed(e);
+      throw failure(target, e);
     } finally {
       close();
     }
-    syncFolder();
+    syncFolder(target.toAbsolutePath().getParent());
   }
 
   /** Deletes the temporary file unless {@link #commit} has succeeded. Idempotent. */
@@ -210,9 +220,9 @@ public final class AtomicFile implements AutoCloseable {
     }
   }
 
-  private void syncFolder() {
-    try (FileChannel folder =
-        FileChannel.open(target.toAbsolutePath().getParent(), StandardOpenOption.READ)) {
+  /** Makes the names in a folder durable, as far as the file system can. */
+  static void syncFolder(Path path) {
+    try (FileChannel folder = FileChannel.open(path, StandardOpenOption.READ)) {
       folder.force(true);
     } catch (IOException | UnsupportedOperationException e) {
       // The file is complete and has its name. Some file systems cannot sync a folder; to call the
@@ -251,12 +261,13 @@ public final class AtomicFile implements AutoCloseable {
     }
   }
 
-  private static CheckpointException exists(Path target) {
+  static CheckpointException exists(Path target) {
     return new CheckpointException(
         Messages.quote(target) + " exists already; give --force to replace it");
   }
 
-  private CheckpointException failed(IOException e) {
+  /** The sentence about a target that could not be written. */
+  static CheckpointException failure(Path target, IOException e) {
     String name = Messages.quote(target);
     if (TemporaryFiles.isShutDown()) {
       return new CheckpointException(name + " was not written: the program is being stopped", e);

@@ -6,6 +6,7 @@ import dev.sinew.model.CheckpointException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
@@ -19,7 +20,7 @@ public enum CheckpointFormat {
   PYTORCH(PyTorchCheckpoint::open);
 
   private interface Opener {
-    Checkpoint open(Path path) throws IOException;
+    Checkpoint open(InputFile file, HeapBudget budget) throws IOException;
   }
 
   /** Enough for the signature of a tar archive, and to tell text from binary. */
@@ -32,13 +33,30 @@ public enum CheckpointFormat {
   }
 
   /**
-   * Opens a checkpoint of any known format for reading.
+   * Opens a checkpoint of any known format for reading: a file, or the folder of a model ({@link
+   * ModelFolder}).
    *
    * @throws CheckpointException one sentence that names the file: it cannot be opened, is damaged,
    *     or is in no known format (then the sentence says what it seems to be and what to do)
    */
   public static Checkpoint open(Path path) throws IOException {
-    return recognize(path).opener.open(path);
+    if (Files.isDirectory(path)) {
+      return ModelFolder.open(path);
+    }
+    InputFile file = InputFile.open(path);
+    return open(file, HeapBudget.of(path, file.size()));
+  }
+
+  /** As {@link #open(Path)}; closing the checkpoint closes the file, and so does a failure. */
+  static Checkpoint open(InputFile file, HeapBudget budget) throws IOException {
+    CheckpointFormat format;
+    try {
+      format = recognize(file);
+    } catch (IOException | RuntimeException | Error e) {
+      file.close();
+      throw e;
+    }
+    return format.opener.open(file, budget);
   }
 
   /**
@@ -47,20 +65,22 @@ public enum CheckpointFormat {
    * @throws CheckpointException as {@link #open}
    */
   public static CheckpointFormat recognize(Path path) throws CheckpointException {
-    byte[] start;
-    long size;
     try (InputFile file = InputFile.open(path)) {
-      size = file.size();
-      start = new byte[(int) Math.min(size, START_BYTES)];
-      file.read(0, ByteBuffer.wrap(start), "the beginning");
+      return recognize(file);
     }
+  }
+
+  private static CheckpointFormat recognize(InputFile file) throws CheckpointException {
+    byte[] start = new byte[(int) Math.min(file.size(), START_BYTES)];
+    file.read(0, ByteBuffer.wrap(start), "the beginning");
     if (isSafeTensors(start)) {
       return SAFETENSORS;
     }
     if (isZip(start)) {
       return PYTORCH;
     }
-    throw new CheckpointException(Messages.quote(path) + " " + ForeignFormat.describe(start, size));
+    throw new CheckpointException(
+        Messages.quote(file.path()) + " " + ForeignFormat.describe(start, file.size()));
   }
 
   /** A header length within the limit, and a header that begins as it must. */

@@ -29,48 +29,76 @@ final class InputFile implements AutoCloseable {
   static final int HEAP_CHUNK = 1 << 20;
 
   private final Path path;
-  private final FileChannel channel;
-  private final long size;
+  private final ChannelPool.Member channel;
+  private Object fileKey;
+  private long size = -1;
 
-  private InputFile(Path path, FileChannel channel, long size) {
+  private InputFile(Path path, ChannelPool pool) {
     this.path = path;
-    this.channel = channel;
-    this.size = size;
+    this.channel = pool.add(this::openChannel);
+  }
+
+  /** Opens a file that stays open. */
+  static InputFile open(Path path) throws CheckpointException {
+    return open(path, new ChannelPool(1));
+  }
+
+  /** Opens a file that the pool may close for a while when it is not in use. */
+  static InputFile open(Path path, ChannelPool pool) throws CheckpointException {
+    InputFile file = new InputFile(path, pool);
+    try {
+      file.channel.use(open -> null);
+      return file;
+    } catch (IOException e) {
+      throw cannotOpen(path, e);
+    }
   }
 
   /**
-   * Opens a file. Folders, pipes and devices are refused before they are opened, because opening a
-   * pipe waits for a writer.
+   * Folders, pipes and devices are refused before they are opened, because opening a pipe waits for
+   * a writer. When the file is opened again, it must be the same one.
    */
-  static InputFile open(Path path) throws CheckpointException {
+  private FileChannel openChannel() throws IOException {
     String cannot = "cannot read " + Messages.quote(path) + ": ";
-    try {
-      BasicFileAttributes attributes = Files.readAttributes(path, BasicFileAttributes.class);
-      if (attributes.isDirectory()) {
-        throw new CheckpointException(
-            cannot + "it is a folder; give the model file in it, such as model.safetensors");
-      }
-      if (!attributes.isRegularFile()) {
-        throw new CheckpointException(
-            cannot + "it is a pipe, a socket or a device; give a regular file");
-      }
-      FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
+    BasicFileAttributes attributes = Files.readAttributes(path, BasicFileAttributes.class);
+    if (attributes.isDirectory()) {
+      throw new CheckpointException(
+          cannot + "it is a folder; give the model file in it, such as model.safetensors");
+    }
+    if (!attributes.isRegularFile()) {
+      throw new CheckpointException(
+          cannot + "it is a pipe, a socket or a device; give a regular file");
+    }
+    if (size >= 0 && !Objects.equals(fileKey, attributes.fileKey())) {
+      throw new CheckpointException(
+          cannot + "it has been replaced by another file; do not change it while it is in use");
+    }
+    FileChannel opened = FileChannel.open(path, StandardOpenOption.READ);
+    if (size < 0) {
       try {
-        return new InputFile(path, channel, channel.size());
+        size = opened.size();
+        fileKey = attributes.fileKey();
       } catch (IOException e) {
-        channel.close();
+        opened.close();
         throw e;
       }
-    } catch (CheckpointException e) {
-      throw e;
-    } catch (NoSuchFileException e) {
-      throw new CheckpointException(cannot + "it does not exist; check its name", e);
-    } catch (AccessDeniedException e) {
-      throw new CheckpointException(
-          cannot + Messages.reason(e) + "; check who may read it and its folders", e);
-    } catch (IOException e) {
-      throw new CheckpointException(cannot + Messages.reason(e), e);
     }
+    return opened;
+  }
+
+  private static CheckpointException cannotOpen(Path path, IOException e) {
+    String cannot = "cannot read " + Messages.quote(path) + ": ";
+    if (e instanceof CheckpointException sentence) {
+      return sentence;
+    }
+    if (e instanceof NoSuchFileException) {
+      return new CheckpointException(cannot + "it does not exist; check its name", e);
+    }
+    if (e instanceof AccessDeniedException) {
+      return new CheckpointException(
+          cannot + Messages.reason(e) + "; check who may read it and its folders", e);
+    }
+    return new CheckpointException(cannot + Messages.reason(e), e);
   }
 
   Path path() {
@@ -91,20 +119,25 @@ final class InputFile implements AutoCloseable {
   void read(long position, ByteBuffer target, String what) throws CheckpointException {
     int limit = target.limit();
     try {
-      while (target.position() < limit) {
-        if (!target.isDirect()) {
-          target.limit((int) Math.min(limit, (long) target.position() + HEAP_CHUNK));
-        }
-        int count = channel.read(target, position);
-        if (count < 0) {
-          throw new CheckpointException(
-              cannotRead(what)
-                  + "the file has become shorter (it ends before byte "
-                  + (position + 1)
-                  + "); do not change it while it is in use");
-        }
-        position += count;
-      }
+      channel.use(
+          open -> {
+            long next = position;
+            while (target.position() < limit) {
+              if (!target.isDirect()) {
+                target.limit((int) Math.min(limit, (long) target.position() + HEAP_CHUNK));
+              }
+              int count = open.read(target, next);
+              if (count < 0) {
+                throw new CheckpointException(
+                    cannotRead(what)
+                        + "the file has become shorter (it ends before byte "
+                        + (next + 1)
+                        + "); do not change it while it is in use");
+              }
+              next += count;
+            }
+            return null;
+          });
     } catch (CheckpointException e) {
       throw e;
     } catch (ClosedByInterruptException e) {

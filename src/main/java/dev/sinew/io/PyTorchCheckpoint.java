@@ -68,8 +68,13 @@ public final class PyTorchCheckpoint implements Checkpoint {
    */
   public static PyTorchCheckpoint open(Path path) throws IOException {
     InputFile file = InputFile.open(path);
+    return open(file, HeapBudget.of(path, file.size()));
+  }
+
+  /** As {@link #open(Path)}; closing the checkpoint closes the file, and so does a failure. */
+  static PyTorchCheckpoint open(InputFile file, HeapBudget budget) throws IOException {
     try {
-      return new PyTorchCheckpoint(file, new Opening(file).locate());
+      return new PyTorchCheckpoint(file, new Opening(file, budget).locate());
     } catch (IOException | RuntimeException | Error e) {
       file.close();
       throw e;
@@ -143,10 +148,10 @@ public final class PyTorchCheckpoint implements Checkpoint {
     private final ZipArchive archive;
     private final Map<ZipArchive.Entry, Long> dataOffsets = new HashMap<>();
 
-    private Opening(InputFile file) throws CheckpointException {
+    private Opening(InputFile file, HeapBudget budget) throws CheckpointException {
       this.file = file;
       this.path = file.path();
-      this.budget = HeapBudget.of(path, file.size());
+      this.budget = budget;
       this.archive = ZipArchive.open(file, budget);
     }
 

@@ -31,8 +31,13 @@ public final class SafeTensors {
    */
   public static Checkpoint open(Path path) throws CheckpointException {
     InputFile file = InputFile.open(path);
+    return open(file, HeapBudget.of(path, file.size()));
+  }
+
+  /** As {@link #open(Path)}; closing the checkpoint closes the file, and so does a failure. */
+  static Checkpoint open(InputFile file, HeapBudget budget) throws CheckpointException {
     try {
-      return new SafeTensorsReader(file, SafeTensorsParser.parse(file));
+      return new SafeTensorsReader(file, SafeTensorsParser.parse(file, budget));
     } catch (CheckpointException | RuntimeException | Error e) {
       file.close();
       throw e;

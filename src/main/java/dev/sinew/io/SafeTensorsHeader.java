@@ -1,7 +1,5 @@
 package dev.sinew.io;
 
-import com.fasterxml.jackson.core.JsonFactory;
-import com.fasterxml.jackson.core.StreamReadConstraints;
 import dev.sinew.model.TensorInfo;
 import java.util.Collections;
 import java.util.Map;
@@ -28,43 +26,9 @@ record SafeTensorsHeader(
   /** The size of the number that the file begins with, and the alignment of the data. */
   static final int LENGTH_BYTES = 8;
 
-  /**
-   * Reads and writes the header.
-   *
-   * @param maxText characters that a name or another string may have at most when read
-   */
-  static JsonFactory json(int maxText) {
-    return JsonFactory.builder()
-        // Tables of names that live as long as the JVM are no place for names from files.
-        .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
-        .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
-        .streamReadConstraints(
-            StreamReadConstraints.builder()
-                .maxNestingDepth(128)
-                .maxNameLength(maxText)
-                .maxStringLength(maxText)
-                .build())
-        .build();
-  }
-
   SafeTensorsHeader {
     tensors = Collections.unmodifiableMap(tensors);
     offsets = Collections.unmodifiableMap(offsets);
     metadata = Collections.unmodifiableMap(metadata);
-  }
-
-  /** Whether {@code text} has a UTF-8 form, that is, no half of a surrogate pair stands alone. */
-  static boolean isWellFormed(String text) {
-    for (int i = 0; i < text.length(); i++) {
-      if (Character.isSurrogate(text.charAt(i))) {
-        boolean pair =
-            i + 1 < text.length() && Character.isSurrogatePair(text.charAt(i), text.charAt(i + 1));
-        if (!pair) {
-          return false;
-        }
-        i++;
-      }
-    }
-    return true;
   }
 }

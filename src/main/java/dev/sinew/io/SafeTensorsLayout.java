@@ -72,7 +72,7 @@ record SafeTensorsLayout(
     String why = null;
     if (tensor.name().equals(SafeTensorsHeader.METADATA)) {
       why = "safetensors reserves that name";
-    } else if (!SafeTensorsHeader.isWellFormed(tensor.name())) {
+    } else if (!StrictJson.isWellFormed(tensor.name())) {
       why = "its name is not valid Unicode";
     } else if (tensor.shape().size() > SafeTensorsHeader.MAX_RANK) {
       why = "it has more than " + SafeTensorsHeader.MAX_RANK + " dimensions";
@@ -94,8 +94,8 @@ record SafeTensorsLayout(
       Map<String, Long> offsets,
       Map<String, String> metadata)
       throws CheckpointException {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (JsonGenerator json = SafeTensorsHeader.json(0).createGenerator(bytes)) {
+    HeaderBytes bytes = new HeaderBytes();
+    try (JsonGenerator json = StrictJson.factory(0).createGenerator(bytes)) {
       json.writeStartObject();
       if (!metadata.isEmpty()) {
         json.writeObjectFieldStart(SafeTensorsHeader.METADATA);
@@ -124,27 +124,34 @@ record SafeTensorsLayout(
     while (bytes.size() % SafeTensorsHeader.LENGTH_BYTES != 0) {
       bytes.write(' ');
     }
-    if (bytes.size() > SafeTensorsHeader.MAX_BYTES) {
+    int length = bytes.size() - SafeTensorsHeader.LENGTH_BYTES;
+    if (length > SafeTensorsHeader.MAX_BYTES) {
       throw new CheckpointException(
           "cannot write "
               + Messages.quote(file)
               + ": its header would take "
-              + bytes.size()
+              + length
               + " bytes, more than the format's limit of "
               + SafeTensorsHeader.MAX_BYTES);
     }
-    return ByteBuffer.allocate(SafeTensorsHeader.LENGTH_BYTES + bytes.size())
-        .order(ByteOrder.LITTLE_ENDIAN)
-        .putLong(bytes.size())
-        .put(bytes.toByteArray())
-        .flip()
-        .asReadOnlyBuffer();
+    return bytes.buffer().putLong(0, length).asReadOnlyBuffer();
+  }
+
+  /** Bytes that are handed out without a copy, after room for the length of the header. */
+  private static final class HeaderBytes extends ByteArrayOutputStream {
+    HeaderBytes() {
+      write(new byte[SafeTensorsHeader.LENGTH_BYTES], 0, SafeTensorsHeader.LENGTH_BYTES);
+    }
+
+    ByteBuffer buffer() {
+      return ByteBuffer.wrap(buf, 0, count).order(ByteOrder.LITTLE_ENDIAN);
+    }
   }
 
   private static void requireWellFormed(Path file, Map.Entry<String, String> metadata)
       throws CheckpointException {
-    if (!SafeTensorsHeader.isWellFormed(metadata.getKey())
-        || !SafeTensorsHeader.isWellFormed(metadata.getValue())) {
+    if (!StrictJson.isWellFormed(metadata.getKey())
+        || !StrictJson.isWellFormed(metadata.getValue())) {
       throw new CheckpointException(
           "cannot write the metadata "
               + Messages.quote(metadata.getKey())

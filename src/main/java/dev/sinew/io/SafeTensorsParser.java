@@ -1,20 +1,14 @@
 package dev.sinew.io;
 
 import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
-import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import dev.sinew.DType;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.TensorInfo;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.io.Reader;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
@@ -43,12 +37,6 @@ final class SafeTensorsParser {
   private static final int DIMENSION_COST = 32;
   private static final int METADATA_COST = 150;
 
-  /**
-   * What a character of a string takes while it is read: twice in the parser's buffer, which may
-   * have grown to twice that, and once or twice in the string.
-   */
-  private static final int CHARACTER_COST = 8;
-
   /** A tensor with the place of its data, relative to the end of the header. */
   private record Entry(String name, DType dtype, List<Long> shape, long begin, long end) {
     String ofShapeAndType() {
@@ -61,9 +49,9 @@ final class SafeTensorsParser {
   private final Map<String, Entry> entries = new LinkedHashMap<>();
   private Map<String, String> metadata;
 
-  private SafeTensorsParser(InputFile file) {
+  private SafeTensorsParser(InputFile file, HeapBudget budget) {
     this.file = file;
-    this.budget = HeapBudget.of(file.path(), file.size());
+    this.budget = budget;
   }
 
   /**
@@ -72,44 +60,22 @@ final class SafeTensorsParser {
    * @throws CheckpointException if it is wrong in any way, or needs more heap than {@link
    *     HeapBudget} allows
    */
-  static SafeTensorsHeader parse(InputFile file) throws CheckpointException {
-    return new SafeTensorsParser(file).parse();
+  static SafeTensorsHeader parse(InputFile file, HeapBudget budget) throws CheckpointException {
+    return new SafeTensorsParser(file, budget).parse();
   }
 
   private SafeTensorsHeader parse() throws CheckpointException {
     long length = headerLength();
     long dataStart = SafeTensorsHeader.LENGTH_BYTES + length;
-    try (Reader text =
-            new InputStreamReader(
-                file.stream(SafeTensorsHeader.LENGTH_BYTES, dataStart, "the header"),
-                StandardCharsets.UTF_8.newDecoder());
-        JsonParser json = SafeTensorsHeader.json(maxText()).createParser(text)) {
-      readHeader(json);
-      return validate(dataStart);
-    } catch (CheckpointException e) {
-      throw e;
-    } catch (CharacterCodingException e) {
-      throw damaged("its header is not valid UTF-8", e);
-    } catch (StreamConstraintsException e) {
-      throw damaged(
-          "its header nests too deeply, or holds a number of too many digits or a text of more than "
-              + maxText()
-              + " characters",
-          e);
-    } catch (JsonProcessingException e) {
-      long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
-      throw damaged("its header is not valid JSON" + (at < 0 ? "" : " at character " + at), e);
-    } catch (IOException e) {
-      throw damaged("its header cannot be read (" + Messages.reason(e) + ")", e);
-    }
-  }
-
-  /**
-   * The parser makes a string before it can be charged, so its length is limited beforehand, to
-   * what takes half as much as all charges may.
-   */
-  private int maxText() {
-    return (int) Math.min(SafeTensorsHeader.MAX_BYTES, budget.limit() / (2 * CHARACTER_COST));
+    StrictJson.read(
+        file,
+        SafeTensorsHeader.LENGTH_BYTES,
+        dataStart,
+        "its header",
+        budget,
+        this::readHeader,
+        this::damaged);
+    return validate(dataStart);
   }
 
   private void charge(long cost, String... texts) throws CheckpointException {
@@ -162,9 +128,7 @@ final class SafeTensorsParser {
         readTensor(json, name);
       }
     }
-    if (json.nextToken() != null) {
-      throw damaged("its header goes on after the closing '}'");
-    }
+    StrictJson.requireEnd(json, "its header", this::damaged);
   }
 
   private void readMetadata(JsonParser json) throws IOException {
@@ -184,7 +148,7 @@ final class SafeTensorsParser {
         throw damaged("its metadata " + Messages.quote(key) + " is not a string");
       }
       String value = json.getText();
-      if (!SafeTensorsHeader.isWellFormed(key) || !SafeTensorsHeader.isWellFormed(value)) {
+      if (!StrictJson.isWellFormed(key) || !StrictJson.isWellFormed(value)) {
         throw damaged("its metadata " + Messages.quote(key) + " is not valid Unicode");
       }
       charge(METADATA_COST, key, value);
@@ -196,7 +160,7 @@ final class SafeTensorsParser {
 
   private void readTensor(JsonParser json, String name) throws IOException {
     String tensor = "tensor " + Messages.quote(name);
-    if (!SafeTensorsHeader.isWellFormed(name)) {
+    if (!StrictJson.isWellFormed(name)) {
       throw damaged("the name of " + tensor + " is not valid Unicode");
     }
     if (json.currentToken() != JsonToken.START_OBJECT) {

@@ -7,55 +7,70 @@ import dev.sinew.model.TensorInfo;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
-import java.util.concurrent.atomic.LongAdder;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** A safetensors file in the making: the header is written first, data wherever its place is. */
 final class SafeTensorsWriter implements CheckpointWriter {
-  private final AtomicFile file;
-  private final SafeTensorsLayout layout;
-  private final Map<String, LongAdder> written = new HashMap<>();
+  /** The place of a tensor, which counts the bytes that have come. */
+  private static final class Slot extends AtomicLong {
+    private static final long serialVersionUID = 1;
 
-  SafeTensorsWriter(AtomicFile file, SafeTensorsLayout layout) throws CheckpointException {
-    this.file = file;
-    this.layout = layout;
-    for (String tensor : layout.tensors().keySet()) {
-      written.put(tensor, new LongAdder());
+    private final transient TensorInfo tensor;
+    private final long offset;
+
+    Slot(TensorInfo tensor, long offset) {
+      this.tensor = tensor;
+      this.offset = offset;
     }
+  }
+
+  private final DataFile file;
+  private final Map<String, Slot> slots = new HashMap<>();
+
+  SafeTensorsWriter(DataFile file, SafeTensorsLayout layout) throws CheckpointException {
+    this.file = file;
+    // The layout itself is not kept: its header alone takes 100 bytes a tensor.
+    layout
+        .offsets()
+        .forEach((name, offset) -> slots.put(name, new Slot(layout.tensors().get(name), offset)));
     file.write(0, layout.start().duplicate());
   }
 
   @Override
   public void write(String tensor, long byteOffset, ByteBuffer source) throws CheckpointException {
-    TensorInfo info = layout.tensors().get(tensor);
-    if (info == null) {
+    Slot slot = slots.get(tensor);
+    if (slot == null) {
       throw new IllegalArgumentException(
           "tensor " + Messages.quote(tensor) + " was not announced at creation");
     }
     int bytes = source.remaining();
-    info.requireRange(byteOffset, bytes);
-    file.write(layout.offsets().get(tensor) + byteOffset, source);
-    written.get(tensor).add(bytes);
+    slot.tensor.requireRange(byteOffset, bytes);
+    file.write(slot.offset + byteOffset, source);
+    slot.addAndGet(bytes);
   }
 
   @Override
   public void commit() throws CheckpointException {
-    for (TensorInfo tensor : layout.tensors().values()) {
-      long count = written.get(tensor.name()).sum();
+    requireComplete();
+    file.commit();
+  }
+
+  private void requireComplete() throws CheckpointException {
+    for (Slot slot : slots.values()) {
       // More than all is fine: a caller may write a part again. Less is a file full of holes.
-      if (count < tensor.bytes()) {
+      if (slot.get() < slot.tensor.bytes()) {
         close();
         throw new CheckpointException(
             Messages.quote(file.target())
                 + " was not written: of tensor "
-                + Messages.quote(tensor.name())
+                + Messages.quote(slot.tensor.name())
                 + " only "
-                + count
+                + slot.get()
                 + " of "
-                + tensor.bytes()
+                + slot.tensor.bytes()
                 + " bytes have come");
       }
     }
-    file.commit();
   }
 
   @Override

@@ -3,14 +3,22 @@ package dev.sinew.io;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
 
-/** The temporary files of this JVM, all of which a shutdown hook deletes. Safe for many threads. */
+/**
+ * The temporary files and folders of this JVM, all of which a shutdown hook deletes. Safe for many
+ * threads.
+ */
 final class TemporaryFiles {
   /** What may stand of the target's name in a temporary one: file systems allow 255 bytes. */
   private static final int NAME_LIMIT = 100;
@@ -35,16 +43,18 @@ final class TemporaryFiles {
       } catch (IOException e) {
         // It is about to be deleted.
       }
-      delete(path);
+      try {
+        delete(path);
+      } catch (IOException e) {
+        // The shutdown hook tries again.
+      }
     }
   }
 
   /** Creates a file that no other process can have named, with the permissions of the umask. */
   static Handle create(Path folder, String name) throws IOException {
     synchronized (LOCK) {
-      if (shutDown) {
-        throw new IOException("the program is being stopped");
-      }
+      requireRunning();
       hook();
       for (int attempt = 1; ; attempt++) {
         Path path = folder.resolve(temporaryName(name));
@@ -59,6 +69,109 @@ final class TemporaryFiles {
           }
         }
       }
+    }
+  }
+
+  /** Creates a folder that no other process can have named, with the permissions of the umask. */
+  static Path createFolder(Path parent, String name) throws IOException {
+    synchronized (LOCK) {
+      requireRunning();
+      hook();
+      for (int attempt = 1; ; attempt++) {
+        Path path = parent.resolve(temporaryName(name));
+        try {
+          LIVE.add(Files.createDirectory(path));
+          return path;
+        } catch (FileAlreadyExistsException e) {
+          if (attempt == ATTEMPTS) {
+            throw e;
+          }
+        }
+      }
+    }
+  }
+
+  /** Creates a file inside of a temporary folder. */
+  static FileChannel createInside(Path file) throws IOException {
+    synchronized (LOCK) {
+      requireRunning();
+      return FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+    }
+  }
+
+  /** Creates a folder inside of a temporary folder, unless it exists, and those that lead to it. */
+  static void createFoldersInside(Path folder) throws IOException {
+    synchronized (LOCK) {
+      requireRunning();
+      Files.createDirectories(folder);
+    }
+  }
+
+  /**
+   * Gives a temporary folder its final name, where nothing may be or a folder that is replaced. The
+   * shutdown hook waits meanwhile. If the system refuses, what had the name has it again.
+   *
+   * @return the folder that was replaced, a temporary one now, or null
+   */
+  static Path publish(Path temporary, Path target) throws IOException {
+    synchronized (LOCK) {
+      requireRunning();
+      Path old = null;
+      if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+        old = target.resolveSibling(temporaryName(target.getFileName().toString()));
+        Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
+      }
+      try {
+        Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
+      } catch (IOException | RuntimeException e) {
+        if (old != null) {
+          Files.move(old, target, StandardCopyOption.ATOMIC_MOVE);
+        }
+        throw e;
+      }
+      LIVE.remove(temporary);
+      if (old != null) {
+        LIVE.add(old);
+      }
+      return old;
+    }
+  }
+
+  /** Deletes a file, or a folder with all that is in it. */
+  static void delete(Path path) throws IOException {
+    synchronized (LOCK) {
+      // What cannot be deleted stays on the list, for the shutdown hook to try again.
+      deleteTree(path);
+      LIVE.remove(path);
+    }
+  }
+
+  private static void deleteTree(Path path) throws IOException {
+    if (!Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
+      return;
+    }
+    Files.walkFileTree(
+        path,
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
+              throws IOException {
+            Files.deleteIfExists(file);
+            return FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult postVisitDirectory(Path folder, IOException failure)
+              throws IOException {
+            Files.deleteIfExists(folder);
+            return FileVisitResult.CONTINUE;
+          }
+        });
+  }
+
+  private static void requireRunning() throws IOException {
+    if (shutDown) {
+      throw new IOException("the program is being stopped");
     }
   }
 
@@ -92,23 +205,12 @@ final class TemporaryFiles {
     }
   }
 
-  private static void delete(Path path) {
-    synchronized (LOCK) {
-      try {
-        Files.deleteIfExists(path);
-        LIVE.remove(path);
-      } catch (IOException e) {
-        // It stays on the list, for the shutdown hook to try again.
-      }
-    }
-  }
-
   private static void deleteAll() {
     synchronized (LOCK) {
       shutDown = true;
       for (Path path : LIVE) {
         try {
-          Files.deleteIfExists(path);
+          deleteTree(path);
         } catch (IOException | RuntimeException e) {
           // Nobody is left to tell, and the other files still have to go.
         }
