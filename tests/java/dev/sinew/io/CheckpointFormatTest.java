@@ -25,6 +25,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class CheckpointFormatTest {
   private static final String TENSOR =
@@ -45,6 +46,12 @@ class CheckpointFormatTest {
     byte[] name = member.getBytes(StandardCharsets.US_ASCII);
     System.arraycopy(name, 0, file, 0, name.length);
     System.arraycopy("ustar  ".getBytes(StandardCharsets.US_ASCII), 0, file, 257, 7);
+    int sum = 8 * ' ';
+    for (byte b : file) {
+      sum += b;
+    }
+    byte[] checksum = String.format("%06o", sum).getBytes(StandardCharsets.US_ASCII);
+    System.arraycopy(checksum, 0, file, 148, 6);
     return file;
   }
 
@@ -54,11 +61,10 @@ class CheckpointFormatTest {
         hex("", "is empty"),
         hex("00", "begins with 1 zero bytes"),
         hex(zeros, "begins with 64 zero bytes"),
-        hex("80 02 8a 0a 6c fc 9c 46 f9 20 6a a8 50 19 2e 80 02 4d e9 03 2e", "legacy format"),
         hex("80 02 7d 71 00 2e", "is a Python pickle"),
+        hex("80 02 8a 0a 6c fc 9c 46 f9 20 6a a8 50 18 2e", "is a Python pickle"),
+        hex("80 02 8a 0a 6c fc 9c", "is a Python pickle"),
         hex("80 04 95 05 00 00 00 00 00 00 00 7d 94 2e", "is a Python pickle"),
-        Arguments.of(tar("sys_info"), "tar format of 2016"),
-        Arguments.of(tar("./pickle"), "tar format of 2016"),
         Arguments.of(tar("weights.bin"), "is a tar archive"),
         text("GGUF\3\0\0\0", "is a GGUF model"),
         text("lmgg\0\0\0\0", "old GGML format"),
@@ -72,7 +78,7 @@ class CheckpointFormatTest {
         hex("08 08 42 02 10 0d", "is an ONNX model"),
         hex("89 48 44 46 0d 0a 1a 0a 00", "is an HDF5 file"),
         hex("93 4e 55 4d 50 59 01 00 76 00", "is a NumPy array"),
-        hex("1f 8b 08 00 00 00 00 00 00 03", "compressed with gzip"),
+        hex("1f 8b 08 00 00 00 00 00 00 03", "compressed with gzip; unpack it with gunzip"),
         hex("fd 37 7a 58 5a 00 00 04", "compressed with xz"),
         hex("42 5a 68 39 31 41 59 26 53 59", "compressed with bzip2"),
         hex("28 b5 2f fd 04 00", "compressed with zstd"),
@@ -151,6 +157,45 @@ class CheckpointFormatTest {
     assertEquals(CheckpointFormat.PYTORCH, CheckpointFormat.recognize(file));
   }
 
+  /** Of protocol 2, 3 and 4 (with a frame), and cut in the middle of the magic number. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "80028a0a6cfc9c46f9206aa850192e80024de9032e",
+        "80038a0a6cfc9c46f9206aa850192e",
+        "8004950d000000000000008a0a6cfc9c46f9206aa850192e",
+        "80028a0a6cfc9c46f920",
+      })
+  void sequencesOfPicklesGoToPyTorch(String hex) throws IOException {
+    Path file = Files.write(folder.resolve("model.tar"), HexFormat.of().parseHex(hex));
+    assertEquals(CheckpointFormat.PYTORCH, CheckpointFormat.recognize(file));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"sys_info", "./pickle", "storages", "tensors"})
+  void tarArchivesOfPyTorchGoToPyTorch(String member) throws IOException {
+    Path file = Files.write(folder.resolve("model.zip"), tar(member));
+    assertEquals(CheckpointFormat.PYTORCH, CheckpointFormat.recognize(file));
+  }
+
+  /** What is at the place of tar's signature does not make an archive of another format. */
+  @Test
+  void theSignatureOfTarInOtherFormats() throws IOException {
+    String name = "n".repeat(257 - 8 - 2) + "ustar";
+    byte[] safetensors = bytes(TENSOR.replace("\"t\"", "\"" + name + "\""), counting(4));
+    assertEquals("ustar", new String(safetensors, 257, 5, StandardCharsets.US_ASCII));
+    Path file = Files.write(folder.resolve("model"), safetensors);
+    try (Checkpoint checkpoint = CheckpointFormat.open(file)) {
+      assertEquals(Set.of(name), checkpoint.tensors().keySet());
+    }
+    byte[] pickle = new PickleBuilder().floats("0", 1).stop();
+    byte[] zip = TorchZip.empty().entry("a/" + "n".repeat(225) + "ustar", "").bytes();
+    assertEquals("ustar", new String(zip, 257, 5, StandardCharsets.US_ASCII));
+    TorchZip whole = TorchZip.empty().entry("a/" + "n".repeat(225) + "ustar", "");
+    whole.entry("a/data.pkl", pickle).entry("a/data/0", new byte[4]);
+    CheckpointFormat.open(Files.write(file, whole.bytes())).close();
+  }
+
   @Test
   void whatIsNoRegularFileIsRefusedWithoutWaiting() throws Exception {
     Path fifo = folder.resolve("fifo");
@@ -192,7 +237,6 @@ class CheckpointFormatTest {
   @CsvSource({
     "mnist/cnn.onnx, is an ONNX model",
     "face-detector/rfb-320.onnx, is an ONNX model",
-    "face-detector/rfb-320.pth, legacy format",
     "mnist/t10k-images-idx3-ubyte.gz, compressed with gzip",
     "text/tinyshakespeare.txt, is plain text",
     "onnx-node/test_quantizelinear/model.onnx, is an ONNX model",
@@ -208,6 +252,7 @@ class CheckpointFormatTest {
     "silero-vad/silero-vad-16k.safetensors, SAFETENSORS",
     "mnist/cnn.pt, PYTORCH",
     "face-detector/rfb-320-masked.pth, PYTORCH",
+    "face-detector/rfb-320.pth, PYTORCH",
   })
   void recognizesRealCheckpoints(String name, CheckpointFormat format) throws IOException {
     assertEquals(format, CheckpointFormat.recognize(data(name)));

@@ -8,9 +8,20 @@ import java.nio.charset.StandardCharsets;
 /** Writes pickles opcode by opcode, so that tests can say exactly what a file holds. */
 final class PickleBuilder {
   private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+  private final boolean legacy;
 
   PickleBuilder() {
+    this(false);
+  }
+
+  private PickleBuilder(boolean legacy) {
+    this.legacy = legacy;
     op(0x80, 2);
+  }
+
+  /** A pickle whose storages have six fields, as before PyTorch 1.6. */
+  static PickleBuilder legacy() {
+    return new PickleBuilder(true);
   }
 
   PickleBuilder op(int... bytes) {
@@ -65,7 +76,20 @@ final class PickleBuilder {
 
   PickleBuilder storage(String type, String key, long count) {
     op('(').text("storage").global("torch", type).text(key).text("cpu").integer(count);
+    return (legacy ? op('N') : this).op('t').op('Q');
+  }
+
+  /** A view of {@code viewCount} elements from {@code viewOffset} on, of the legacy layout. */
+  PickleBuilder view(
+      String type, String key, long count, String viewKey, long viewOffset, long viewCount) {
+    op('(').text("storage").global("torch", type).text(key).text("cuda:0").integer(count);
+    op('(').text(viewKey).integer(viewOffset).integer(viewCount).op('t');
     return op('t').op('Q');
+  }
+
+  /** {@code SHORT_BINSTRING}, a string of Python 2. */
+  PickleBuilder python2(String latin1) {
+    return op('U', latin1.length()).raw(latin1.getBytes(StandardCharsets.ISO_8859_1));
   }
 
   PickleBuilder orderedDict() {

@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
@@ -209,6 +210,68 @@ class PyTorchCheckpointTest {
     pickle.integer(1).op(0x88);
     try (Checkpoint checkpoint = open(TorchZip.of(pickle.op('u').stop()).storage("0", 1))) {
       assertEquals(List.of("default.k", "pairs.w"), List.copyOf(checkpoint.tensors().keySet()));
+    }
+  }
+
+  /** What training scripts leave beside the weights, as CPython 3 and 2 and NumPy write it. */
+  @Test
+  void plainDataOfKnownClassesIsPassedOver() throws IOException {
+    PickleBuilder pickle = new PickleBuilder().op('}').op('(');
+    pickle.text("args").global("argparse", "Namespace").op(')').op(0x81).op('}').op('(');
+    pickle.text("lr").op('G').int64(0).text("mean").floats("0", 1).op('u').op('b');
+    pickle.text("best").global("numpy.core.multiarray", "scalar").global("numpy", "dtype");
+    pickle.text("f8").integers(0, 1).op('0').op(0x85).op('R');
+    pickle.op('(').integer(3).text("<").op('N').op('t').op('b');
+    pickle.python2("\0\0\0\0\u00f0\u00ff\u00ff\u00ff").op(0x86).op('R');
+    pickle.text("seed").global("numpy._core.multiarray", "_reconstruct");
+    pickle.global("numpy", "ndarray").integers(0).python2("b").op(0x87).op('R');
+    pickle.op('(').integer(1).integers(2).global("numpy", "dtype").text("O8").op(0x85).op('R');
+    pickle.op(0x89).op(']').text("a").op('a').text("b").op('a').op('t').op('b');
+    pickle.text("time").global("datetime", "datetime").python2("\u0007\u00e3").op(0x85).op('R');
+    pickle.text("path").global("pathlib", "PosixPath").text("/").text("x").op(0x86).op('R');
+    pickle.text("config").global("easydict", "EasyDict").op(')').op(0x81);
+    pickle.text("w").floats("1", 1).op('s').op('}').text("w").floats("1", 1).op('s').op('b');
+    pickle.text("queue").global("collections", "deque").op(')').op('R').op('(');
+    pickle.integer(1).floats("0", 1).op('e');
+    pickle.text("pointer").op('I').raw("94073286912512\n".getBytes(StandardCharsets.US_ASCII));
+    pickle.text("flag").op('I').raw("01\n".getBytes(StandardCharsets.US_ASCII));
+    TorchZip zip = TorchZip.of(pickle.op('u').stop()).storage("0", 1).storage("1", 2);
+    try (Checkpoint checkpoint = open(zip)) {
+      assertEquals(
+          List.of("args.mean", "config.w", "queue.1"), List.copyOf(checkpoint.tensors().keySet()));
+    }
+  }
+
+  /** PyTorch 0.1 made tensors and variables first and set their state then. */
+  @Test
+  void tensorsAndVariablesThatAreFilledLater() throws IOException {
+    PickleBuilder pickle = new PickleBuilder().op('}').op('(');
+    pickle.text("tensor").global("torch.cuda", "FloatTensor").op(')').op(0x81).op('q', 9);
+    pickle.op('(').storage("FloatStorage", "0", 2).integer(1).integers(1).integers(1);
+    pickle.op('t').op('b');
+    pickle.text("variable").global("torch.autograd.variable", "Variable").op(')').op(0x81);
+    pickle.op('(').op('h', 9).op('N').op('N').op(0x88).op(0x89).op('t').op('b');
+    pickle.text("parameter").global("torch.nn.parameter", "Parameter").op('h', 9).op(0x85);
+    pickle.op('R').op(0x88).op(0x89).orderedDict().op(0x87).op('b');
+    try (Checkpoint checkpoint = open(TorchZip.of(pickle.op('u').stop()).storage("0", 4, 5))) {
+      assertEquals(
+          List.of("tensor", "variable", "parameter"), List.copyOf(checkpoint.tensors().keySet()));
+      for (String name : checkpoint.tensors().keySet()) {
+        assertArrayEquals(new float[] {5}, floats(checkpoint, name), name);
+      }
+    }
+  }
+
+  /** Strings of Python 2 are bytes: UTF-8 if they can be, else ISO-8859-1. */
+  @Test
+  void namesOfPython2() throws IOException {
+    PickleBuilder pickle = new PickleBuilder().op('}').op('(');
+    pickle.python2("ascii").floats("0", 1);
+    pickle.python2("\u00c3\u00a9").floats("0", 1);
+    pickle.python2("\u00fc").op('}').python2("w").floats("0", 1).op('s');
+    try (Checkpoint checkpoint = open(TorchZip.of(pickle.op('u').stop()).storage("0", 1))) {
+      assertEquals(
+          List.of("ascii", "\u00e9", "\u00fc.w"), List.copyOf(checkpoint.tensors().keySet()));
     }
   }
 

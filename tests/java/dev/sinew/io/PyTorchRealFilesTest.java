@@ -112,4 +112,16 @@ class PyTorchRealFilesTest {
           sha256(listing(checkpoint).getBytes(StandardCharsets.UTF_8)));
     }
   }
+
+  /** A file from before PyTorch 1.6, saved on Windows from a GPU. */
+  @Test
+  void legacyFaceDetectorHasTheDigestsThatNumPyComputes() throws Exception {
+    try (Checkpoint checkpoint = CheckpointFormat.open(data("face-detector/rfb-320.pth"))) {
+      assertEquals("PyTorch legacy", checkpoint.format());
+      assertEquals(244, checkpoint.tensors().size());
+      assertEquals(
+          "8284a277ea54574387ac3a1b49e800e40d6c87fcce51ebbc5a6949a0d8504f02",
+          sha256(listing(checkpoint).getBytes(StandardCharsets.UTF_8)));
+    }
+  }
 }

@@ -16,15 +16,12 @@ import java.nio.file.Path;
 public enum CheckpointFormat {
   /** {@link SafeTensors}. */
   SAFETENSORS(SafeTensors::open),
-  /** {@link PyTorchCheckpoint}: the zip archives of {@code torch.save} since PyTorch 1.6. */
+  /** {@link PyTorchCheckpoint}: what {@code torch.save} of any release has written. */
   PYTORCH(PyTorchCheckpoint::open);
 
   private interface Opener {
     Checkpoint open(InputFile file, HeapBudget budget) throws IOException;
   }
-
-  /** Enough for the signature of a tar archive, and to tell text from binary. */
-  private static final int START_BYTES = 4096;
 
   private final Opener opener;
 
@@ -71,12 +68,11 @@ public enum CheckpointFormat {
   }
 
   private static CheckpointFormat recognize(InputFile file) throws CheckpointException {
-    byte[] start = new byte[(int) Math.min(file.size(), START_BYTES)];
-    file.read(0, ByteBuffer.wrap(start), "the beginning");
+    byte[] start = file.start();
     if (isSafeTensors(start)) {
       return SAFETENSORS;
     }
-    if (isZip(start)) {
+    if (PyTorchCheckpoint.recognizes(file, start)) {
       return PYTORCH;
     }
     throw new CheckpointException(
@@ -92,14 +88,5 @@ public enum CheckpointFormat {
     return length > 0
         && length <= SafeTensorsHeader.MAX_BYTES
         && start[SafeTensorsHeader.LENGTH_BYTES] == '{';
-  }
-
-  /** A first local entry, or the end record that an empty archive begins with. */
-  private static boolean isZip(byte[] start) {
-    if (start.length < 4) {
-      return false;
-    }
-    int signature = ByteBuffer.wrap(start).order(ByteOrder.LITTLE_ENDIAN).getInt();
-    return signature == 0x04034b50 || signature == 0x06054b50;
   }
 }

@@ -11,8 +11,6 @@ import java.util.regex.Pattern;
 final class ForeignFormat {
   private static final String GIVE_WEIGHTS =
       "; give the model's weights as a safetensors file or as one saved by torch.save";
-  private static final String SAVE_AGAIN =
-      "; load it with torch.load and save its state dict again with torch.save";
   private static final String UNPACK = "; unpack it and give the model file in it";
 
   /** A fixed sequence of bytes at a fixed place. */
@@ -40,12 +38,6 @@ final class ForeignFormat {
 
   private static final List<Signature> SIGNATURES =
       List.of(
-          // A pickle of protocol 2 whose first object is the 10-byte integer
-          // 0x1950a86a20f9469cfc6c.
-          Signature.hex(
-              0,
-              "80028a0a6cfc9c46f920",
-              "is a PyTorch file in the legacy format from before version 1.6" + SAVE_AGAIN),
           Signature.text(0, "GGUF", "is a GGUF model" + GIVE_WEIGHTS),
           // Little-endian magic numbers, so the letters stand in reverse.
           Signature.text(0, "lmgg", "is a model in an old GGML format" + GIVE_WEIGHTS),
@@ -56,7 +48,10 @@ final class ForeignFormat {
           Signature.hex(
               0, "894844460d0a1a0a", "is an HDF5 file, perhaps a Keras model" + GIVE_WEIGHTS),
           Signature.hex(0, "934e554d5059", "is a NumPy array (.npy)" + GIVE_WEIGHTS),
-          Signature.hex(0, "1f8b", "is compressed with gzip" + UNPACK),
+          Signature.hex(
+              0,
+              "1f8b",
+              "is compressed with gzip; unpack it with gunzip and give the model file in it"),
           Signature.hex(0, "fd377a585a00", "is compressed with xz" + UNPACK),
           Signature.hex(0, "28b52ffd", "is compressed with zstd" + UNPACK),
           Signature.hex(0, "04224d18", "is compressed with lz4" + UNPACK),
@@ -70,10 +65,6 @@ final class ForeignFormat {
       Pattern.compile("^version https?://(git-lfs\\.github\\.com|hawser\\.github\\.com)/spec/");
   private static final Pattern HTML =
       Pattern.compile("^<(!doctype\\s+html|html|head|body)\\b", Pattern.CASE_INSENSITIVE);
-
-  /** The first member's name in the tar files that torch.save wrote in 2016 and 2017. */
-  private static final Pattern TAR_MEMBER =
-      Pattern.compile("^(\\./)?(sys_info|pickle|tensors|storages)\0");
 
   private ForeignFormat() {}
 
@@ -131,9 +122,7 @@ final class ForeignFormat {
       return "is compressed with bzip2" + UNPACK;
     }
     if (latin1.startsWith("ustar", 257)) {
-      return TAR_MEMBER.matcher(latin1).find()
-          ? "is a PyTorch file in the tar format of 2016 and 2017" + SAVE_AGAIN
-          : "is a tar archive" + UNPACK;
+      return "is a tar archive" + UNPACK;
     }
     if (start.length >= 3 && start[0] == (byte) 0x80 && start[1] >= 2 && start[1] <= 5) {
       return "is a Python pickle, but not a file of torch.save" + GIVE_WEIGHTS;

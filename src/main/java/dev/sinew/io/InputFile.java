@@ -28,6 +28,9 @@ final class InputFile implements AutoCloseable {
   /** Bytes per system call into the heap, for the JDK copies through a direct buffer as large. */
   static final int HEAP_CHUNK = 1 << 20;
 
+  /** Enough for the first headers of a tar archive, and to tell text from binary. */
+  private static final int START_BYTES = 4096;
+
   private final Path path;
   private final ChannelPool.Member channel;
   private Object fileKey;
@@ -108,6 +111,13 @@ final class InputFile implements AutoCloseable {
   /** The size in bytes when the file was opened. */
   long size() {
     return size;
+  }
+
+  /** The first bytes, by which formats are recognised; fewer if the file is shorter. */
+  byte[] start() throws CheckpointException {
+    byte[] start = new byte[(int) Math.min(size, START_BYTES)];
+    read(0, ByteBuffer.wrap(start), "the beginning");
+    return start;
   }
 
   /**

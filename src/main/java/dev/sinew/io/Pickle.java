@@ -18,20 +18,37 @@ import java.util.function.BiConsumer;
 final class Pickle {
   private Pickle() {}
 
-  /** A value whose content is of no interest, such as a float, bytes or None. */
+  static final Opaque NONE = new Opaque("NoneType");
+  static final Opaque TRUE = new Opaque("bool");
+  static final Opaque FALSE = new Opaque("bool");
+
+  /** A value whose content is of no interest, such as a float, bytes, None or a NumPy array. */
   static final class Opaque {
     private final String type;
+    private final boolean stateful;
 
     Opaque(String type) {
+      this(type, false);
+    }
+
+    /**
+     * @param stateful whether a pickle may set its state, which is passed over
+     */
+    Opaque(String type, boolean stateful) {
       this.type = type;
+      this.stateful = stateful;
     }
 
     String type() {
       return type;
     }
+
+    boolean isStateful() {
+      return stateful;
+    }
   }
 
-  /** A list, tuple or set, in the order of the file. */
+  /** A list, tuple, set or deque, in the order of the file. */
   static final class Sequence {
     private final String type;
     private final List<Object> items;
@@ -56,6 +73,11 @@ final class Pickle {
     boolean isTuple() {
       return type.equals("tuple");
     }
+
+    /** Whether a pickle adds to it as to a {@code list} or {@code set}. */
+    boolean isExtendedAs(String kind) {
+      return type.equals(kind) || (type.equals("deque") && kind.equals("list"));
+    }
   }
 
   /**
@@ -65,11 +87,24 @@ final class Pickle {
    */
   static final class Dictionary {
     private final String type;
+    private final boolean attributes;
     // Allocated on demand: a byte of a pickle makes an empty dictionary.
     private Map<Object, Object> entries;
 
     Dictionary(String type) {
+      this(type, false);
+    }
+
+    /**
+     * @param attributes whether this stands for an object whose attributes are the entries
+     */
+    Dictionary(String type, boolean attributes) {
       this.type = type;
+      this.attributes = attributes;
+    }
+
+    boolean hasAttributes() {
+      return attributes;
     }
 
     String type() {
@@ -105,15 +140,67 @@ final class Pickle {
   /** The class of a storage; an untyped storage counts bytes and says {@code torch.uint8}. */
   record StorageType(String name, ElementType elements) {}
 
-  /** A persistent id: {@code count} elements in the archive's entry {@code data/key}. */
-  record Storage(StorageType type, String key, long count) {}
+  /**
+   * What a persistent id says of a storage, nothing checked but the types of the fields.
+   *
+   * @param key names the data in the file
+   * @param count the elements of the data
+   * @param viewOffset the first element of the data that this storage consists of; 0 but for views,
+   *     which PyTorch had before 0.4
+   * @param viewCount the number of elements that it consists of
+   */
+  record Storage(StorageType type, String key, long count, long viewOffset, long viewCount) {
+    Storage(StorageType type, String key, long count) {
+      this(type, key, count, 0, count);
+    }
+  }
 
   /**
    * A tensor as the file describes it, nothing checked but the types of the fields.
    *
+   * @param storage null if it has none, as empty tensors of PyTorch before 0.2
    * @param offset in elements, as are the strides
    */
   record Tensor(Storage storage, ElementType elements, long offset, long[] size, long[] stride) {}
+
+  /** A class such as {@code torch.FloatTensor}, of which PyTorch before 0.2 wrote instances. */
+  record TensorClass(String name, ElementType elements) {}
+
+  /**
+   * A tensor, parameter or variable that a pickle makes first and fills later, by setting its
+   * state.
+   */
+  static final class LateTensor {
+    private final String type;
+    private Tensor tensor;
+
+    LateTensor(String type) {
+      this.type = type;
+    }
+
+    String type() {
+      return type;
+    }
+
+    void set(Tensor tensor) {
+      this.tensor = tensor;
+    }
+  }
+
+  /**
+   * The tensor that a value is, or null if it is none.
+   *
+   * @throws PickleException if it is a tensor that was never filled
+   */
+  static Tensor tensor(Object value) throws PickleException {
+    if (value instanceof LateTensor late) {
+      if (late.tensor == null) {
+        throw PickleException.damaged("there is a " + late.type + " without a state");
+      }
+      return late.tensor;
+    }
+    return value instanceof Tensor tensor ? tensor : null;
+  }
 
   /** A function or class that a pickle may call; it makes values of this file and nothing else. */
   record Function(String name, Body body) {
@@ -136,6 +223,10 @@ final class Pickle {
       return dictionary.type();
     } else if (value instanceof Tensor) {
       return "torch.Tensor";
+    } else if (value instanceof LateTensor late) {
+      return late.type();
+    } else if (value instanceof TensorClass tensorClass) {
+      return tensorClass.name();
     } else if (value instanceof Storage storage) {
       return storage.type().name();
     } else if (value instanceof Function function) {
@@ -177,6 +268,11 @@ final class Pickle {
 
     long integer(int index) throws PickleException {
       return get(index, Long.class, "an integer");
+    }
+
+    Tensor tensor(int index) throws PickleException {
+      Tensor tensor = Pickle.tensor(value(index));
+      return tensor != null ? tensor : get(index, Tensor.class, "a tensor");
     }
 
     /** A tuple or list of integers of at most 64 elements. */

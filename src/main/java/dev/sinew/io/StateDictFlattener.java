@@ -85,10 +85,11 @@ final class StateDictFlattener {
    */
   static Map<String, Tensor> flatten(Object root, Path file, long pickleBytes, HeapBudget budget)
       throws CheckpointException {
-    if (root instanceof Tensor tensor) {
-      return Map.of("tensor", tensor);
-    }
     StateDictFlattener flattener = new StateDictFlattener(file, pickleBytes, budget);
+    Tensor only = flattener.tensor(root);
+    if (only != null) {
+      return Map.of("tensor", only);
+    }
     flattener.walk(root);
     if (flattener.tensors.isEmpty()) {
       throw flattener.failure(
@@ -119,7 +120,8 @@ final class StateDictFlattener {
               + maxValues
               + " values, as no state_dict of its size does; save a plain state_dict");
     }
-    if (value instanceof Tensor tensor) {
+    Tensor tensor = tensor(value);
+    if (tensor != null) {
       String name = name();
       budget.charge(TENSOR_COST + 2L * name.length());
       if (tensors.put(name, tensor) != null) {
@@ -137,6 +139,14 @@ final class StateDictFlattener {
         throw failure("a container in it contains itself; save a plain state_dict");
       }
       path.add(new Level(value));
+    }
+  }
+
+  private Tensor tensor(Object value) throws CheckpointException {
+    try {
+      return Pickle.tensor(value);
+    } catch (PickleException e) {
+      throw failure(e.getMessage());
     }
   }
 

@@ -6,11 +6,13 @@ import dev.sinew.io.Pickle.Arguments;
 import dev.sinew.io.Pickle.Dictionary;
 import dev.sinew.io.Pickle.ElementType;
 import dev.sinew.io.Pickle.Function;
+import dev.sinew.io.Pickle.LateTensor;
 import dev.sinew.io.Pickle.Opaque;
 import dev.sinew.io.Pickle.Sequence;
 import dev.sinew.io.Pickle.Storage;
 import dev.sinew.io.Pickle.StorageType;
 import dev.sinew.io.Pickle.Tensor;
+import dev.sinew.io.Pickle.TensorClass;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -18,8 +20,9 @@ import java.util.Map;
 
 /**
  * The only names that a checkpoint's pickle may refer to, after the allow-list of {@code
- * torch/_weights_only_unpickler.py}. A function here makes a plain value from its arguments; no
- * class is looked up and no code of the file runs.
+ * torch/_weights_only_unpickler.py}, and classes of plain data that training scripts leave beside
+ * the weights, such as {@code argparse.Namespace} and NumPy scalars. A function here makes a plain
+ * value from its arguments; no class is looked up and no code of the file runs.
  */
 final class TorchGlobals {
   private static final Map<String, Object> ALLOWED = new HashMap<>();
@@ -74,9 +77,12 @@ final class TorchGlobals {
     function("torch._utils._rebuild_tensor", TorchGlobals::rebuildTensor);
     function("torch._utils._rebuild_tensor_v2", TorchGlobals::rebuildTensorV2);
     function("torch._utils._rebuild_tensor_v3", TorchGlobals::rebuildTensorV3);
-    function("torch._utils._rebuild_parameter", TorchGlobals::firstTensor);
-    function("torch._utils._rebuild_parameter_with_state", TorchGlobals::firstTensor);
-    function("torch.nn.parameter.Parameter", TorchGlobals::firstTensor);
+    function("torch._utils._rebuild_parameter", a -> a.tensor(0));
+    function("torch._utils._rebuild_parameter_with_state", a -> a.tensor(0));
+    for (String name :
+        List.of("torch.nn.parameter.Parameter", "torch.autograd.variable.Variable")) {
+      function(name, a -> a.count() == 0 ? new LateTensor(name) : a.tensor(0));
+    }
     function("torch._tensor._rebuild_from_type_v2", TorchGlobals::rebuildFromType);
     function("torch.Size", a -> new Sequence("torch.Size", a.items(0)));
     function("torch.device", a -> new Opaque("torch.device"));
@@ -90,19 +96,56 @@ final class TorchGlobals {
     function("builtins.bytes", a -> new Opaque("bytes"));
     function("builtins.bytearray", a -> new Opaque("bytearray"));
     function("builtins.complex", a -> new Opaque("complex"));
+    function("collections.deque", a -> sequence("deque", a));
     function("_codecs.encode", a -> new Opaque("bytes"));
 
-    ALLOWED.put("torch.Tensor", new Opaque("torch.Tensor"));
-    for (String factory : List.of("list", "dict", "tuple", "int", "float", "str", "bool")) {
-      ALLOWED.put("builtins." + factory, new Opaque("builtins." + factory));
+    for (String name : List.of("argparse.Namespace", "types.SimpleNamespace")) {
+      function(name, a -> new Dictionary(name, true));
+    }
+    for (String name :
+        List.of(
+            "easydict.EasyDict",
+            "munch.Munch",
+            "yacs.config.CfgNode",
+            "pytorch_lightning.utilities.parsing.AttributeDict",
+            "lightning_fabric.utilities.data.AttributeDict",
+            "lightning.fabric.utilities.data.AttributeDict")) {
+      function(name, a -> dictionary(name, a, 0));
+    }
+    for (String numpy : List.of("numpy.core", "numpy._core")) {
+      plain(true, numpy + ".multiarray", "_reconstruct");
+      plain(false, numpy + ".multiarray", "scalar");
+      plain(false, numpy + ".numeric", "_frombuffer");
+    }
+    plain(true, "numpy", "dtype");
+    plain(false, "datetime", "datetime", "date", "time", "timedelta", "timezone");
+    for (String pathlib : List.of("pathlib", "pathlib._local")) {
+      plain(false, pathlib, "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath");
+    }
+    plain(false, "builtins", "slice", "range", "xrange");
+
+    for (String type :
+        List.of(
+            "torch.Tensor",
+            "numpy.ndarray",
+            "builtins.list",
+            "builtins.dict",
+            "builtins.tuple",
+            "builtins.int",
+            "builtins.long",
+            "builtins.float",
+            "builtins.str",
+            "builtins.unicode",
+            "builtins.bool")) {
+      ALLOWED.put(type, new Opaque(type));
     }
   }
 
   private TorchGlobals() {}
 
   /**
-   * What a name stands for: a {@link Function}, {@link StorageType}, {@link ElementType} or {@link
-   * Opaque}.
+   * What a name stands for: a {@link Function}, {@link StorageType}, {@link TensorClass}, {@link
+   * ElementType} or {@link Opaque}.
    *
    * @throws PickleException naming it, if it is not on the list
    */
@@ -144,6 +187,18 @@ final class TorchGlobals {
     for (String module : List.of("torch.", "torch.cuda.", "torch.storage.")) {
       ALLOWED.put(module + name, type);
     }
+    String tensor = name.replace("Storage", "Tensor");
+    for (String module : List.of("torch.", "torch.cuda.")) {
+      ALLOWED.put(module + tensor, new TensorClass("torch." + tensor, type.elements()));
+    }
+  }
+
+  /** Classes of which instances are plain data: a call makes a value that is passed over. */
+  private static void plain(boolean stateful, String module, String... names) {
+    for (String name : names) {
+      String full = module + "." + name;
+      function(full, a -> new Opaque(full, stateful));
+    }
   }
 
   // _rebuild_tensor(storage, storage_offset, size, stride)
@@ -184,8 +239,19 @@ final class TorchGlobals {
     }
   }
 
-  private static Tensor firstTensor(Arguments a) throws PickleException {
-    return a.get(0, Tensor.class, "a tensor");
+  /**
+   * The tensor that a state describes, as PyTorch before 0.2 wrote it: (storage, offset, size,
+   * stride) of a tensor, (data, gradient, hooks, requires_grad, volatile) of a variable or
+   * parameter.
+   */
+  static Tensor tensorOfState(Arguments a) throws PickleException {
+    return switch (a.count()) {
+      case 4 -> rebuildTensor(a);
+      case 5 -> a.tensor(0);
+      default ->
+          throw PickleException.damaged(
+              "a " + a.function() + " has a state of " + a.count() + " values");
+    };
   }
 
   // _rebuild_from_type_v2(function, type, arguments, state)

@@ -4,12 +4,12 @@ import dev.sinew.internal.Messages;
 import dev.sinew.io.Pickle.Arguments;
 import dev.sinew.io.Pickle.Dictionary;
 import dev.sinew.io.Pickle.Function;
+import dev.sinew.io.Pickle.LateTensor;
 import dev.sinew.io.Pickle.Opaque;
 import dev.sinew.io.Pickle.Sequence;
-import dev.sinew.io.Pickle.Storage;
-import dev.sinew.io.Pickle.StorageType;
+import dev.sinew.io.Pickle.Tensor;
+import dev.sinew.io.Pickle.TensorClass;
 import dev.sinew.model.CheckpointException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -22,51 +22,66 @@ import java.util.Map;
  * <p>The machine is a loop over opcodes with an explicit stack, so depth costs no Java stack; every
  * length is checked against the bytes left before anything is allocated, and every value is charged
  * to a {@link HeapBudget}. The opcodes are those of Python's {@code Lib/pickletools.py}, without
- * the text opcodes of protocol 0, the extension registry and out-of-band buffers.
+ * the text opcodes of protocol 0 but INT, the extension registry and out-of-band buffers.
  */
 final class Unpickler {
-  private static final Opaque NONE = new Opaque("NoneType");
-  private static final Opaque BOOL = new Opaque("bool");
+  private static final Opaque LONG_TEXT = new Opaque("str");
   private static final Opaque FLOAT = new Opaque("float");
   private static final Opaque BYTES = new Opaque("bytes");
   private static final Opaque LONG_INT = new Opaque("int");
 
+  // Passing over what is not kept takes time, if no heap.
+  private static final long MAX_PICKLE = 256 << 20;
+
   // Rough heap cost of a value, of a slot that refers to one and of a hash table entry.
   private static final int VALUE = 56;
-  private static final int SLOT = 16;
+  private static final int SLOT = PickleStack.SLOT;
   private static final int ENTRY = 64;
 
+  /** What the layouts of {@code torch.save} differ in: how a pickle refers to what is outside. */
+  interface PersistentIds {
+    /** The storage or tensor of an id. */
+    Object resolve(Object id) throws PickleException, CheckpointException;
+  }
+
   private final PickleInput in;
+  private final long begin;
+  private final PersistentIds persistentIds;
   private final HeapBudget budget;
-  private final List<Object> stack = new ArrayList<>();
-  private final List<Integer> marks = new ArrayList<>();
+  private final PickleStack stack;
   private final Map<Integer, Object> memo = new HashMap<>();
 
-  private Unpickler(byte[] pickle, HeapBudget budget) {
-    this.in = new PickleInput(pickle);
+  private Unpickler(PickleInput in, PersistentIds persistentIds, HeapBudget budget) {
+    this.in = in;
+    this.begin = in.position();
+    this.persistentIds = persistentIds;
     this.budget = budget;
+    this.stack = new PickleStack(budget);
   }
 
   /**
-   * The value that a pickle describes.
+   * The value that the next pickle describes; the input is left behind its end.
    *
-   * @param file the file that it comes from, for error messages
    * @throws CheckpointException if the pickle is damaged, refers to something that is not allowed,
    *     or needs more heap than the budget has
    */
-  static Object load(byte[] pickle, Path file, HeapBudget budget) throws CheckpointException {
-    Unpickler unpickler = new Unpickler(pickle, budget);
+  static Object load(PickleInput in, PersistentIds persistentIds, HeapBudget budget)
+      throws CheckpointException {
     try {
-      return unpickler.run();
+      return new Unpickler(in, persistentIds, budget).run();
     } catch (PickleException e) {
-      throw new CheckpointException(
-          "cannot read "
-              + Messages.quote(file)
-              + ": near byte "
-              + unpickler.in.position()
-              + " of its data.pkl "
-              + e.getMessage());
+      throw e.at(in);
     }
+  }
+
+  /** As {@link #load(PickleInput, PersistentIds, HeapBudget)}, for pickles without such ids. */
+  static Object load(PickleInput in, HeapBudget budget) throws CheckpointException {
+    return load(
+        in,
+        id -> {
+          throw PickleException.damaged("there is a persistent id where none belongs");
+        },
+        budget);
   }
 
   private Object run() throws PickleException, CheckpointException {
@@ -74,13 +89,13 @@ final class Unpickler {
       if (!in.hasRemaining()) {
         throw new PickleException("the pickle ends without a STOP; the file is truncated");
       }
+      if (in.position() - begin > MAX_PICKLE) {
+        throw new PickleException(
+            "a pickle is longer than the limit: " + MAX_PICKLE + "; save a plain state_dict");
+      }
       int opcode = in.unsignedByte();
       if (opcode == '.') {
-        Object result = pop();
-        if (!stack.isEmpty() || !marks.isEmpty()) {
-          throw PickleException.damaged("values are left on the stack at the end");
-        }
-        return result;
+        return stack.last();
       }
       execute(opcode);
     }
@@ -90,51 +105,53 @@ final class Unpickler {
     switch (opcode) {
       case 0x80 -> protocol(in.unsignedByte());
       case 0x95 -> in.length(in.int64()); // FRAME: nothing depends on where frames end
-      case '(' -> mark();
-      case '0' -> popOrUnmark();
-      case '1' -> popMark();
-      case '2' -> push(top(), SLOT); // DUP
-      case 'N' -> push(NONE, SLOT);
-      case 0x88, 0x89 -> push(BOOL, SLOT);
-      case 'K' -> push((long) in.unsignedByte(), VALUE);
-      case 'M' -> push((long) in.unsignedShort(), VALUE);
-      case 'J' -> push((long) in.int32(), VALUE);
+      case '(' -> stack.mark();
+      case '0' -> stack.popOrUnmark();
+      case '1' -> stack.popMark();
+      case '2' -> stack.push(stack.top(), SLOT); // DUP
+      case 'N' -> stack.push(Pickle.NONE, SLOT);
+      case 0x88 -> stack.push(Pickle.TRUE, SLOT);
+      case 0x89 -> stack.push(Pickle.FALSE, SLOT);
+      case 'K' -> stack.push((long) in.unsignedByte(), VALUE);
+      case 'M' -> stack.push((long) in.unsignedShort(), VALUE);
+      case 'J' -> stack.push((long) in.int32(), VALUE);
+      case 'I' -> decimal(in.line()); // INT, of Python 2 for more than 32 bits
       case 0x8a -> integer(in.unsignedByte());
-      case 0x8b -> integer(in.length(in.int32()));
+      case 0x8b -> integer(in.int32());
       case 'G' -> {
         in.skip(8);
-        push(FLOAT, SLOT);
+        stack.push(FLOAT, SLOT);
       }
-      case 'U' -> text(in.unsignedByte()); // SHORT_BINSTRING, of Python 2
-      case 'T' -> text(in.length(in.int32())); // BINSTRING, of Python 2
-      case 0x8c -> text(in.unsignedByte());
-      case 'X' -> text(in.length(in.unsignedInt()));
-      case 0x8d -> text(in.length(in.int64()));
+      case 'U' -> text(in.unsignedByte(), true); // SHORT_BINSTRING, of Python 2
+      case 'T' -> text(in.int32(), true); // BINSTRING, of Python 2
+      case 0x8c -> text(in.unsignedByte(), false);
+      case 'X' -> text(in.unsignedInt(), false);
+      case 0x8d -> text(in.int64(), false);
       case 'C' -> bytes(in.unsignedByte());
-      case 'B' -> bytes(in.length(in.unsignedInt()));
-      case 0x8e, 0x96 -> bytes(in.length(in.int64())); // BINBYTES8, BYTEARRAY8
-      case ')' -> push(Sequence.tuple(List.of()), VALUE);
+      case 'B' -> bytes(in.unsignedInt());
+      case 0x8e, 0x96 -> bytes(in.int64()); // BINBYTES8, BYTEARRAY8
+      case ')' -> stack.push(Sequence.tuple(List.of()), VALUE);
       case 0x85 -> tuple(stack.size() - 1);
       case 0x86 -> tuple(stack.size() - 2);
       case 0x87 -> tuple(stack.size() - 3);
-      case 't' -> tuple(popMarkIndex());
-      case ']' -> push(new Sequence("list", new ArrayList<>(0)), VALUE);
-      case '}' -> push(new Dictionary("dict"), VALUE);
-      case 0x8f -> push(new Sequence("set", new ArrayList<>(0)), VALUE);
-      case 0x91 -> frozenSet(popMarkIndex());
+      case 't' -> tuple(stack.popMarkIndex());
+      case ']' -> stack.push(new Sequence("list", new ArrayList<>(0)), VALUE);
+      case '}' -> stack.push(new Dictionary("dict"), VALUE);
+      case 0x8f -> stack.push(new Sequence("set", new ArrayList<>(0)), VALUE);
+      case 0x91 -> frozenSet(stack.popMarkIndex());
       case 'a' -> extend("list", stack.size() - 1);
-      case 'e' -> extend("list", popMarkIndex());
-      case 0x90 -> extend("set", popMarkIndex());
+      case 'e' -> extend("list", stack.popMarkIndex());
+      case 0x90 -> extend("set", stack.popMarkIndex());
       case 's' -> setItems(stack.size() - 2);
-      case 'u' -> setItems(popMarkIndex());
+      case 'u' -> setItems(stack.popMarkIndex());
       case 'q' -> memo.put(in.unsignedByte(), memoized());
       case 'r' -> memo.put(in.int32(), memoized());
       case 0x94 -> memo.put(memo.size(), memoized());
-      case 'h' -> push(recall(in.unsignedByte()), SLOT);
-      case 'j' -> push(recall(in.int32()), SLOT);
-      case 'c' -> push(TorchGlobals.resolve(in.line(), in.line()), VALUE);
+      case 'h' -> stack.push(recall(in.unsignedByte()), SLOT);
+      case 'j' -> stack.push(recall(in.int32()), SLOT);
+      case 'c' -> stack.push(TorchGlobals.resolve(in.line(), in.line()), VALUE);
       case 0x93 -> stackGlobal();
-      case 'Q' -> push(storage(pop()), VALUE);
+      case 'Q' -> stack.push(persistentIds.resolve(stack.pop()), VALUE);
       case 'R' -> call();
       case 0x81 -> call(); // NEWOBJ: a class and its arguments, which are functions here as well
       case 0x92 -> callWithKeywords();
@@ -157,94 +174,30 @@ final class Unpickler {
     }
   }
 
-  // The stack. Nothing below the last mark may be taken.
-
-  private void push(Object value, long cost) throws CheckpointException {
-    budget.charge(cost);
-    stack.add(value);
-  }
-
-  private int floor() {
-    return marks.isEmpty() ? 0 : marks.get(marks.size() - 1);
-  }
-
-  private Object top() throws PickleException {
-    if (stack.size() <= floor()) {
-      throw PickleException.damaged("it takes a value from an empty stack");
-    }
-    return stack.get(stack.size() - 1);
-  }
-
-  private Object pop() throws PickleException {
-    Object value = top();
-    stack.remove(stack.size() - 1);
-    return value;
-  }
-
-  private void mark() throws CheckpointException {
-    budget.charge(2 * SLOT);
-    marks.add(stack.size());
-  }
-
-  private int popMarkIndex() throws PickleException {
-    if (marks.isEmpty()) {
-      throw PickleException.damaged("it looks for a mark that is not there");
-    }
-    return marks.remove(marks.size() - 1);
-  }
-
-  private void popMark() throws PickleException {
-    truncateStack(popMarkIndex());
-  }
-
-  private void popOrUnmark() throws PickleException {
-    if (stack.size() == floor() && !marks.isEmpty()) {
-      popMarkIndex();
-    } else {
-      pop();
-    }
-  }
-
-  private void truncateStack(int size) {
-    stack.subList(size, stack.size()).clear();
-  }
-
-  /** Takes everything from stack index {@code from} on. */
-  private List<Object> popFrom(int from) throws PickleException, CheckpointException {
-    if (from < floor()) {
-      throw PickleException.damaged("it takes a value from an empty stack");
-    }
-    List<Object> tail = stack.subList(from, stack.size());
-    budget.charge((long) SLOT * tail.size());
-    List<Object> items = new ArrayList<>(tail);
-    tail.clear();
-    return items;
-  }
-
   // Containers.
 
   private void tuple(int from) throws PickleException, CheckpointException {
-    push(Sequence.tuple(popFrom(from)), VALUE);
+    stack.push(Sequence.tuple(stack.popFrom(from)), VALUE);
   }
 
   private void frozenSet(int from) throws PickleException, CheckpointException {
-    push(new Sequence("frozenset", popFrom(from)), VALUE);
+    stack.push(new Sequence("frozenset", stack.popFrom(from)), VALUE);
   }
 
   private void extend(String type, int from) throws PickleException, CheckpointException {
-    List<Object> items = popFrom(from);
-    if (!(top() instanceof Sequence sequence) || !sequence.type().equals(type)) {
+    List<Object> items = stack.popFrom(from);
+    if (!(stack.top() instanceof Sequence sequence) || !sequence.isExtendedAs(type)) {
       throw PickleException.damaged(
-          "it adds to a " + Messages.brief(Pickle.typeName(top())) + " as to a " + type);
+          "it adds to a " + Messages.brief(Pickle.typeName(stack.top())) + " as to a " + type);
     }
     sequence.items().addAll(items);
   }
 
   private void setItems(int from) throws PickleException, CheckpointException {
-    List<Object> items = popFrom(from);
-    if (!(top() instanceof Dictionary dictionary)) {
+    List<Object> items = stack.popFrom(from);
+    if (!(stack.top() instanceof Dictionary dictionary)) {
       throw PickleException.damaged(
-          "it sets an item of a " + Messages.brief(Pickle.typeName(top())));
+          "it sets an item of a " + Messages.brief(Pickle.typeName(stack.top())));
     }
     if (items.size() % 2 != 0) {
       throw PickleException.damaged("it sets a dictionary key without a value");
@@ -259,7 +212,7 @@ final class Unpickler {
 
   private Object memoized() throws PickleException, CheckpointException {
     budget.charge(ENTRY);
-    return top();
+    return stack.top();
   }
 
   private Object recall(int index) throws PickleException {
@@ -274,20 +227,24 @@ final class Unpickler {
   // Names and calls.
 
   private void stackGlobal() throws PickleException, CheckpointException {
-    Object name = pop();
-    Object module = pop();
+    Object name = stack.pop();
+    Object module = stack.pop();
     if (!(name instanceof String n) || !(module instanceof String m)) {
       throw PickleException.damaged("a global is named by something that is not text");
     }
-    push(TorchGlobals.resolve(m, n), VALUE);
+    stack.push(TorchGlobals.resolve(m, n), VALUE);
   }
 
   private void call() throws PickleException, CheckpointException {
-    Object arguments = pop();
-    Object function = pop();
+    Object arguments = stack.pop();
+    Object function = stack.pop();
     if (!(arguments instanceof Sequence tuple) || !tuple.isTuple()) {
       throw PickleException.damaged(
           "it calls " + Messages.brief(Pickle.typeName(function)) + " without a tuple");
+    }
+    if (function instanceof TensorClass tensorClass && tuple.items().isEmpty()) {
+      stack.push(new LateTensor(tensorClass.name()), VALUE);
+      return;
     }
     if (!(function instanceof Function f)) {
       throw PickleException.damaged("it calls a " + Messages.brief(Pickle.typeName(function)));
@@ -301,54 +258,101 @@ final class Unpickler {
         budget.charge((long) ENTRY * dictionary.entries().size());
       }
     }
-    push(f.body().apply(new Arguments(f.name(), tuple.items())), 4 * VALUE);
+    stack.push(f.body().apply(new Arguments(f.name(), tuple.items())), 4 * VALUE);
   }
 
   private void callWithKeywords() throws PickleException, CheckpointException {
-    if (!(pop() instanceof Dictionary keywords) || !keywords.isEmpty()) {
+    if (!(stack.pop() instanceof Dictionary keywords) || !keywords.isEmpty()) {
       throw PickleException.damaged("it makes an object with keyword arguments");
     }
     call();
   }
 
-  /** Sets attributes. Those of a dictionary (a state dict's _metadata) hold no tensors of it. */
-  private void build() throws PickleException {
-    pop();
-    if (!(top() instanceof Dictionary)) {
-      throw PickleException.damaged(
-          "it sets the state of a " + Messages.brief(Pickle.typeName(top())));
+  /** Sets the state of the value on top, as far as it leads to tensors. */
+  private void build() throws PickleException, CheckpointException {
+    Object state = stack.pop();
+    Object value = stack.top();
+    if (value instanceof Dictionary dictionary) {
+      // Of a true dictionary, such as a state dict with its _metadata, attributes are no entries.
+      if (dictionary.hasAttributes() && state instanceof Dictionary attributes) {
+        budget.charge((long) ENTRY * attributes.entries().size());
+        attributes.entries().forEach(dictionary::put);
+      }
+      return;
     }
+    if (state instanceof Sequence tuple && tuple.isTuple()) {
+      if (value instanceof LateTensor late) {
+        late.set(TorchGlobals.tensorOfState(new Arguments(late.type(), tuple.items())));
+        return;
+      }
+      if (value instanceof Opaque opaque && opaque.isStateful() && isPlain(tuple)) {
+        return;
+      }
+      // A parameter or variable with its data: what follows are requires_grad and the like.
+      if (value instanceof Tensor && tuple.items().size() == 3) {
+        return;
+      }
+    }
+    throw PickleException.damaged(
+        "it sets the state of a " + Messages.brief(Pickle.typeName(value)));
   }
 
-  private Storage storage(Object id) throws PickleException {
-    if (!(id instanceof Sequence tuple) || !tuple.isTuple()) {
-      throw PickleException.damaged("a persistent id is not a tuple");
+  /** Whether passing over the state of a NumPy array or type loses no tensor. */
+  private boolean isPlain(Sequence state) throws CheckpointException {
+    for (Object value : state.items()) {
+      if (value instanceof Sequence sequence && !sequence.isTuple()) {
+        // The elements of an array of Python objects.
+        budget.charge((long) SLOT * sequence.items().size());
+        for (Object element : sequence.items()) {
+          if (!(element instanceof String
+              || element instanceof Long
+              || element instanceof Opaque)) {
+            return false;
+          }
+        }
+      }
     }
-    Arguments fields = new Arguments("a persistent id", tuple.items());
-    if (fields.count() != 5 || !"storage".equals(fields.value(0))) {
-      throw PickleException.damaged("a persistent id is not that of a storage");
-    }
-    StorageType type = fields.get(1, StorageType.class, "a storage class");
-    return new Storage(type, fields.get(2, String.class, "a key"), fields.integer(4));
+    return true;
   }
 
   // Numbers and bytes.
 
   private void integer(int length) throws PickleException, CheckpointException {
-    if (length <= Long.BYTES) {
-      push(in.integer(length), VALUE);
+    if (length >= 0 && length <= Long.BYTES) {
+      stack.push(in.integer(length), VALUE);
     } else {
       in.skip(length);
-      push(LONG_INT, SLOT);
+      stack.push(LONG_INT, SLOT);
     }
   }
 
-  private void bytes(int length) throws PickleException, CheckpointException {
-    in.skip(length);
-    push(BYTES, SLOT);
+  private void decimal(String line) throws PickleException, CheckpointException {
+    if (line.equals("00") || line.equals("01")) {
+      stack.push(line.equals("01") ? Pickle.TRUE : Pickle.FALSE, SLOT);
+      return;
+    }
+    try {
+      stack.push(Long.parseLong(line), VALUE);
+    } catch (NumberFormatException e) {
+      throw PickleException.damaged(Messages.quote(line) + " is given as an integer");
+    }
   }
 
-  private void text(int length) throws PickleException, CheckpointException {
-    push(in.text(length), VALUE + 2L * length);
+  private void bytes(long length) throws PickleException, CheckpointException {
+    in.skip(length);
+    stack.push(BYTES, SLOT);
+  }
+
+  /**
+   * @param python2 whether this is a byte string of Python 2, which may be text or data
+   */
+  private void text(long length, boolean python2) throws PickleException, CheckpointException {
+    if (in.length(length) > PickleInput.MAX_TEXT) {
+      in.skip(length);
+      stack.push(LONG_TEXT, SLOT);
+    } else {
+      budget.charge(2 * length);
+      stack.push(in.text((int) length, python2), VALUE);
+    }
   }
 }

@@ -58,6 +58,15 @@ final class ZipArchive {
     this.budget = budget;
   }
 
+  /** Whether a file begins with a local entry, or the end record of an empty archive. */
+  static boolean recognizes(byte[] start) {
+    if (start.length < 4) {
+      return false;
+    }
+    int signature = ByteBuffer.wrap(start).order(ByteOrder.LITTLE_ENDIAN).getInt();
+    return signature == LOCAL || signature == END;
+  }
+
   /**
    * Reads the directory.
    *
@@ -83,11 +92,21 @@ final class ZipArchive {
   /**
    * Where the data of a stored entry begins in the file; it is known to end before the directory.
    *
-   * @throws CheckpointException if the entry is compressed or encrypted, or its local header is
-   *     wrong
+   * @throws CheckpointException if the entry is compressed or encrypted, larger than {@code limit}
+   *     bytes, or its local header is wrong
    */
-  long dataOffset(Entry entry) throws CheckpointException {
+  long dataOffset(Entry entry, long limit) throws CheckpointException {
     String name = Messages.quote(entry.name());
+    if (entry.size() > limit) {
+      throw failure(
+          "its entry "
+              + name
+              + " has "
+              + entry.size()
+              + " bytes (limit: "
+              + limit
+              + "); save a plain state_dict");
+    }
     if ((entry.flags() & ENCRYPTED) != 0) {
       throw failure("its entry " + name + " is encrypted; save the checkpoint without encryption");
     }
@@ -135,21 +154,10 @@ final class ZipArchive {
   /**
    * The content of a stored entry.
    *
-   * @throws CheckpointException if it is larger than {@code limit} bytes, or as in {@link
-   *     #dataOffset}
+   * @throws CheckpointException as {@link #dataOffset}
    */
   byte[] content(Entry entry, int limit) throws CheckpointException {
-    long offset = dataOffset(entry);
-    if (entry.size() > limit) {
-      throw failure(
-          "its entry "
-              + Messages.quote(entry.name())
-              + " has "
-              + entry.size()
-              + " bytes (limit: "
-              + limit
-              + "); save a plain state_dict");
-    }
+    long offset = dataOffset(entry, limit);
     budget.charge(entry.size());
     byte[] content = new byte[(int) entry.size()];
     file.read(offset, ByteBuffer.wrap(content), "entry " + Messages.quote(entry.name()));
