@@ -104,20 +104,20 @@ inline sn_status not_finite() { return fail(SN_NOT_FINITE, "the tensor holds NaN
 
 // Steps f(i, n) through n <= 16 lanes of [0, length).
 template <class F>
-inline void for_vectors(int64_t length, F f) {
+SN_INLINE void for_vectors(int64_t length, F f) {
   int64_t i = 0;
   for (; i + kLanes <= length; i += kLanes) f(i, kLanes);
   if (i < length) f(i, length - i);
 }
 // Elements of T from p to the next border between cache lines.
 template <class T>
-inline int64_t to_line(const T* p) {
+SN_INLINE int64_t to_line(const T* p) {
   return static_cast<int64_t>(-reinterpret_cast<uintptr_t>(p) & 63) / static_cast<int64_t>(sizeof(T));
 }
 // Covers [0, n) with many(i), which takes 64 elements, and some(i, lanes) for those before `head` and those that are
 // left.
 template <class Some, class Many>
-inline void for_lines(int64_t head, int64_t n, Some some, Many many) {
+SN_INLINE void for_lines(int64_t head, int64_t n, Some some, Many many) {
   int64_t i = 0;
   for (const int64_t end = min_of(head, n); i < end;) {
     const int64_t lanes = min_of(kLanes, end - i);
@@ -131,8 +131,17 @@ inline void for_lines(int64_t head, int64_t n, Some some, Many many) {
     i += lanes;
   }
 }
+// How many bytes ahead to ask for memory: far when the processor, busy with computing, cannot look ahead itself.
+constexpr uintptr_t kNear = 512, kFar = 2048;
+// Asks for the 64 elements that lie so far after those at x.
 template <class T>
-inline F load_some(const T* p, int64_t n) {
+SN_INLINE void fetch_ahead(const T* x, uintptr_t distance) {
+  for (uintptr_t i = 0; i < 64 * sizeof(T); i += 64) {
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(x) + distance + i));
+  }
+}
+template <class T>
+SN_INLINE F load_some(const T* p, int64_t n) {
   return n == kLanes ? load(p) : load_tail(p, n);
 }
 

@@ -62,6 +62,7 @@ inline void prune_run(PruneState& state, const T* x, Out* out, int64_t n, I limi
       kBypass ? to_line(out) : 0, n,
       [&](int64_t i, int64_t lanes) { keep_lanes(x + i, out + i, lanes, kept(i, lanes)); },
       [&](int64_t first) {
+        fetch_ahead(x + first, kNear);
         for (int64_t i = first; i < first + 64; i += kLanes) keep_vector<kBypass>(x + i, out + i, kept(i, kLanes));
       });
   state.zeros += n - nonzeros;
@@ -165,7 +166,7 @@ struct Wraps {
 // For m in 2, 4, 8, 16: lanes to keep, from each lane's rank among the m of its group. Element j comes before i when
 // its key is smaller, or equal with j < i, which for integers is one comparison with the key less 1.
 template <int m>
-inline M keep_largest(I k, int n) {
+SN_INLINE M keep_largest(I k, int n) {
   static constexpr Wraps<m> wraps;
   I rank = splat_int(0);
   const I one = splat_int(1), zero = splat_int(0);

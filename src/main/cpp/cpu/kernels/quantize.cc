@@ -11,7 +11,8 @@ struct Largest {
 
 // 64 elements as integers, and their magnitudes' keys into `largest`.
 template <class T>
-inline B quantize_64(const T* x, const Quantizer& z, I& largest) {
+SN_INLINE B quantize_64(const T* x, const Quantizer& z, I& largest) {
+  fetch_ahead(x, kFar);
   F a = load(x), b = load(x + 16), c = load(x + 32), d = load(x + 48);
   largest = max(max(largest, max(key(a), key(b))), max(key(c), key(d)));
   return pack(quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d));
@@ -113,16 +114,9 @@ namespace {
 
 struct Nothing {};
 
-// n elements of one slice from int8 or, from a whole byte on, from nibbles.
+// n elements of one slice from int8 or, from a whole byte on, from nibbles; the first `head` in the careful way.
 template <bool kBypass, bool kInt4, class T>
-inline void from_integers(const void* q, T* y, int64_t n, F scale, I zero_point) {
-  // Only a scale that is not finite gives NaN, and `many` below takes numbers only.
-  const bool numbers = reduce_max(key(scale)) < kInfinityKey;
-  const int64_t head = !numbers ? n : kBypass ? to_line(y) : 0;
-  if (kInt4 && numbers && head % 2 != 0) {  // nibbles must stay in pairs
-    from_integers<false, kInt4>(q, y, n, scale, zero_point);
-    return;
-  }
+SN_INLINE void integers_from(int64_t head, const void* q, T* y, int64_t n, F scale, I zero_point) {
   auto value_of = [&](I v) { return mul(from_int(sub(v, zero_point)), scale); };
   auto bytes_at = [&](int64_t i) { return static_cast<const uint8_t*>(q) + (kInt4 ? i / 2 : i); };
   auto load_some_integers = [&](const uint8_t* p) {
@@ -150,6 +144,18 @@ inline void from_integers(const void* q, T* y, int64_t n, F scale, I zero_point)
                                value_of(load_some_integers(bytes_at(i + kLanes))));
       }
     });
+  }
+}
+
+template <bool kBypass, bool kInt4, class T>
+SN_INLINE void from_integers(const void* q, T* y, int64_t n, F scale, I zero_point) {
+  // Only a scale that is not finite gives NaN, and what takes 64 elements takes numbers only.
+  const bool numbers = reduce_max(key(scale)) < kInfinityKey;
+  const int64_t head = !numbers ? n : kBypass ? to_line(y) : 0;
+  if (kBypass && kInt4 && numbers && head % 2 != 0) {  // nibbles must stay in pairs
+    integers_from<false, kInt4>(0, q, y, n, scale, zero_point);
+  } else {
+    integers_from<kBypass, kInt4>(head, q, y, n, scale, zero_point);
   }
 }
 
@@ -202,6 +208,7 @@ inline void fake_run(const T* x, T* y, int64_t n, const Quantizer& z) {
             : kBypass ? to_line(y)
                       : 0,
             n, some, [&](int64_t i) {
+              fetch_ahead(x + i, kFar);
               F a = load(x + i), b = load(x + i + 16), c = load(x + i + 32), d = load(x + i + 48);
               if (bits(gt(max(max(key(a), key(b)), max(key(c), key(d))), infinity)) != 0) {
                 for (int64_t j = i; j < i + 64; j += kLanes) some(j, kLanes);

@@ -37,9 +37,9 @@ inline Quantizer quantizer(float scale, int zero_point, sn_scheme scheme) {
 }
 
 // round(x / scale), clamped, without the zero point. The operand order makes NaN the lower bound, never undefined.
-inline I steps(const Quantizer& q, F x) { return to_int(min(max(div(x, q.scale), q.low), q.high)); }
-inline I quantize_lanes(const Quantizer& q, F x) { return add(steps(q, x), q.zero_point); }
-inline F fake_lanes(const Quantizer& q, F x) { return mul(from_int(steps(q, x)), q.scale); }
+SN_INLINE I steps(const Quantizer& q, F x) { return to_int(min(max(div(x, q.scale), q.low), q.high)); }
+SN_INLINE I quantize_lanes(const Quantizer& q, F x) { return add(steps(q, x), q.zero_point); }
+SN_INLINE F fake_lanes(const Quantizer& q, F x) { return mul(from_int(steps(q, x)), q.scale); }
 
 inline int zero_point_at(const sn_tensor* zero_point, int64_t slice) {
   return zero_point == nullptr ? 0 : data_of<int8_t>(zero_point)[slice];

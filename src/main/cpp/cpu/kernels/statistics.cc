@@ -226,6 +226,7 @@ inline void convert_run(const From* x, To* y, int64_t n) {
   for_lines(
       kBypass ? to_line(y) : 0, n, [&](int64_t i, int64_t lanes) { store_tail(y + i, load_some(x + i, lanes), lanes); },
       [&](int64_t first) {
+        fetch_ahead(x + first, kNear);
         for (int64_t i = first; i < first + 64; i += kLanes) store<kBypass>(y + i, load(x + i));
       });
 }
@@ -283,6 +284,7 @@ sn_status memory_probe(sn_device* device, const sn_tensor* x, sn_tensor* y) {
         for (int64_t i = first; i < last; ++i) {
           F v = splat(0);
           for (int64_t l = 0; l < in_step; ++l, from += kLanes) {
+            __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(from) + kNear));
             v = load(from);
             s.value = max(v, s.value);
           }

@@ -23,65 +23,65 @@ struct B {
 #define SN_EACH for (int i = 0; i < 16; ++i)
 
 template <class T>
-inline F load(const T* p) {
+SN_INLINE F load(const T* p) {
   F r;
   SN_EACH r.v[i] = to_float(p[i]);
   return r;
 }
 // There is no way past the caches here, so kBypass changes nothing.
 template <bool kBypass = false, class T>
-inline void store(T* p, F x) {
+SN_INLINE void store(T* p, F x) {
   SN_EACH from_float(x.v[i], p + i);
 }
 // 32 elements, none of them NaN: other tiers save the conversion's work for it.
 template <bool kBypass, class T>
-inline void store_numbers(T* p, F a, F b) {
+SN_INLINE void store_numbers(T* p, F a, F b) {
   store(p, a);
   store(p + 16, b);
 }
-inline void stream_fence() {}
+SN_INLINE void stream_fence() {}
 
-inline F splat(float x) {
+SN_INLINE F splat(float x) {
   F r;
   SN_EACH r.v[i] = x;
   return r;
 }
-inline I splat_int(int32_t x) {
+SN_INLINE I splat_int(int32_t x) {
   I r;
   SN_EACH r.v[i] = x;
   return r;
 }
-inline F sub(F a, F b) {
+SN_INLINE F sub(F a, F b) {
   SN_EACH a.v[i] -= b.v[i];
   return a;
 }
-inline F mul(F a, F b) {
+SN_INLINE F mul(F a, F b) {
   SN_EACH a.v[i] *= b.v[i];
   return a;
 }
-inline F div(F a, F b) {
+SN_INLINE F div(F a, F b) {
   SN_EACH a.v[i] /= b.v[i];
   return a;
 }
 // As minps and maxps: the second operand when either is NaN.
-inline F min(F a, F b) {
+SN_INLINE F min(F a, F b) {
   SN_EACH a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
   return a;
 }
-inline F max(F a, F b) {
+SN_INLINE F max(F a, F b) {
   SN_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
   return a;
 }
-inline F abs(F a) {
+SN_INLINE F abs(F a) {
   SN_EACH a.v[i] = float_of(bits_of(a.v[i]) & 0x7fffffffu);
   return a;
 }
-inline I key(F a) {
+SN_INLINE I key(F a) {
   I r;
   SN_EACH r.v[i] = static_cast<int32_t>(bits_of(a.v[i]) & 0x7fffffffu);
   return r;
 }
-inline I order_value(F a) {
+SN_INLINE I order_value(F a) {
   I r;
   SN_EACH {
     uint32_t b = bits_of(a.v[i]);
@@ -90,92 +90,92 @@ inline I order_value(F a) {
   return r;
 }
 // Rounds half to even. |a| must be below 2^22: adding 1.5 x 2^23 leaves the rounded integer in the low bits.
-inline I to_int(F a) {
+SN_INLINE I to_int(F a) {
   I r;
   SN_EACH r.v[i] = static_cast<int32_t>(bits_of(a.v[i] + 12582912.0f) - bits_of(12582912.0f));
   return r;
 }
-inline F from_int(I a) {
+SN_INLINE F from_int(I a) {
   F r;
   SN_EACH r.v[i] = static_cast<float>(a.v[i]);
   return r;
 }
-inline I add(I a, I b) {
+SN_INLINE I add(I a, I b) {
   SN_EACH a.v[i] += b.v[i];
   return a;
 }
-inline I sub(I a, I b) {
+SN_INLINE I sub(I a, I b) {
   SN_EACH a.v[i] -= b.v[i];
   return a;
 }
-inline I max(I a, I b) {
+SN_INLINE I max(I a, I b) {
   SN_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
   return a;
 }
-inline M gt(I a, I b) {
+SN_INLINE M gt(I a, I b) {
   M r;
   SN_EACH r.v[i] = a.v[i] > b.v[i];
   return r;
 }
-inline M eq(I a, I b) {
+SN_INLINE M eq(I a, I b) {
   M r;
   SN_EACH r.v[i] = a.v[i] == b.v[i];
   return r;
 }
-inline uint32_t bits(M m) {
+SN_INLINE uint32_t bits(M m) {
   uint32_t r = 0;
   SN_EACH r |= static_cast<uint32_t>(m.v[i]) << i;
   return r;
 }
-inline M mask_of(uint32_t b) {
+SN_INLINE M mask_of(uint32_t b) {
   M r;
   SN_EACH r.v[i] = (b >> i) & 1;
   return r;
 }
-inline F select(M m, F a, F b) {
+SN_INLINE F select(M m, F a, F b) {
   SN_EACH a.v[i] = m.v[i] ? a.v[i] : b.v[i];
   return a;
 }
-inline I select(M m, I a, I b) {
+SN_INLINE I select(M m, I a, I b) {
   SN_EACH a.v[i] = m.v[i] ? a.v[i] : b.v[i];
   return a;
 }
 // Lane i of the result is lane (i rotated by j within its group of m lanes); m is a power of two up to 16.
-inline I rotate(I a, int j, int m) {
+SN_INLINE I rotate(I a, int j, int m) {
   I r;
   SN_EACH r.v[i] = a.v[(i & ~(m - 1)) | ((i + j) & (m - 1))];
   return r;
 }
-inline int32_t reduce_max(I a) {
+SN_INLINE int32_t reduce_max(I a) {
   int32_t r = a.v[0];
   SN_EACH r = r > a.v[i] ? r : a.v[i];
   return r;
 }
-inline float reduce_max(F a) {
+SN_INLINE float reduce_max(F a) {
   float r = a.v[0];
   SN_EACH r = a.v[i] > r ? a.v[i] : r;
   return r;
 }
-inline float reduce_min(F a) {
+SN_INLINE float reduce_min(F a) {
   float r = a.v[0];
   SN_EACH r = a.v[i] < r ? a.v[i] : r;
   return r;
 }
-inline void store_int(int32_t* p, I a) { memcpy(p, a.v, sizeof a.v); }
+SN_INLINE void store_int(int32_t* p, I a) { memcpy(p, a.v, sizeof a.v); }
 
 // out = in where keep, else +0; the bits of kept elements do not change.
 template <bool kBypass = false, class T>
-inline void store_kept(T* out, const T* in, M keep) {
+SN_INLINE void store_kept(T* out, const T* in, M keep) {
   T zero;
   memset(static_cast<void*>(&zero), 0, sizeof zero);
   SN_EACH out[i] = keep.v[i] ? in[i] : zero;
 }
 template <bool kBypass = false>
-inline void store_bool(uint8_t* out, M keep) {
+SN_INLINE void store_bool(uint8_t* out, M keep) {
   SN_EACH out[i] = keep.v[i];
 }
 
-inline B pack(I a, I b, I c, I d) {
+SN_INLINE B pack(I a, I b, I c, I d) {
   B r;
   SN_EACH {
     r.v[i] = static_cast<int8_t>(a.v[i]);
@@ -186,20 +186,20 @@ inline B pack(I a, I b, I c, I d) {
   return r;
 }
 template <bool kBypass = false>
-inline void store_bytes(int8_t* p, B b) {
+SN_INLINE void store_bytes(int8_t* p, B b) {
   memcpy(p, b.v, 64);
 }
 // Nibbles of 64 values in [-8, 7], stored as value + 8, low nibble first: 32 bytes.
 template <bool kBypass = false>
-inline void store_nibbles(uint8_t* p, B b) {
+SN_INLINE void store_nibbles(uint8_t* p, B b) {
   for (int i = 0; i < 32; ++i) p[i] = static_cast<uint8_t>((b.v[2 * i] + 8) | (b.v[2 * i + 1] + 8) << 4);
 }
-inline I load_int(const int8_t* p) {
+SN_INLINE I load_int(const int8_t* p) {
   I r;
   SN_EACH r.v[i] = p[i];
   return r;
 }
-inline I load_nibbles(const uint8_t* p) {
+SN_INLINE I load_nibbles(const uint8_t* p) {
   I r;
   SN_EACH r.v[i] = ((p[i / 2] >> (i % 2 * 4)) & 15) - 8;
   return r;
@@ -208,27 +208,29 @@ inline I load_nibbles(const uint8_t* p) {
 struct Table {
   uint16_t entries[16];
 };
-inline Table table_of(const void* entries) {
+SN_INLINE Table table_of(const void* entries) {
   Table table;
   memcpy(table.entries, entries, sizeof table.entries);
   return table;
 }
 // The entries that the 32 nibbles at q name, as 32 words.
 template <bool kBypass>
-inline void store_looked_up(void* p, const Table& table, const uint8_t* q) {
+SN_INLINE void store_looked_up(void* p, const Table& table, const uint8_t* q) {
   uint16_t words[32];
   for (int i = 0; i < 32; ++i) words[i] = table.entries[(q[i / 2] >> (i % 2 * 4)) & 15];
   memcpy(p, words, sizeof words);
 }
 
-inline D zero_sum() {
+SN_INLINE D zero_sum() {
   D r;
   SN_EACH r.v[i] = 0;
   return r;
 }
-inline void add(D& s, F x) { SN_EACH s.v[i] += static_cast<double>(x.v[i]); }
-inline void add_product(D& s, F x, F y) { SN_EACH s.v[i] += static_cast<double>(x.v[i]) * static_cast<double>(y.v[i]); }
-inline double reduce(D s) {
+SN_INLINE void add(D& s, F x) { SN_EACH s.v[i] += static_cast<double>(x.v[i]); }
+SN_INLINE void add_product(D& s, F x, F y) {
+  SN_EACH s.v[i] += static_cast<double>(x.v[i]) * static_cast<double>(y.v[i]);
+}
+SN_INLINE double reduce(D s) {
   for (int half = 8; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) s.v[i] += s.v[i + half];
   }

@@ -21,6 +21,9 @@
 
 #include "core/dtype.h"
 
+// For what is inside the innermost loops: vectors that pass through memory cost more than they compute.
+#define SN_INLINE inline __attribute__((always_inline))
+
 #if defined(SN_TIER_AVX512)
 #define SN_ISA_NAME avx512
 #include "cpu/simd/avx512.h"
@@ -39,20 +42,20 @@ constexpr int64_t kLanes = 16;
 
 // 0..15 elements as a vector, the missing ones zero. Goes through the stack, so it never touches memory past the end.
 template <class T>
-inline F load_tail(const T* p, int64_t n) {
+SN_INLINE F load_tail(const T* p, int64_t n) {
   T buffer[kLanes] = {};
   memcpy(static_cast<void*>(buffer), p, static_cast<size_t>(n) * sizeof(T));
   return load(buffer);
 }
 
 template <class T>
-inline void store_tail(T* p, F v, int64_t n) {
+SN_INLINE void store_tail(T* p, F v, int64_t n) {
   T buffer[kLanes];
   store(buffer, v);
   memcpy(static_cast<void*>(p), buffer, static_cast<size_t>(n) * sizeof(T));
 }
 
-inline M first_lanes(int64_t n) { return mask_of((1u << n) - 1u); }
+SN_INLINE M first_lanes(int64_t n) { return mask_of((1u << n) - 1u); }
 
 }  // namespace SN_ISA_NAME
 }  // namespace sn
