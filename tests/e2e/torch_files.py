@@ -2,9 +2,11 @@
 
 The reader is what the command line is compared with: Python's own pickle module, with classes replaced by recorders, and NumPy.
 """
+import argparse
 import collections
+import datetime
 import io
-import os
+import pathlib
 import pickle
 import struct
 import tarfile
@@ -14,6 +16,14 @@ import numpy as np
 KINDS = {'Double': '<f8', 'Float': '<f4', 'Half': '<f2', 'BFloat16': '<u2', 'Long': '<i8', 'Int': '<i4', 'Short': '<i2', 'Char': '<i1',
          'Byte': '<u1', 'Bool': '?', 'ComplexFloat': '<c8'}
 MAGIC = 0x1950a86a20f9469cfc6c
+
+# What training scripts leave beside the weights.
+LEFTOVERS = {
+    'epoch': 3, 'best': np.float64(0.5), 'lr': [0.1, {1, 2}, None, -2**70], 'rng': ('MT19937', np.arange(624, dtype=np.uint32), 5),
+    'names': np.array(['cat', None], dtype=object), 'time': datetime.datetime(2018, 5, 1), 'queue': collections.deque([1, 2], 5),
+    'args': argparse.Namespace(out=pathlib.Path('runs/1'), steps=slice(0, 9), took=datetime.timedelta(3), blob=b'\xff', many=range(3)),
+    'counts': collections.Counter('abc'), 'default': collections.defaultdict(list, a=[1]), 'z': 1 + 2j,
+}
 
 
 class Anything:
@@ -44,6 +54,8 @@ class Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if module == 'collections':
             return getattr(collections, name)
+        if module in ('builtins', '__builtin__'):
+            return {'set': set, 'list': list}.get(name, Anything)
         if module.startswith('torch') and name.endswith('Storage'):
             return name[:-len('Storage')]
         if module.startswith('torch') and name.endswith('Tensor'):
@@ -182,7 +194,7 @@ def write_legacy(path, random):
     with open(path, 'wb') as file:
         for value in (MAGIC, 1001, {'protocol_version': 1001, 'little_endian': True, 'type_sizes': {'long': 8}}):
             pickle.dump(value, file, 2)
-        Pickler(file, persistent).dump({'epoch': 3, 'best': np.float64(0.5), 'state_dict': state, 'lr': [0.1, {1, 2}]})
+        Pickler(file, persistent).dump({'state_dict': state, **LEFTOVERS})
         pickle.dump(used, file, 2)
         for key in used:
             data = storages[keys.index(key)][1]
