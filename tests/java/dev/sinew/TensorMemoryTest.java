@@ -225,4 +225,35 @@ class TensorMemoryTest {
       assertEquals("read 77\n", result.output(), charset);
     }
   }
+
+  /** Every way to get a tensor, in a process that takes more than four times its heap. */
+  static final class Large {
+    public static void main(String[] arguments) throws Exception {
+      Path file = Path.of(arguments[0]);
+      try (Tensor large =
+          Tensor.allocate(Device.cpu(), DType.U8, 5 * Runtime.getRuntime().maxMemory())) {
+        ByteBuffer ones = ByteBuffer.allocate(1 << 20);
+        for (long at = 0; at + ones.capacity() <= large.byteSize(); at += ones.capacity()) {
+          large.copyFrom(at, ones.clear());
+        }
+        try (Tensor mapped = Tensor.map(Device.cpu(), file, 0, DType.F32, 4);
+            Tensor small = Tensor.of(new float[] {1, 2, 3, 4}, 4);
+            Tensor view = small.slice(1, 3);
+            Tensor wrapped =
+                Tensor.wrap(Device.cpu(), ByteBuffer.allocateDirect(16), DType.F32, 4)) {
+          Ops.convert(mapped, wrapped);
+          System.out.println(view.toFloats()[0] + wrapped.toFloats()[1]);
+        }
+      }
+    }
+  }
+
+  @Test
+  void memoryBeyondWhatJavaCppAllows() throws Exception {
+    Path file = folder.resolve("large.bin");
+    Files.write(file, new byte[16]);
+    ChildJvm.Result result = ChildJvm.run(Large.class, List.of(), file.toString());
+    assertEquals(0, result.exit(), result.output());
+    assertTrue(result.output().contains("2.0"), result.output());
+  }
 }

@@ -175,8 +175,12 @@ public final class Tensor implements AutoCloseable {
       throw new UncheckedIOException(message, new IOException(message));
     }
     byte[] name = file.toAbsolutePath().toString().getBytes(NativeLibrary.FILE_NAMES);
-    // With the zero byte that ends a C string.
-    try (BytePointer path = new BytePointer(Arrays.copyOf(name, name.length + 1))) {
+    // In a buffer, not in memory that JavaCPP allocates, which it refuses to do once the process
+    // takes
+    // four times the heap. With the zero byte that ends a C string.
+    ByteBuffer string = ByteBuffer.allocateDirect(name.length + 1).put(name).rewind();
+    BytePointer path = new BytePointer(string);
+    try {
       return create(
           device,
           dtype,
@@ -184,6 +188,8 @@ public final class Tensor implements AutoCloseable {
           null,
           true,
           (d, s, result) -> SinewNative.sn_tensor_map(d, path, offset, code, s.length, s, result));
+    } finally {
+      Reference.reachabilityFence(string);
     }
   }
 
