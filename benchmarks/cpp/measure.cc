@@ -66,6 +66,7 @@ LargeCall::~LargeCall() {
 }
 
 sn_tensor* LargeCall::make(const Operand& operand) {
+  if (operand.running) return make_running(operand);
   std::vector<int64_t> shape = operand.shape;
   const int64_t repeats = operand.per_row ? repeats_ : 1;
   if (!shape.empty()) shape[0] *= repeats;
@@ -81,6 +82,19 @@ sn_tensor* LargeCall::make(const Operand& operand) {
       std::memcpy(data, operand.bytes.data(), size);
     }
   }
+  return tensor;
+}
+
+sn_tensor* LargeCall::make_running(const Operand& operand) {
+  const int64_t rows = operand.count() - 1, count = rows * repeats_ + 1;
+  sn_tensor* tensor = nullptr;
+  require(sn_tensor_create(device_, SN_I64, 1, &count, &tensor));
+  all_.push_back(tensor);
+  std::vector<int64_t> part(static_cast<size_t>(rows + 1));
+  if (!operand.bytes.empty()) std::memcpy(part.data(), operand.bytes.data(), operand.bytes.size());
+  auto* data = static_cast<int64_t*>(sn_tensor_data(tensor));
+  for (int64_t i = 0; i < count; ++i)
+    data[i] = i / rows * (part.back() - part.front()) + part[static_cast<size_t>(i % rows)];
   return tensor;
 }
 

@@ -29,6 +29,7 @@ class LargeCall {
 
  private:
   sn_tensor* make(const sinew_test::Operand& operand);
+  sn_tensor* make_running(const sinew_test::Operand& operand);
 
   sn_device* device_;
   const sinew_test::Call& call_;

@@ -240,6 +240,54 @@ TEST_F(Arguments, Looking) {
   refused(sn_memory_probe(x, nullptr), "y is null");
 }
 
+TEST_F(Arguments, Sparse) {
+  // x is all zero, so its sparse form has no values.
+  Tensor values{device, SN_F32, {0}}, bitmap{device, SN_U8, {4, 1}}, offsets{device, SN_I64, {5}};
+  Tensor values16{device, SN_F16, {0}}, wide{device, SN_U8, {4, 2}}, few{device, SN_I64, {4}}, one{device, SN_F32, {1}};
+  Tensor scratch{device, SN_F32, {4, 6}};  // for calls that may have begun to write when they fail
+  for (Tensor* t : {&bitmap, &offsets}) t->fill(kPattern);
+  refused(sn_count_nonzeros(nullptr, &number), "x is null");
+  refused(sn_count_nonzeros(x, nullptr), "null");
+  refused(sn_bitmap_encode(nullptr, 0, values, bitmap, offsets), "x is null");
+  refused(sn_bitmap_encode(x, 0, nullptr, bitmap, offsets), "values is null");
+  refused(sn_bitmap_encode(x, 0, values, nullptr, offsets), "bitmap is null");
+  refused(sn_bitmap_encode(x, 0, values, bitmap, nullptr), "row_offsets is null");
+  refused(sn_bitmap_encode(x, 0, values16, bitmap, offsets), "values is F16, but the matrix F32");
+  refused(sn_bitmap_encode(x, 0, values, wide, offsets), "bitmap is U8 with 8 elements; U8 with 4");
+  refused(sn_bitmap_encode(x, 0, values, offsets, offsets), "bitmap is I64");
+  refused(sn_bitmap_encode(x, 0, values, bitmap, few), "row_offsets is I64 with 4 elements; I64 with 5");
+  refused(sn_bitmap_encode(x, -1, values, bitmap, offsets), "-1 cannot be the first offset");
+  refused(sn_bitmap_encode(x, INT64_MAX, values, bitmap, offsets), "first offset");
+  EXPECT_TRUE(bitmap.holds_only(kPattern) && offsets.holds_only(kPattern));
+  refused(sn_bitmap_encode(x, 0, one, bitmap, offsets), "values has 1 elements, but 0 are not zero");
+  EXPECT_EQ(sn_bitmap_encode(x, 7, values, bitmap, offsets), SN_OK) << sn_last_error();
+  refused(sn_bitmap_decode(nullptr, bitmap, offsets, y), "values is null");
+  refused(sn_bitmap_decode(values, nullptr, offsets, y), "bitmap is null");
+  refused(sn_bitmap_decode(values, bitmap, nullptr, y), "row_offsets is null");
+  refused(sn_bitmap_decode(values, bitmap, offsets, nullptr), "y is null");
+  refused(sn_bitmap_decode(values16, bitmap, offsets, y), "values is F16, but the matrix F32");
+  refused(sn_bitmap_decode(values, wide, offsets, y), "bitmap is U8 with 8");
+  refused(sn_bitmap_decode(values, bitmap, few, y), "row_offsets is I64 with 4");
+  refused(sn_bitmap_decode(one, bitmap, offsets, y), "values has 1 elements, but the bitmap 0 ones");
+  bitmap.data()[3] = 64;
+  refused(sn_bitmap_decode(one, bitmap, offsets, y), "beyond the last column");
+  bitmap.data()[3] = 32;
+  refused(sn_bitmap_decode(one, bitmap, offsets, scratch), "row_offsets do not fit");
+  // Outputs over inputs, and over each other.
+  Tensor memory{device, SN_F32, {64}}, matrix, part, bytes, numbers;
+  const int64_t shape[] = {4, 6}, none = 0, four = 4, five_elements = 5;
+  ASSERT_EQ(sn_tensor_view(memory, 0, 2, shape, matrix.out()), SN_OK);
+  ASSERT_EQ(sn_tensor_view(memory, 8, 1, &none, part.out()), SN_OK);
+  ASSERT_EQ(sn_tensor_wrap(device, memory.data() + 16, SN_U8, 1, &four, bytes.out()), SN_OK);
+  ASSERT_EQ(sn_tensor_wrap(device, memory.data() + 16, SN_I64, 1, &five_elements, numbers.out()), SN_OK);
+  EXPECT_EQ(sn_bitmap_encode(matrix, 0, part, bitmap, offsets), SN_OK) << "nothing overlaps no memory";
+  refused(sn_bitmap_encode(matrix, 0, values, bytes, offsets), "overlap");
+  refused(sn_bitmap_encode(matrix, 0, values, bitmap, numbers), "overlap");
+  refused(sn_bitmap_encode(x, 0, values, bytes, numbers), "overlap");
+  refused(sn_bitmap_decode(values, bytes, offsets, matrix), "overlap");
+  refused(sn_bitmap_decode(values, bitmap, numbers, matrix), "overlap");
+}
+
 // Partly overlapping memory, and the same memory where "in place" is not offered.
 TEST_F(Arguments, Overlap) {
   Tensor memory{device, SN_F32, {200}};

@@ -18,6 +18,8 @@ struct Operand {
   std::vector<uint8_t> bytes;  // an output without bytes is filled with a pattern before the call
   // One part for every row of the matrix: the benchmark makes a large tensor by repeating it.
   bool per_row = false;
+  // I64 numbers that grow from row to row, then one more: repeated rows continue them.
+  bool running = false;
 
   int64_t count() const;
   int64_t size() const { return count() * size_of(dtype); }

@@ -137,6 +137,21 @@ sn_status integers(const sn_tensor* x, const sn_tensor* q, int64_t group) {
   return SN_OK;
 }
 
+// The parts of a sparse matrix, whose dense form is x.
+sn_status bitmap_of(const sn_tensor* x, const sn_tensor* values, const sn_tensor* bitmap,
+                    const sn_tensor* row_offsets) {
+  SN_TRY(present(values, "values"));
+  SN_TRY(one_device(x, values));
+  if (values->dtype != x->dtype) {
+    return fail(SN_INVALID_ARGUMENT, "values is %s, but the matrix %s", dtype_name(values->dtype),
+                dtype_name(x->dtype));
+  }
+  SN_TRY(typed(bitmap, "bitmap", SN_U8, x->rows * (x->cols / 8 + (x->cols % 8 != 0))));
+  SN_TRY(one_device(x, bitmap));
+  SN_TRY(typed(row_offsets, "row_offsets", SN_I64, x->rows + 1));
+  return one_device(x, row_offsets);
+}
+
 // x's device and its slot; a call of no elements still goes to the slot, which then does nothing but set results.
 #define SN_CALL(x, name, ...) (x)->device->backend->ops->name((x)->device, __VA_ARGS__)
 
@@ -307,6 +322,37 @@ sn_status sn_convert(const sn_tensor* x, sn_tensor* y) {
                 static_cast<long long>(y->elements));
   SN_TRY(output(x, y, "y", false));
   return SN_CALL(x, convert, x, y);
+}
+
+sn_status sn_count_nonzeros(const sn_tensor* x, int64_t* count) {
+  SN_TRY(present(x, "x"));
+  if (count == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
+  return SN_CALL(x, count_nonzeros, x, count);
+}
+
+sn_status sn_bitmap_encode(const sn_tensor* x, int64_t first, sn_tensor* values, sn_tensor* bitmap,
+                           sn_tensor* row_offsets) {
+  SN_TRY(present(x, "x"));
+  SN_TRY(bitmap_of(x, values, bitmap, row_offsets));
+  SN_TRY(output(x, values, "values", false));
+  SN_TRY(output(x, bitmap, "bitmap", false));
+  SN_TRY(output(x, row_offsets, "row_offsets", false));
+  SN_TRY(apart(values, bitmap, false));
+  SN_TRY(apart(values, row_offsets, false));
+  SN_TRY(apart(bitmap, row_offsets, false));
+  if (first < 0 || first > INT64_MAX - x->elements)
+    return fail(SN_INVALID_ARGUMENT, "%lld cannot be the first offset", static_cast<long long>(first));
+  return SN_CALL(x, bitmap_encode, x, first, values, bitmap, row_offsets);
+}
+
+sn_status sn_bitmap_decode(const sn_tensor* values, const sn_tensor* bitmap, const sn_tensor* row_offsets,
+                           sn_tensor* y) {
+  SN_TRY(present(y, "y"));
+  SN_TRY(bitmap_of(y, values, bitmap, row_offsets));
+  SN_TRY(output(values, y, "y", false));
+  SN_TRY(apart(bitmap, y, false));
+  SN_TRY(apart(row_offsets, y, false));
+  return SN_CALL(y, bitmap_decode, values, bitmap, row_offsets, y);
 }
 
 sn_status sn_memory_probe(const sn_tensor* x, sn_tensor* y) {

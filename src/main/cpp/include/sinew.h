@@ -172,6 +172,25 @@ SN_EXPORT sn_status sn_fake_quantize(const sn_tensor* x, const sn_tensor* scale,
 SN_EXPORT sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point,
                                           sn_scheme scheme, sn_tensor* errors);
 
+/* ---- Sparse storage, without loss. The non-zero elements of a matrix [rows, cols] of any dtype in row-major order are
+ * its values. Its bitmap is U8 [rows, ceil(cols / 8)]: bit i (1 << i) of byte b of a row is set where column 8 b + i is
+ * not zero; bits beyond the last column are not set. row_offsets, I64 [rows + 1], tells where in the values each row
+ * begins, then where the last one ends. An element is zero when all of its bits are, so -0 is a value, and decoding
+ * gives back the same bits. ---- */
+
+/* Sets *count to the number of elements that are not zero. */
+SN_EXPORT sn_status sn_count_nonzeros(const sn_tensor* x, int64_t* count);
+/* values is 1-D of x's dtype. SN_INVALID_ARGUMENT, with outputs unspecified, unless it has exactly as many elements as
+ * x has that are not zero. row_offsets[0] becomes `first`, at least 0: the number of values before x when x is some
+ * rows, or part of a row, of a larger matrix. */
+SN_EXPORT sn_status sn_bitmap_encode(const sn_tensor* x, int64_t first, sn_tensor* values, sn_tensor* bitmap,
+                                     sn_tensor* row_offsets);
+/* The matrix y, of values' dtype. row_offsets may begin at any number, that of the first value. SN_INVALID_ARGUMENT,
+ * with y unspecified, if the numbers of values, of ones in the bitmap and in row_offsets do not agree or a bit beyond
+ * the last column is set; whatever they say, nothing outside of the tensors is read or written. */
+SN_EXPORT sn_status sn_bitmap_decode(const sn_tensor* values, const sn_tensor* bitmap, const sn_tensor* row_offsets,
+                                     sn_tensor* y);
+
 /* ---- Looking and converting ---- */
 
 /* result, F64 [8]: min, max, absmax, sum of the finite values (of all dtypes; BOOL counts as 0 and 1), then the numbers

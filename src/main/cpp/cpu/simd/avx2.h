@@ -295,3 +295,88 @@ SN_INLINE double reduce(D s) {
 
 }  // namespace avx2
 }  // namespace sn
+
+#include "cpu/simd/shuffles.h"
+
+namespace sn {
+namespace avx2 {
+
+SN_INLINE uint64_t nonzero_64(const uint8_t* p) {
+  __m256i zero = _mm256_setzero_si256();
+  uint32_t low = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(load256(p), zero)));
+  uint32_t high = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(load256(p + 32), zero)));
+  return ~(low | static_cast<uint64_t>(high) << 32);
+}
+SN_INLINE uint64_t nonzero_64(const uint16_t* p) {
+  uint64_t zeros = 0;
+  for (int i = 0; i < 64; i += 32) {
+    __m256i a = _mm256_cmpeq_epi16(load256(p + i), _mm256_setzero_si256());
+    __m256i b = _mm256_cmpeq_epi16(load256(p + i + 16), _mm256_setzero_si256());
+    // Packing works within 128-bit lanes; the permutation puts the 8-byte pieces back in order.
+    __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(a, b), 0xd8);
+    zeros |= static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_epi8(bytes))) << i;
+  }
+  return ~zeros;
+}
+SN_INLINE uint64_t nonzero_64(const uint32_t* p) {
+  uint64_t zeros = 0;
+  for (int i = 0; i < 64; i += 8) {
+    __m256i equal = _mm256_cmpeq_epi32(load256(p + i), _mm256_setzero_si256());
+    zeros |= static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(equal)))) << i;
+  }
+  return ~zeros;
+}
+SN_INLINE uint64_t nonzero_64(const uint64_t* p) {
+  uint64_t zeros = 0;
+  for (int i = 0; i < 64; i += 4) {
+    __m256i equal = _mm256_cmpeq_epi64(load256(p + i), _mm256_setzero_si256());
+    zeros |= static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_pd(_mm256_castsi256_pd(equal)))) << i;
+  }
+  return ~zeros;
+}
+
+// The 32-bit places of 64-bit lanes, from four lanes; kNone stays negative.
+SN_INLINE __m256i pair_indices(const uint8_t* lanes) {
+  int32_t four;
+  memcpy(&four, lanes, 4);
+  __m256i index = _mm256_cvtepi8_epi64(_mm_cvtsi32_si128(four));
+  __m256i twice = _mm256_shuffle_epi32(_mm256_add_epi64(index, index), 0xa0);
+  return _mm256_add_epi32(twice, _mm256_set1_epi64x(int64_t{1} << 32));
+}
+SN_INLINE void compress_16(uint32_t* out, const uint32_t* in, uint64_t mask) {
+  const uint64_t low = mask & 255, high = mask >> 8;
+  __m256i a = _mm256_cvtepu8_epi32(load_low64(kLaneTables.compress[low]));
+  __m256i b = _mm256_cvtepu8_epi32(load_low64(kLaneTables.compress[high]));
+  store256(out, _mm256_permutevar8x32_epi32(load256(in), a));
+  store256(out + ones_of(low), _mm256_permutevar8x32_epi32(load256(in + 8), b));
+}
+SN_INLINE void compress_16(uint64_t* out, const uint64_t* in, uint64_t mask) {
+  for (int i = 0; i < 16; i += 4) {
+    const uint64_t four = mask >> i & 15;
+    store256(out, _mm256_permutevar8x32_epi32(load256(in + i), pair_indices(kLaneTables.compress[four])));
+    out += ones_of(four);
+  }
+}
+template <bool kBypass>
+SN_INLINE void expand_16(uint32_t* out, const uint32_t* in, uint64_t mask) {
+  for (int i = 0; i < 16; i += 8) {
+    const uint64_t eight = mask >> i & 255;
+    __m256i index = _mm256_cvtepi8_epi32(load_low64(kLaneTables.expand[eight]));
+    __m256i moved = _mm256_permutevar8x32_epi32(load256(in), index);
+    write<kBypass>(out + i, _mm256_andnot_si256(_mm256_srai_epi32(index, 31), moved));
+    in += ones_of(eight);
+  }
+}
+template <bool kBypass>
+SN_INLINE void expand_16(uint64_t* out, const uint64_t* in, uint64_t mask) {
+  for (int i = 0; i < 16; i += 4) {
+    const uint64_t four = mask >> i & 15;
+    __m256i index = pair_indices(kLaneTables.expand[four]);
+    __m256i moved = _mm256_permutevar8x32_epi32(load256(in), index);
+    write<kBypass>(out + i, _mm256_andnot_si256(_mm256_srai_epi32(index, 31), moved));
+    in += ones_of(four);
+  }
+}
+
+}  // namespace avx2
+}  // namespace sn

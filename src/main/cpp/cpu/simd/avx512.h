@@ -208,3 +208,51 @@ SN_INLINE double reduce(D s) {
 
 }  // namespace avx512
 }  // namespace sn
+
+#include "cpu/simd/shuffles.h"
+
+namespace sn {
+namespace avx512 {
+
+SN_INLINE __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
+SN_INLINE uint64_t nonzero_64(const uint8_t* p) { return _mm512_test_epi8_mask(load512(p), load512(p)); }
+SN_INLINE uint64_t nonzero_64(const uint16_t* p) {
+  __mmask32 low = _mm512_test_epi16_mask(load512(p), load512(p));
+  __mmask32 high = _mm512_test_epi16_mask(load512(p + 32), load512(p + 32));
+  return low | static_cast<uint64_t>(high) << 32;
+}
+SN_INLINE uint64_t nonzero_64(const uint32_t* p) {
+  uint64_t set = 0;
+  for (int i = 0; i < 64; i += 16)
+    set |= static_cast<uint64_t>(_mm512_test_epi32_mask(load512(p + i), load512(p + i))) << i;
+  return set;
+}
+SN_INLINE uint64_t nonzero_64(const uint64_t* p) {
+  uint64_t set = 0;
+  for (int i = 0; i < 64; i += 8)
+    set |= static_cast<uint64_t>(_mm512_test_epi64_mask(load512(p + i), load512(p + i))) << i;
+  return set;
+}
+// Compression within registers: its form that writes to memory is microcoded on AMD processors.
+SN_INLINE void compress_16(uint32_t* out, const uint32_t* in, uint64_t mask) {
+  write<false>(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), load512(in)));
+}
+SN_INLINE void compress_16(uint64_t* out, const uint64_t* in, uint64_t mask) {
+  const uint64_t low = mask & 255, high = mask >> 8;
+  write<false>(out, _mm512_maskz_compress_epi64(static_cast<__mmask8>(low), load512(in)));
+  write<false>(out + ones_of(low), _mm512_maskz_compress_epi64(static_cast<__mmask8>(high), load512(in + 8)));
+}
+template <bool kBypass>
+SN_INLINE void expand_16(uint32_t* out, const uint32_t* in, uint64_t mask) {
+  write<kBypass>(out, _mm512_maskz_expand_epi32(static_cast<__mmask16>(mask), load512(in)));
+}
+template <bool kBypass>
+SN_INLINE void expand_16(uint64_t* out, const uint64_t* in, uint64_t mask) {
+  const uint64_t low = mask & 255, high = mask >> 8;
+  __m512i b = load512(in + ones_of(low));
+  write<kBypass>(out, _mm512_maskz_expand_epi64(static_cast<__mmask8>(low), load512(in)));
+  write<kBypass>(out + 8, _mm512_maskz_expand_epi64(static_cast<__mmask8>(high), b));
+}
+
+}  // namespace avx512
+}  // namespace sn

@@ -221,6 +221,30 @@ SN_INLINE void store_looked_up(void* p, const Table& table, const uint8_t* q) {
   memcpy(p, words, sizeof words);
 }
 
+// Bit i of the result says whether element i of 64 has any bit set.
+template <class U>
+SN_INLINE uint64_t nonzero_64(const U* p) {
+  uint64_t set = 0;
+  for (int i = 0; i < 64; ++i) set |= static_cast<uint64_t>(p[i] != 0) << i;
+  return set;
+}
+// The elements of 16 that the mask names, in order, to the front of `out`, of which all 16 may be written.
+template <class U>
+SN_INLINE void compress_16(U* out, const U* in, uint64_t mask) {
+  SN_EACH {
+    *out = in[i];
+    out += mask >> i & 1;
+  }
+}
+// The reverse: 16 elements, those that the mask names from the front of `in`, of which all 16 may be read, else zero.
+template <bool kBypass, class U>
+SN_INLINE void expand_16(U* out, const U* in, uint64_t mask) {
+  SN_EACH {
+    out[i] = (mask >> i & 1) != 0 ? *in : U{0};
+    in += mask >> i & 1;
+  }
+}
+
 SN_INLINE D zero_sum() {
   D r;
   SN_EACH r.v[i] = 0;

@@ -8,6 +8,9 @@
 //   B   64 x i8           pack of four I; stored as bytes or as 32 bytes of nibbles
 //   Table                 16 words that nibbles select
 //
+// Elements as unsigned integers of their size are also counted, compacted and expanded: nonzero_64, compress_16,
+// expand_16.
+//
 // Stores take kBypass, which writes past the caches: for outputs that are too large to stay there, so that no line is
 // read only to be overwritten. The address must then be a multiple of what is written.
 //

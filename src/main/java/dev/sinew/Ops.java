@@ -311,6 +311,52 @@ public final class Ops {
     call(x, y, null, null, (px, py, c, d) -> SinewNative.sn_convert(px, py));
   }
 
+  /** How many elements are not zero, that is, have any bit set; -0 is not zero. Any dtype. */
+  public static long countNonzeros(Tensor x) {
+    long[] count = new long[1];
+    call(x, null, null, null, (px, b, c, d) -> SinewNative.sn_count_nonzeros(px, count));
+    return count[0];
+  }
+
+  /**
+   * Separates a matrix of any dtype into its non-zero elements in row-major order and a bitmap of
+   * where they are. An element is zero when all of its bits are, so nothing is lost.
+   *
+   * @param first what {@code rowOffsets} begins with: the number of values before this matrix when
+   *     it is a part of a larger one
+   * @param values of x's dtype, with exactly as many elements as x has that are not zero, see
+   *     {@link #countNonzeros}; otherwise {@link IllegalArgumentException}, and outputs are
+   *     unspecified
+   * @param bitmap U8 [rows, ceil(cols / 8)]: bit i (1 &lt;&lt; i) of byte b of a row is set where
+   *     column 8 b + i is not zero
+   * @param rowOffsets I64 [rows + 1]: where in the values each row begins, then where the last ends
+   */
+  public static void bitmapEncode(
+      Tensor x, long first, Tensor values, Tensor bitmap, Tensor rowOffsets) {
+    call(
+        x,
+        values,
+        bitmap,
+        rowOffsets,
+        (px, pv, pb, po) -> SinewNative.sn_bitmap_encode(px, first, pv, pb, po));
+  }
+
+  /**
+   * The matrix y from what {@link #bitmapEncode} has made of it. If values, bitmap and offsets do
+   * not agree it is an {@link IllegalArgumentException}, with y unspecified.
+   *
+   * @param rowOffsets may begin at any number, that of the first value
+   * @param y of the values' dtype
+   */
+  public static void bitmapDecode(Tensor values, Tensor bitmap, Tensor rowOffsets, Tensor y) {
+    call(
+        values,
+        bitmap,
+        rowOffsets,
+        y,
+        (pv, pb, po, py) -> SinewNative.sn_bitmap_decode(pv, pb, po, py));
+  }
+
   /**
    * Reads all of x and writes all of y once, as the elementwise kernels do: the ceiling for
    * benchmarks.
