@@ -44,9 +44,28 @@ inline void keep_lanes(const T*, uint8_t* out, int64_t n, M keep) {
   memcpy(out, kept, static_cast<size_t>(n));
 }
 
+// The greatest magnitude of a 16-bit type, as its bits, that is not above the F32 key `limit`; -1 if that is negative.
+inline int16_t word_limit(const bf16*, int32_t limit) { return static_cast<int16_t>(limit >> 16); }
+inline int16_t word_limit(const f16*, int32_t limit) {
+  if (limit < 0) return -1;
+  f16 nearest;
+  from_float(float_of(static_cast<uint32_t>(limit)), &nearest);
+  const bool above = static_cast<int32_t>(bits_of(to_float(nearest))) > limit;
+  return static_cast<int16_t>(nearest.bits - above);
+}
+inline int infinite_word(const bf16*) { return 0x7f80; }
+inline int infinite_word(const f16*) { return 0x7c00; }
+template <class T>
+inline constexpr bool kIsWord = false;
+template <>
+inline constexpr bool kIsWord<f16> = true;
+template <>
+inline constexpr bool kIsWord<bf16> = true;
+
 // Keeps keys above `limit` among n elements.
 template <bool kBypass, class T, class Out>
-inline void prune_run(PruneState& state, const T* x, Out* out, int64_t n, I limit) {
+inline void prune_run(PruneState& state, const T* x, Out* out, int64_t n, int32_t limit_key) {
+  const I limit = splat_int(limit_key);
   const I zero = splat_int(0);
   I largest = state.largest;
   int64_t nonzeros = 0;
@@ -58,13 +77,22 @@ inline void prune_run(PruneState& state, const T* x, Out* out, int64_t n, I limi
     nonzeros += __builtin_popcount(bits(keep) & bits(gt(k, zero)));
     return keep;
   };
-  for_lines(
-      kBypass ? to_line(out) : 0, n,
-      [&](int64_t i, int64_t lanes) { keep_lanes(x + i, out + i, lanes, kept(i, lanes)); },
-      [&](int64_t first) {
-        fetch_ahead(x + first, kNear);
-        for (int64_t i = first; i < first + 64; i += kLanes) keep_vector<kBypass>(x + i, out + i, kept(i, kLanes));
-      });
+  auto some = [&](int64_t i, int64_t lanes) { keep_lanes(x + i, out + i, lanes, kept(i, lanes)); };
+  const int64_t head = kBypass ? to_line(out) : 0;
+  if constexpr (kIsWord<T> && sizeof(Out) == sizeof(T)) {
+    const Words words = splat_word(word_limit(x, limit_key));
+    Words largest_word = splat_word(0);
+    for_lines(head, n, some, [&](int64_t i) {
+      fetch_ahead(x + i, kNear);
+      nonzeros += keep_words<kBypass>(x + i, out + i, words, largest_word);
+    });
+    if (reduce_max(largest_word) >= infinite_word(x)) largest = splat_int(kInfinityKey);
+  } else {
+    for_lines(head, n, some, [&](int64_t first) {
+      fetch_ahead(x + first, kNear);
+      for (int64_t i = first; i < first + 64; i += kLanes) keep_vector<kBypass>(x + i, out + i, kept(i, kLanes));
+    });
+  }
   state.zeros += n - nonzeros;
   state.largest = largest;
 }
@@ -72,13 +100,12 @@ inline void prune_run(PruneState& state, const T* x, Out* out, int64_t n, I limi
 template <class T, class Out>
 sn_status prune_keys(sn_device* device, const T* x, Out* out, int64_t elements, int32_t limit, bool bypass,
                      int64_t* zeros) {
-  const I above = splat_int(limit);
   int64_t total = 0;
   int32_t broken = 0;
   for_elements(
       device, elements, PruneState{0, splat_int(0)},
       [&](PruneState& state, int64_t i, int64_t n) {
-        bypass ? prune_run<true>(state, x + i, out + i, n, above) : prune_run<false>(state, x + i, out + i, n, above);
+        bypass ? prune_run<true>(state, x + i, out + i, n, limit) : prune_run<false>(state, x + i, out + i, n, limit);
       },
       [&](PruneState& state) {
         atomic_add(&total, state.zeros);

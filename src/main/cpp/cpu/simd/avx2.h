@@ -220,6 +220,36 @@ SN_INLINE void store_bool(uint8_t* out, M keep) {
   write<kBypass>(out, _mm_and_si128(bytes, _mm_set1_epi8(1)));
 }
 
+// F16 and BF16 as they are stored: their magnitudes order as integers of 16 bits too.
+struct Words {
+  __m256i v;
+};
+SN_INLINE Words splat_word(int16_t x) { return {_mm256_set1_epi16(x)}; }
+SN_INLINE int reduce_max(Words w) {
+  // The maximum of what is not negative is the complement of the least complement.
+  __m128i half = _mm_max_epi16(_mm256_castsi256_si128(w.v), _mm256_extracti128_si256(w.v, 1));
+  return 0xffff - _mm_extract_epi16(_mm_minpos_epu16(_mm_xor_si128(half, _mm_set1_epi16(-1))), 0);
+}
+// Of the 64 words at `in` those whose magnitude is above `limit`, else 0; the number of those kept that are not 0.
+// `largest` takes up the magnitudes.
+template <bool kBypass>
+SN_INLINE int64_t keep_words(const void* in, void* out, Words limit, Words& largest) {
+  const __m256i magnitude = _mm256_set1_epi16(0x7fff), zero = _mm256_setzero_si256();
+  int64_t nonzeros = 0;
+  for (int i = 0; i < 128; i += 64) {
+    __m256i x = load256(static_cast<const char*>(in) + i), y = load256(static_cast<const char*>(in) + i + 32);
+    __m256i k = _mm256_and_si256(x, magnitude), l = _mm256_and_si256(y, magnitude);
+    largest.v = _mm256_max_epi16(largest.v, _mm256_max_epi16(k, l));
+    __m256i keep_x = _mm256_cmpgt_epi16(k, limit.v), keep_y = _mm256_cmpgt_epi16(l, limit.v);
+    write<kBypass>(static_cast<char*>(out) + i, _mm256_and_si256(x, keep_x));
+    write<kBypass>(static_cast<char*>(out) + i + 32, _mm256_and_si256(y, keep_y));
+    __m256i counted = _mm256_packs_epi16(_mm256_and_si256(keep_x, _mm256_cmpgt_epi16(k, zero)),
+                                         _mm256_and_si256(keep_y, _mm256_cmpgt_epi16(l, zero)));
+    nonzeros += __builtin_popcount(static_cast<unsigned>(_mm256_movemask_epi8(counted)));
+  }
+  return nonzeros;
+}
+
 SN_INLINE __m256i pack32(I x, I y) {
   // Packing works within 128-bit lanes; the permutation puts the 4-byte pieces back in order.
   __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(x.a, x.b), _mm256_packs_epi32(y.a, y.b));

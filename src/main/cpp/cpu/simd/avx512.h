@@ -147,6 +147,32 @@ SN_INLINE void store_bool(uint8_t* out, M keep) {
   write<kBypass>(out, _mm_maskz_set1_epi8(keep.v, 1));
 }
 
+// F16 and BF16 as they are stored: their magnitudes order as integers of 16 bits too.
+struct Words {
+  __m512i v;
+};
+SN_INLINE Words splat_word(int16_t x) { return {_mm512_set1_epi16(x)}; }
+SN_INLINE int reduce_max(Words w) {
+  __m512i even = _mm512_and_si512(w.v, _mm512_set1_epi32(0xffff)), odd = _mm512_srli_epi32(w.v, 16);
+  return _mm512_reduce_max_epi32(_mm512_max_epi32(even, odd));
+}
+// Of the 64 words at `in` those whose magnitude is above `limit`, else 0; the number of those kept that are not 0.
+// `largest` takes up the magnitudes.
+template <bool kBypass>
+SN_INLINE int64_t keep_words(const void* in, void* out, Words limit, Words& largest) {
+  const __m512i magnitude = _mm512_set1_epi16(0x7fff);
+  int64_t nonzeros = 0;
+  for (int i = 0; i < 128; i += 64) {
+    __m512i x = _mm512_loadu_si512(static_cast<const char*>(in) + i);
+    __m512i k = _mm512_and_si512(x, magnitude);
+    largest.v = _mm512_max_epi16(largest.v, k);
+    __mmask32 keep = _mm512_cmpgt_epi16_mask(k, limit.v);
+    write<kBypass>(static_cast<char*>(out) + i, _mm512_maskz_mov_epi16(keep, x));
+    nonzeros += __builtin_popcount(_mm512_mask_test_epi16_mask(keep, k, k));
+  }
+  return nonzeros;
+}
+
 SN_INLINE B pack(I a, I b, I c, I d) {
   // Packing works within 128-bit lanes; the permutation puts the 4-byte pieces back in order.
   __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(a.v, b.v), _mm512_packs_epi32(c.v, d.v));

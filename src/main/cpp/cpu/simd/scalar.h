@@ -175,6 +175,29 @@ SN_INLINE void store_bool(uint8_t* out, M keep) {
   SN_EACH out[i] = keep.v[i];
 }
 
+// F16 and BF16 as they are stored: their magnitudes order as integers of 16 bits too.
+struct Words {
+  int16_t v;  // the same in all lanes, or the maximum of all
+};
+SN_INLINE Words splat_word(int16_t x) { return {x}; }
+SN_INLINE int reduce_max(Words w) { return w.v; }
+// Of the 64 words at `in` those whose magnitude is above `limit`, else 0; the number of those kept that are not 0.
+// `largest` takes up the magnitudes.
+template <bool kBypass>
+SN_INLINE int64_t keep_words(const void* in, void* out, Words limit, Words& largest) {
+  int16_t x[64];
+  memcpy(x, in, sizeof x);
+  int64_t nonzeros = 0;
+  for (int16_t& word : x) {
+    const int16_t magnitude = static_cast<int16_t>(word & 0x7fff);
+    largest.v = magnitude > largest.v ? magnitude : largest.v;
+    nonzeros += magnitude > limit.v && magnitude > 0;
+    word = magnitude > limit.v ? word : int16_t{0};
+  }
+  memcpy(out, x, sizeof x);
+  return nonzeros;
+}
+
 SN_INLINE B pack(I a, I b, I c, I d) {
   B r;
   SN_EACH {

@@ -6,6 +6,7 @@
 //   M   16 x bool         bits, count
 //   D   16 x f64          sums: add, add_product, reduce (always folded 16 -> 8 -> 4 -> 2 -> 1)
 //   B   64 x i8           pack of four I; stored as bytes or as 32 bytes of nibbles
+//   Words                 F16 and BF16 elements as integers of 16 bits
 //   Table                 16 words that nibbles select
 //
 // Elements as unsigned integers of their size are also counted, compacted and expanded: nonzero_64, compress_16,
