@@ -1,11 +1,15 @@
 package dev.sinew.io;
 
 import dev.sinew.model.CheckpointException;
+import dev.sinew.model.CheckpointPlan;
+import dev.sinew.model.CheckpointWriter;
+import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 
 /** What tests run in a JVM of its own, to stop it in the middle or to give it little memory. */
 final class ChildProgram {
@@ -29,6 +33,7 @@ final class ChildProgram {
         case "write" -> writeForever(file);
         case "create" -> createForever(file);
         case "open" -> SafeTensors.open(file).close();
+        case "write-folder" -> writeFolderForever(file);
         case "open-folder" -> {
           try (ModelFolder folder = ModelFolder.open(file)) {
             System.out.println(folder.tensors().size() + " tensors");
@@ -49,6 +54,25 @@ final class ChildProgram {
       for (long i = 0; ; i++) {
         // At most 16 MiB on the disk.
         file.write(i % 256 << 16, ByteBuffer.allocate(1 << 16));
+      }
+    }
+  }
+
+  /** Copies the model {@code in} of a folder to {@code out}, again and again without a commit. */
+  private static void writeFolderForever(Path folder) throws IOException {
+    try (ModelFolder source = ModelFolder.open(folder.resolve("in"));
+        CheckpointWriter writer =
+            ModelFolder.create(
+                folder.resolve("out"),
+                source,
+                CheckpointPlan.copyOf(source, Map.of()),
+                Map.of(),
+                true)) {
+      System.out.println("writing");
+      while (true) {
+        for (TensorInfo tensor : source.tensors().values()) {
+          writer.write(tensor.name(), 0, ByteBuffer.allocate((int) tensor.bytes()));
+        }
       }
     }
   }

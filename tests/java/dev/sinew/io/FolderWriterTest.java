@@ -22,8 +22,10 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -323,5 +325,100 @@ class FolderWriterTest {
       }
     }
     assertEquals(List.of("b.safetensors", INDEX), names(out));
+  }
+
+  @Test
+  void placesWhereNothingCanBeCreated() throws IOException {
+    TestModels.bert(in, 12);
+    out = folder.resolve("missing/out");
+    refused(this::copy, "missing' does not exist; create that folder first");
+    out = Files.writeString(folder.resolve("file"), "").resolve("out");
+    refused(this::copy, "file' is not a folder");
+    out = Path.of("/proc/sinew-test");
+    refused(this::copy, "cannot create a folder in '/proc'", "choose another place");
+    out = folder.resolve("x".repeat(256));
+    refused(this::copy, "File name too long");
+    assertEquals(List.of("file", "in"), names(folder));
+  }
+
+  @Test
+  void anInterruptLeavesNothing() throws IOException {
+    TestModels.llama(in, 13);
+    TestModels.bert(out, 13);
+    try (ModelFolder source = ModelFolder.open(in);
+        CheckpointWriter writer =
+            ModelFolder.create(out, source, plan(source, Map.of()), Map.of(), true)) {
+      Thread.currentThread().interrupt();
+      refused(() -> writer.write("lm_head.weight", 0, ByteBuffer.allocate(8)), "was interrupted");
+      assertTrue(Thread.interrupted());
+      refused(() -> writer.write("lm_head.weight", 0, ByteBuffer.allocate(8)), "was closed before");
+      refused(writer::commit);
+    } finally {
+      Thread.interrupted();
+    }
+    assertEquals(List.of("in", "out"), names(folder));
+    assertTrue(Files.exists(out.resolve("model.safetensors")));
+  }
+
+  @Test
+  void whatIsReplacedHasItsNameAgainIfTheSystemRefuses() throws IOException {
+    TestModels.bert(out, 14);
+    Path gone = folder.resolve("gone");
+    assertThrows(IOException.class, () -> TemporaryFiles.publish(gone, out));
+    assertEquals(List.of("out"), names(folder));
+    assertTrue(Files.exists(out.resolve("model.safetensors")));
+  }
+
+  /** The new folder under its final name, the old one as it was, and nothing else. */
+  @Test
+  @Timeout(60)
+  void sigtermInMidWriteLeavesTheOldFolderOnly() throws Exception {
+    TestModels.llama(in, 15);
+    TestModels.bert(out, 15);
+    Process child = ChildProgram.start("64m", "write-folder", folder);
+    assertEquals("writing", child.inputReader().readLine());
+    assertEquals(3, names(folder).size());
+    Thread.sleep(50);
+    child.destroy();
+    assertTrue(child.waitFor(30, TimeUnit.SECONDS));
+    assertEquals(128 + 15, child.exitValue());
+    assertEquals(List.of("in", "out"), names(folder));
+    try (ModelFolder old = ModelFolder.open(out)) {
+      ModelFolderTest.assertHolds(TestModels.bertTensors(15), old);
+    }
+  }
+
+  /** Nobody can clean up after SIGKILL, but the old folder is whole and the name was never lost. */
+  @Test
+  @Timeout(60)
+  void sigkillInMidWriteLeavesTheOldFolderAsItWas() throws Exception {
+    TestModels.llama(in, 16);
+    TestModels.bert(out, 16);
+    Process child = ChildProgram.start("64m", "write-folder", folder);
+    assertEquals("writing", child.inputReader().readLine());
+    child.destroyForcibly();
+    assertTrue(child.waitFor(30, TimeUnit.SECONDS));
+    try (ModelFolder old = ModelFolder.open(out)) {
+      ModelFolderTest.assertHolds(TestModels.bertTensors(16), old);
+    }
+    List<String> left = names(folder);
+    assertEquals(3, left.size());
+    assertTrue(left.get(0).startsWith(".out.") && left.get(0).endsWith(".tmp"), left.toString());
+  }
+
+  /** A limit on file sizes makes the system refuse in mid-write, as a full disk does. */
+  @Test
+  @Timeout(60)
+  void aSystemThatRefusesInMidWriteIsOneSentenceAndLeavesNothing() throws Exception {
+    TestModels.llama(in, 17);
+    Process child =
+        ChildProgram.start(
+            "64m", "write-folder", folder, "sh", "-c", "ulimit -f 100 && exec \"$@\"", "sh");
+    List<String> lines = child.inputReader().lines().toList();
+    assertEquals(1, child.waitFor());
+    assertEquals(2, lines.size(), lines.toString());
+    assertTrue(lines.get(1).startsWith("cannot write '" + out + "/model-0000"), lines.get(1));
+    assertTrue(lines.get(1).endsWith("File too large; the file was not written"), lines.get(1));
+    assertEquals(List.of("in"), names(folder));
   }
 }
