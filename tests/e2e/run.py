@@ -21,6 +21,7 @@ import time
 import numpy as np
 
 import mnist_accuracy
+import model_folder
 import torch_files
 
 SINEW = os.path.abspath(sys.argv[1])
@@ -205,6 +206,44 @@ def test_silero_vad(work):
     check(pruned <= kept, f'{pruned} was pruned, {kept} was kept')
 
 
+def test_a_model_folder(work):
+    """Shards, index and files of a Llama, beside the same model as one file."""
+    tensors = model_folder.llama_tensors()
+    source = model_folder.write_folder(os.path.join(work, 'llama'), tensors)
+    one = model_folder.write_safetensors(os.path.join(work, 'one'), tensors)
+    with open(os.path.join(source, 'pytorch_model.bin'), 'wb') as stale:
+        stale.write(b'old weights')
+    before, shards = model_folder.read_folder(source)
+    for number, recipe in enumerate(RECIPES):
+        out, out_one = os.path.join(work, f'out-{number}'), os.path.join(work, f'one-{number}')
+        printed = optimize(source, out, recipe)
+        check('(1): pytorch_model.bin' in printed, printed)
+        optimize(one, out_one, recipe)
+        after, after_shards = model_folder.read_folder(out)
+        expected = mnist_accuracy.read_stored(out_one)
+        check(set(after) == set(expected), f'{recipe}: names')
+        for name, values in expected.items():
+            check(values.dtype == after[name].dtype and values.tobytes() == after[name].tobytes(), f'{recipe}: {name}')
+            base = next((name.removesuffix(end) for end in mnist_accuracy.COMPANIONS if name.endswith(end)), name)
+            check(after_shards[name] == shards[base], f'{recipe}: {name} is in {after_shards[name]}')
+        names = {os.path.relpath(os.path.join(at, name), out) for at, _, files in os.walk(out) for name in files}
+        check(names == {*shards.values(), model_folder.INDEX, 'config.json', 'tokenizer.json', 'assets/readme.md'}, names)
+        check(sha256(os.path.join(out, 'config.json')) == sha256(os.path.join(source, 'config.json')), 'config.json')
+    merged = os.path.join(work, 'merged.safetensors')
+    sinew('convert', source, merged)
+    for name, values in mnist_accuracy.read_stored(merged).items():
+        check(values.tobytes() == before[name].tobytes(), f'merged {name}')
+    left = sorted(name for name in os.listdir(work) if name.startswith('.'))
+    check(left == [], left)
+    cache = os.path.join(work, 'cache')
+    os.mkdir(cache)
+    os.symlink(one, os.path.join(cache, 'model.safetensors'))
+    sinew('inspect', cache, expect=1)
+    sinew('optimize', source, one, '--quantize', 'int8', expect=1)
+    sinew('optimize', one, source, '--quantize', 'int8', expect=1)
+    sinew('optimize', source, os.path.join(source, 'out'), '--quantize', 'int8', expect=1)
+
+
 def test_one_result_for_all_tiers_and_threads(work):
     for recipe in RECIPES:
         found = {}
@@ -251,11 +290,17 @@ def test_a_disk_that_is_full_leaves_nothing(work):
 
     sinew('optimize', MNIST, out, '--prune', 'nm=2:4', expect=1, preexec_fn=small_files_only)
     check(os.listdir(work) == [], os.listdir(work))
+    source = model_folder.write_folder(os.path.join(work, 'in'), model_folder.llama_tensors())
+    sinew('optimize', source, out, '--prune', 'nm=2:4', expect=1, preexec_fn=small_files_only)
+    check(os.listdir(work) == ['in'], os.listdir(work))
 
 
-def start_long_job(work):
+def start_long_job(work, in_folder):
     """Starts a job of many seconds and returns when it writes."""
-    source = sparse_checkpoint(os.path.join(work, 'in'), [65536, 8192])
+    source = os.path.join(work, 'in')
+    if in_folder:
+        os.mkdir(source)
+    sparse_checkpoint(os.path.join(source, 'model.safetensors') if in_folder else source, [65536, 8192])
     process = subprocess.Popen(
         [SINEW, 'optimize', source, os.path.join(work, 'out'), '--quantize', 'int4', '--range', 'mse', '--threads', '1'],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -271,22 +316,26 @@ def start_long_job(work):
 
 
 def test_ctrl_c_leaves_nothing(work):
-    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        process = start_long_job(work)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=20)
-        check(process.returncode == status, f'status {process.returncode}: {out}{err}')
-        check('\tat ' not in err, err)
-        check(os.listdir(work) == ['in'], os.listdir(work))
+    for in_folder in (False, True):
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            process = start_long_job(work, in_folder)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=20)
+            check(process.returncode == status, f'status {process.returncode}: {out}{err}')
+            check('\tat ' not in err, err)
+            check(os.listdir(work) == ['in'], os.listdir(work))
+            (shutil.rmtree if in_folder else os.remove)(os.path.join(work, 'in'))
 
 
 def test_an_input_that_shrinks_is_a_failure(work):
-    process = start_long_job(work)
-    os.truncate(os.path.join(work, 'in'), 1000)
-    out, err = process.communicate(timeout=60)
-    lines = [line for line in err.splitlines() if line.startswith('sinew: ')]
-    check(process.returncode == 1 and len(lines) == 1 and '\tat ' not in err, f'status {process.returncode}: {out}{err}')
-    check(os.listdir(work) == ['in'], os.listdir(work))
+    for in_folder, shrinks in ((False, 'in'), (True, 'in/model.safetensors')):
+        process = start_long_job(work, in_folder)
+        os.truncate(os.path.join(work, shrinks), 1000)
+        out, err = process.communicate(timeout=60)
+        lines = [line for line in err.splitlines() if line.startswith('sinew: ')]
+        check(process.returncode == 1 and len(lines) == 1 and '\tat ' not in err, f'status {process.returncode}: {out}{err}')
+        check(os.listdir(work) == ['in'], os.listdir(work))
+        (shutil.rmtree if in_folder else os.remove)(os.path.join(work, 'in'))
 
 
 def test_a_closed_pipe_ends_quietly(work):
