@@ -25,8 +25,13 @@
 
 #include "core/dtype.h"
 
-// For what is inside the innermost loops: vectors that pass through memory cost more than they compute.
+// For what is inside the innermost loops: vectors that pass through memory cost more than they compute. Scalar code
+// keeps them in memory anyway, and would only take minutes to compile.
+#if defined(SN_TIER_AVX512) || defined(SN_TIER_AVX2)
 #define SN_INLINE inline __attribute__((always_inline))
+#else
+#define SN_INLINE inline
+#endif
 
 #if defined(SN_TIER_AVX512)
 #define SN_ISA_NAME avx512
