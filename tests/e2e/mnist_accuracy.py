@@ -60,9 +60,24 @@ def group_size(columns, groups):
     return next(size for size in candidates if -(-columns // size) == groups)
 
 
+def expand(stored):
+    """Dense tensors in the place of those that `--sparse-format bitmap` has stored."""
+    stored = dict(stored)
+    for name in [name for name in stored if name + '_bitmap' in stored]:
+        values, offsets, shape = stored[name], stored.pop(name + '_row_offsets'), stored.pop(name + '_shape')
+        bits = np.unpackbits(stored.pop(name + '_bitmap'), axis=1, bitorder='little').astype(bool)
+        columns = int(np.prod(shape[1:]))
+        assert not bits[:, columns:].any() and (np.diff(offsets) == bits.sum(1)).all() and offsets[-1] == len(values), name
+        dense = np.zeros((len(bits), columns), values.dtype)
+        for row in range(len(bits)):
+            dense[row][bits[row, :columns]] = values[offsets[row]:offsets[row + 1]]
+        stored[name] = dense.reshape(shape)
+    return stored
+
+
 def read(path):
     """The tensors of a file as real numbers."""
-    stored = read_stored(path)
+    stored = expand(read_stored(path))
     tensors = {}
     for name, values in stored.items():
         if any(name.endswith(end) and name[:-len(end)] + '_scale' in stored for end in COMPANIONS):

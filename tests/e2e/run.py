@@ -40,6 +40,8 @@ RECIPES = [
     '--quantize int8 --granularity tensor --asymmetric --range percentile=99.5',
     '--quantize int4 --granularity group=32 --range mse',
     '--prune sparsity=0.5 --quantize int4 --granularity group=16 --asymmetric',
+    '--prune nm=2:4 --sparse-format bitmap',
+    '--prune sparsity=0.6 --quantize int8 --sparse-format bitmap',
 ]
 
 
@@ -99,6 +101,25 @@ def test_mnist_keeps_its_accuracy(work):
     optimize(MNIST, out, '--quantize int8', '--force')
     right = mnist_accuracy.right_answers(mnist_accuracy.read(out), DATA)
     check(right >= 9910, f'{right} right answers with int8')
+
+
+def test_bitmaps_hold_what_dense_tensors_hold(work):
+    """NumPy decodes what is stored with bitmaps to the very bytes of the dense file, and so does convert."""
+    dense, sparse, back = (os.path.join(work, name) for name in ('dense', 'sparse', 'back'))
+    for source in (MNIST, SILERO):
+        for recipe in ('--prune threshold=0.02', '--prune threshold=0.02 --quantize int8', '--prune nm=1:4 --quantize int8'):
+            optimize(source, dense, recipe, '--force')
+            optimize(source, sparse, recipe, '--sparse-format', 'bitmap', '--force')
+            sinew('convert', sparse, back, '--dense', '--force')
+            expected = mnist_accuracy.read_stored(dense)
+            for found in (mnist_accuracy.expand(mnist_accuracy.read_stored(sparse)), mnist_accuracy.read_stored(back)):
+                check(set(found) == set(expected), set(found) ^ set(expected))
+                for name, values in expected.items():
+                    check(found[name].dtype == values.dtype and found[name].shape == values.shape, name)
+                    check(found[name].tobytes() == values.tobytes(), name)
+            before, after = os.path.getsize(dense), os.path.getsize(sparse)
+            print(f'    {after} bytes instead of {before} ({after / before:.3f}) for {os.path.basename(source)} {recipe}')
+            check(after < before, 'not smaller')
 
 
 def test_pytorch_file_is_pruned_like_numpy(work):

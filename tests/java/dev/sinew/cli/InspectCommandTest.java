@@ -49,7 +49,7 @@ class InspectCommandTest extends CommandLineTest {
     }
     Map<String, Object> w = JsonText.named(json, "tensors", "w");
     assertEquals(
-        "[name, dtype, shape, elements, bytes, min, max, absmax, mean, sparsity, zero_count,"
+        "[name, dtype, shape, elements, bytes, storage, min, max, absmax, mean, sparsity, zero_count,"
             + " nan_count, infinity_count]",
         w.keySet().toString());
     assertEquals("F32", w.get("dtype"));

@@ -147,8 +147,8 @@ class OptimizeCommandTest extends CommandLineTest {
     assertEquals(6, JsonText.list(json, "tensors").size());
     Map<String, Object> touched = JsonText.named(json, "tensors", "layer.0.weight");
     assertEquals(
-        "[name, dtype, shape, touched, reason, elements, zero_count, output_dtype, input_bytes,"
-            + " output_bytes]",
+        "[name, dtype, shape, touched, reason, elements, zero_count, output_dtype, storage,"
+            + " input_bytes, output_bytes]",
         touched.keySet().toString());
     assertEquals(true, touched.get("touched"));
     assertNull(touched.get("reason"));

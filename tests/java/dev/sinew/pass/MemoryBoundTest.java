@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.ChildJvm;
 import dev.sinew.DType;
+import dev.sinew.model.BitmapTensor;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.TensorInfo;
@@ -116,12 +117,89 @@ class MemoryBoundTest {
       }
       Optimizer.optimize(
           types, List.of(perTensor, Quantize.int4(2)), options, plan -> new Discard());
+      // A long row with a bitmap, whose values are counted before they are written.
+      Pattern row = new Pattern().add("a.weight", DType.F16, 1, 300_000_000);
+      Optimizer.Options sparse =
+          new Optimizer.Options(
+              Targets.byDefault(), 4, false, Optimizer.Progress.NONE, Storage.BITMAP);
+      Report report =
+          Optimizer.optimize(row, List.of(Prune.nm(2, 4)), sparse, plan -> new Discard());
+      if (report.tensors().get(0).storage() != Storage.BITMAP) {
+        throw new IllegalStateException(report.toString());
+      }
+      readSparseRow();
       String peak =
           Files.readAllLines(Path.of("/proc/self/status")).stream()
               .filter(line -> line.startsWith("VmHWM"))
               .findFirst()
               .orElseThrow();
       System.out.println(Integer.parseInt(peak.replaceAll("\\D", "")) / 1024);
+    }
+  }
+
+  /** Reads a row of 300 million elements stored with a bitmap, of which one in 64 is not zero. */
+  private static void readSparseRow() throws IOException {
+    long cols = 300_000_000;
+    Map<String, TensorInfo> parts = new LinkedHashMap<>();
+    for (TensorInfo part :
+        BitmapTensor.of(TensorInfo.of("t", DType.F32, 1, cols), (cols + 63) / 64).parts()) {
+      parts.put(part.name(), part);
+    }
+    Pattern pattern = new Pattern(parts);
+    Checkpoint stored =
+        new Checkpoint() {
+          @Override
+          public Path path() {
+            return pattern.path();
+          }
+
+          @Override
+          public String format() {
+            return pattern.format();
+          }
+
+          @Override
+          public Map<String, TensorInfo> tensors() {
+            return parts;
+          }
+
+          @Override
+          public Map<String, String> metadata() {
+            return Map.of();
+          }
+
+          @Override
+          public void read(String tensor, long byteOffset, ByteBuffer target) {
+            for (long at = byteOffset; target.hasRemaining(); at++) {
+              target.put(byteOf(tensor, at));
+            }
+          }
+
+          private byte byteOf(String tensor, long at) {
+            return switch (tensor) {
+              case "t_bitmap" -> (byte) (at % 8 == 0 ? 1 : 0);
+              case "t_row_offsets" -> at < 8 ? 0 : (byte) ((cols + 63) / 64 >> 8 * (at - 8));
+              case "t_shape" -> at < 8 ? (byte) (at == 0 ? 1 : 0) : (byte) (cols >> 8 * (at - 8));
+              default -> 1;
+            };
+          }
+
+          @Override
+          public Optional<FileRegion> region(String tensor) {
+            return Optional.empty();
+          }
+
+          @Override
+          public void close() {}
+        };
+    Checkpoint view = Decoding.dense(stored);
+    ByteBuffer piece = ByteBuffer.allocateDirect(1 << 20);
+    for (long at = 0; at < 4 * cols; at += piece.capacity()) {
+      piece.clear().limit((int) Math.min(piece.capacity(), 4 * cols - at));
+      view.read("t", at, piece);
+      if (piece.getInt(0) != 0x01010101 || piece.getInt(4) != 0) {
+        throw new IllegalStateException("at " + at);
+      }
     }
   }
 

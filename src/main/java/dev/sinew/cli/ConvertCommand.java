@@ -7,6 +7,7 @@ import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointPlan;
 import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.TensorInfo;
+import dev.sinew.pass.Decoding;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.List;
@@ -15,6 +16,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
 
 @Command(
     name = "convert",
@@ -26,20 +28,30 @@ import picocli.CommandLine.Mixin;
 final class ConvertCommand extends SinewCommand {
   @Mixin private InputAndOutput files;
 
+  @Option(
+      names = "--dense",
+      description =
+          "Write tensors that 'sinew optimize --sparse-format' has stored with a bitmap as dense"
+              + " ones again.")
+  private boolean dense;
+
   @Override
   public Integer call() throws IOException {
     long start = System.nanoTime();
     try (Checkpoint input = CheckpointFormat.open(files.input())) {
       files.requireWritableOutput(input);
-      List<TensorInfo> tensors = List.copyOf(input.tensors().values());
+      // Closed with the input.
+      @SuppressWarnings("resource")
+      Checkpoint source = dense ? Decoding.dense(input) : input;
+      List<TensorInfo> tensors = List.copyOf(source.tensors().values());
       long bytes = tensors.stream().mapToLong(TensorInfo::bytes).sum();
       try (CheckpointWriter writer =
-              files.create(input, CheckpointPlan.copyOf(input, metadata(input)), Map.of());
+              files.create(input, CheckpointPlan.copyOf(source, metadata(input)), Map.of());
           ProgressDisplay progress = progress()) {
         progress.started(bytes);
         TensorReader reader = new TensorReader();
         for (TensorInfo tensor : tensors) {
-          copy(input, tensor, reader, writer, progress);
+          copy(source, tensor, reader, writer, progress);
         }
         writer.commit();
       }

@@ -7,8 +7,10 @@ import dev.sinew.Ops;
 import dev.sinew.Tensor;
 import dev.sinew.internal.Messages;
 import dev.sinew.io.CheckpointFormat;
+import dev.sinew.model.BitmapTensor;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.TensorInfo;
+import dev.sinew.pass.Decoding;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -33,10 +35,17 @@ final class InspectCommand extends SinewCommand {
   @Option(names = "--json", description = "Print JSON; docs/cli.md describes the fields.")
   private boolean json;
 
+  // The tensors that are shown dense but stored with a bitmap.
+  private Map<String, BitmapTensor> bitmaps;
+
   @Override
   public Integer call() throws IOException {
-    try (Checkpoint checkpoint = CheckpointFormat.open(file);
+    try (Checkpoint stored = CheckpointFormat.open(file);
         ProgressDisplay progress = progress()) {
+      bitmaps = BitmapTensor.find(stored);
+      // Closed with what it shows.
+      @SuppressWarnings("resource")
+      Checkpoint checkpoint = Decoding.dense(stored);
       // A table that grows on the terminal shows progress by itself.
       if (json || !terminal().outIsTerminal()) {
         progress.started(totalBytes(checkpoint.tensors().values()));
@@ -59,7 +68,7 @@ final class InspectCommand extends SinewCommand {
         checkpoint.format(),
         Text.plural(tensors.size(), "tensor"),
         Text.count(tensors.stream().mapToLong(TensorInfo::elements).sum()),
-        Text.bytes(totalBytes(tensors)));
+        Text.bytes(tensors.stream().mapToLong(this::storedBytes).sum()));
     for (Map.Entry<String, String> entry : checkpoint.metadata().entrySet()) {
       // Training tools put whole tag lists here; --json has all of it.
       out.println("  " + Messages.brief(entry.getKey()) + " = " + Messages.brief(entry.getValue()));
@@ -71,16 +80,16 @@ final class InspectCommand extends SinewCommand {
       terminal().flush();
       String name = Messages.printable(tensor.name());
       String shape = Text.shape(tensor.shape());
-      String bytes = Text.bytes(tensor.bytes());
+      String bytes = Text.bytes(storedBytes(tensor));
       if (!tensor.dtype().isComputable()) {
-        table.row(out, name, tensor.dtype(), shape, bytes, "-", "-", "-", "-", "-", "-", "-", "");
+        table.row(out, name, type(tensor), shape, bytes, "-", "-", "-", "-", "-", "-", "-", "");
         continue;
       }
       try (TensorStatistics found = statistics(checkpoint, tensor, reader, progress)) {
         table.row(
             out,
             name,
-            tensor.dtype(),
+            type(tensor),
             shape,
             bytes,
             Text.value(found.min()),
@@ -95,16 +104,27 @@ final class InspectCommand extends SinewCommand {
     }
   }
 
-  private static Table table(Collection<TensorInfo> tensors) {
+  private String type(TensorInfo tensor) {
+    return tensor.dtype() + (bitmaps.containsKey(tensor.name()) ? " bitmap" : "");
+  }
+
+  private long storedBytes(TensorInfo tensor) {
+    BitmapTensor bitmap = bitmaps.get(tensor.name());
+    return bitmap == null ? tensor.bytes() : bitmap.storedBytes();
+  }
+
+  private Table table(Collection<TensorInfo> tensors) {
+    int types = 4;
     int names = 0;
     int shapes = 0;
     for (TensorInfo tensor : tensors) {
       names = Math.max(names, Math.min(60, Messages.printable(tensor.name()).length()));
+      types = Math.max(types, type(tensor).length());
       shapes = Math.max(shapes, Math.min(40, Text.shape(tensor.shape()).length()));
     }
     return new Table()
         .left("name", names)
-        .left("dtype", 4)
+        .left("dtype", types)
         .left("shape", shapes)
         .right("bytes", 7)
         .right("min", 11)
@@ -128,7 +148,7 @@ final class InspectCommand extends SinewCommand {
       Json.strings(generator, "metadata", checkpoint.metadata());
       generator.writeNumberField(
           "elements", tensors.stream().mapToLong(TensorInfo::elements).sum());
-      generator.writeNumberField("bytes", totalBytes(tensors));
+      generator.writeNumberField("bytes", tensors.stream().mapToLong(this::storedBytes).sum());
       generator.writeArrayFieldStart("tensors");
       for (TensorInfo tensor : tensors) {
         generator.flush();
@@ -141,7 +161,7 @@ final class InspectCommand extends SinewCommand {
     out.println();
   }
 
-  private static void writeTensor(
+  private void writeTensor(
       JsonGenerator generator,
       Checkpoint checkpoint,
       TensorInfo tensor,
@@ -153,7 +173,8 @@ final class InspectCommand extends SinewCommand {
     generator.writeStringField("dtype", tensor.dtype().name());
     Json.numbers(generator, "shape", tensor.shape());
     generator.writeNumberField("elements", tensor.elements());
-    generator.writeNumberField("bytes", tensor.bytes());
+    generator.writeNumberField("bytes", storedBytes(tensor));
+    generator.writeStringField("storage", bitmaps.containsKey(tensor.name()) ? "bitmap" : "dense");
     if (tensor.dtype().isComputable()) {
       try (TensorStatistics found = statistics(checkpoint, tensor, reader, progress)) {
         Json.number(generator, "min", found.min());

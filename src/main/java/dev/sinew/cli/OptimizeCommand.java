@@ -13,6 +13,7 @@ import dev.sinew.pass.Pass;
 import dev.sinew.pass.Prune;
 import dev.sinew.pass.Quantize;
 import dev.sinew.pass.Report;
+import dev.sinew.pass.Storage;
 import dev.sinew.pass.Targets;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -73,6 +74,14 @@ final class OptimizeCommand extends SinewCommand {
           "What the integers span: all values (the default), P percent of them, or the range of"
               + " least squared error.")
   private String range;
+
+  @Option(
+      names = "--sparse-format",
+      paramLabel = "bitmap",
+      description =
+          "Store what was pruned as its non-zero values and a bitmap of where they are, which other"
+              + " tools do not read; 'sinew convert --dense' undoes it.")
+  private String sparseFormat;
 
   @Option(
       names = "--targets",
@@ -136,7 +145,8 @@ final class OptimizeCommand extends SinewCommand {
   private Report optimize(Checkpoint input, List<Pass> passes, int threadCount) throws IOException {
     try (ProgressDisplay progress = progress()) {
       Optimizer.Options options =
-          new Optimizer.Options(new Targets(targets, skips), threadCount, dryRun, progress);
+          new Optimizer.Options(
+              new Targets(targets, skips), threadCount, dryRun, progress, storage());
       return Optimizer.optimize(
           input, passes, options, plan -> files.create(input, plan, Map.of()));
     }
@@ -164,12 +174,28 @@ final class OptimizeCommand extends SinewCommand {
           granularity != null ? "--granularity" : range != null ? "--range" : "--asymmetric";
       throw wrongUsage(option + " goes with --quantize int8 or --quantize int4 only");
     }
-    if (passes.isEmpty()) {
+    if (storage() == Storage.BITMAP && ("int4".equals(quantize) || asymmetric)) {
+      throw wrongUsage(
+          asymmetric
+              ? "--sparse-format does not go with --asymmetric, which stores a pruned weight as the"
+                  + " zero point"
+              : "--sparse-format does not go with int4: dense int4 is smaller than int8 with half of"
+                  + " its weights zero");
+    }
+    if (passes.isEmpty() && storage() == Storage.DENSE) {
       throw wrongUsage(
           "nothing to do: give --prune, --quantize or both; 'sinew convert' only changes the"
               + " format");
     }
     return passes;
+  }
+
+  private Storage storage() {
+    try {
+      return sparseFormat == null ? Storage.DENSE : Storage.sparse(sparseFormat);
+    } catch (IllegalArgumentException e) {
+      throw wrongUsage(Text.sentence(e.getMessage()));
+    }
   }
 
   private int bits() {

@@ -2,6 +2,7 @@ package dev.sinew.cli;
 
 import dev.sinew.internal.Messages;
 import dev.sinew.pass.Report;
+import dev.sinew.pass.Storage;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -34,6 +35,7 @@ final class OptimizeSummary {
         "  tensors   %s touched, %s left as they were%n",
         Text.count(touched.size()), Text.count(report.tensors().size() - touched.size()));
     printSparsity(out, touched);
+    printStorage(out, touched);
     out.printf(
         "  bytes     %s -> %s, %s times smaller%n",
         Text.bytes(report.inputBytes()),
@@ -67,6 +69,24 @@ final class OptimizeSummary {
           "  sparsity  %s%% of %s weights are zero%n",
           Text.fixed(100.0 * zeros / elements, 2), Text.count(elements));
     }
+  }
+
+  private void printStorage(PrintWriter out, List<Report.Entry> touched) {
+    if (report.storage() == Storage.DENSE) {
+      return;
+    }
+    if (dryRun) {
+      out.println(
+          "  storage   unknown before weights are pruned; the bytes are those of dense tensors");
+      return;
+    }
+    long sparse = touched.stream().filter(entry -> entry.storage() == Storage.BITMAP).count();
+    out.printf("  storage   %s with a bitmap", Text.plural((int) sparse, "tensor"));
+    if (sparse < touched.size()) {
+      out.printf(
+          ", %s dense, for which a bitmap would take as much", Text.count(touched.size() - sparse));
+    }
+    out.println();
   }
 
   private void printLeft(PrintWriter out) {

@@ -13,6 +13,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 
 /** The file that {@code optimize --report} writes. */
 final class ReportFile {
@@ -73,6 +74,7 @@ final class ReportFile {
       json.writeNumberField("zero_count", tensor.zeros());
     }
     json.writeStringField("output_dtype", tensor.outputDtype().name());
+    json.writeStringField("storage", tensor.storage().name().toLowerCase(Locale.ROOT));
     json.writeNumberField("input_bytes", tensor.inputBytes());
     json.writeNumberField("output_bytes", tensor.outputBytes());
     json.writeEndObject();

@@ -3,8 +3,6 @@ package dev.sinew.model;
 import dev.sinew.DType;
 import dev.sinew.internal.Messages;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -130,16 +128,11 @@ public record QuantizedTensor(
 
   private static TensorInfo readShape(Checkpoint checkpoint, TensorInfo stored, TensorInfo shape)
       throws IOException {
-    if (shape.shape().size() != 1 || shape.elements() > 64) {
+    Optional<List<Long>> stated = StoredShape.read(checkpoint, shape);
+    if (stated.isEmpty()) {
       throw damaged(checkpoint, stored, "its shape is not a list of at most 64 numbers");
     }
-    ByteBuffer bytes = ByteBuffer.allocate((int) shape.bytes()).order(ByteOrder.LITTLE_ENDIAN);
-    checkpoint.read(shape.name(), 0, bytes);
-    bytes.flip();
-    List<Long> dimensions = new ArrayList<>();
-    while (bytes.hasRemaining()) {
-      dimensions.add(bytes.getLong());
-    }
+    List<Long> dimensions = stated.get();
     TensorInfo logical;
     try {
       logical = new TensorInfo(stored.name(), DType.F32, dimensions);

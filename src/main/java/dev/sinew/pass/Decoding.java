@@ -1,6 +1,7 @@
 package dev.sinew.pass;
 
 import dev.sinew.internal.Messages;
+import dev.sinew.model.BitmapTensor;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.QuantizedTensor;
 import dev.sinew.model.TensorInfo;
@@ -12,7 +13,6 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -22,9 +22,10 @@ public final class Decoding {
   private Decoding() {}
 
   /**
-   * A view of a checkpoint in which encoded tensors are dense and real: quantized ones are F32
-   * under their plain names, decoded while they are read, and their scales, zero points and shapes
-   * are hidden. A checkpoint without encoded tensors is returned as it is.
+   * A view of a checkpoint in which encoded tensors are dense and real: those stored with a bitmap
+   * are dense, then quantized ones are F32 under their plain names, decoded while they are read.
+   * What they are made of (bitmaps, scales, zero points, shapes) is hidden. A checkpoint without
+   * encoded tensors is returned as it is.
    *
    * <p>Closing the view closes the checkpoint.
    *
@@ -32,11 +33,24 @@ public final class Decoding {
    *     together
    */
   public static Checkpoint view(Checkpoint checkpoint) throws IOException {
-    List<EncodedTensor> quantized =
-        QuantizedTensor.find(checkpoint).values().stream()
+    Checkpoint dense = dense(checkpoint);
+    return view(
+        dense,
+        QuantizedTensor.find(dense).values().stream()
             .<EncodedTensor>map(QuantizedDecoder::new)
-            .toList();
-    return view(checkpoint, quantized);
+            .toList());
+  }
+
+  /**
+   * As {@link #view}, but quantized tensors stay integers with scales: only those stored with a
+   * bitmap ({@link BitmapTensor}) are decoded, to the very bits they had.
+   */
+  public static Checkpoint dense(Checkpoint checkpoint) throws IOException {
+    return view(
+        checkpoint,
+        BitmapTensor.find(checkpoint).values().stream()
+            .<EncodedTensor>map(BitmapDecoder::new)
+            .toList());
   }
 
   /** A view of {@code source} with these tensors decoded. */

@@ -2,6 +2,7 @@ package dev.sinew.pass;
 
 import dev.sinew.Device;
 import dev.sinew.internal.Messages;
+import dev.sinew.model.BitmapTensor;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
 import dev.sinew.model.CheckpointPlan;
@@ -18,6 +19,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * Streams a checkpoint through passes into a new one. Memory does not grow with the model: tensors
@@ -40,12 +42,19 @@ public final class Optimizer {
    *     used
    * @param dryRun whether to stop after planning, without reading data or writing
    * @param progress told how far the work is
+   * @param storage how to store the tensors that passes touch
    */
-  public record Options(Targets targets, int threads, boolean dryRun, Progress progress) {
+  public record Options(
+      Targets targets, int threads, boolean dryRun, Progress progress, Storage storage) {
     public Options {
       if (threads < 1) {
         throw new IllegalArgumentException("at least 1 thread is needed, not " + threads);
       }
+    }
+
+    /** Options to store tensors dense. */
+    public Options(Targets targets, int threads, boolean dryRun, Progress progress) {
+      this(targets, threads, dryRun, progress, Storage.DENSE);
     }
 
     /** The default targets, all available processors, no progress. */
@@ -84,14 +93,22 @@ public final class Optimizer {
   /**
    * Runs the passes, in this order, over the tensors chosen by the options and copies the others.
    *
+   * <p>Tensors of the input that are stored with a bitmap ({@link dev.sinew.model.BitmapTensor})
+   * are taken as the dense tensors they are.
+   *
+   * <p>With {@link Storage#BITMAP} all passes run twice: to count the values of every tile, so that
+   * the sizes of tensors are known when the output is created, and to write. A tensor that would
+   * not get smaller stays dense.
+   *
    * @throws CheckpointException one sentence for the user: the input is quantized already, a tensor
-   *     holds NaN or infinity, names collide, the input ends early, ...
-   * @throws IllegalArgumentException if the passes do not go together or cannot take a tensor
+   *     holds NaN or infinity, names collide, the input ends early or changes meanwhile, ...
+   * @throws IllegalArgumentException if the passes do not go together or cannot take a tensor, or
+   *     the storage cannot take what they make of it
    * @throws java.io.InterruptedIOException if the thread was interrupted; nothing is left behind
    */
   public static Report optimize(Checkpoint input, List<Pass> passes, Options options, Output output)
       throws IOException {
-    TileGrid.Sizes sizes = TileGrid.Sizes.forWorkers(TileStream.workers(options));
+    TileGrid.Sizes sizes = TileGrid.Sizes.forWorkers(TileStream.workers(options.threads()));
     return optimize(input, passes, options, output, sizes);
   }
 
@@ -107,68 +124,129 @@ public final class Optimizer {
               + Messages.quote(sign.get())
               + "); give the checkpoint it was made from");
     }
-    Map<String, String> skipped = new LinkedHashMap<>();
-    List<TensorInfo> touched = new ArrayList<>();
-    for (TensorInfo tensor : input.tensors().values()) {
-      Optional<String> reason = options.targets().reasonToSkip(tensor);
-      if (reason.isPresent()) {
-        skipped.put(tensor.name(), reason.get());
-      } else {
-        touched.add(tensor);
-      }
-    }
-    touched.sort(Comparator.comparing(TensorInfo::name));
-    Map<String, List<TensorInfo>> outputs = new LinkedHashMap<>();
-    for (TensorInfo tensor : input.tensors().values()) {
-      outputs.put(
-          tensor.name(),
-          skipped.containsKey(tensor.name()) ? List.of(tensor) : outputsOf(tensor, passes));
-    }
-    CheckpointPlan plan = new CheckpointPlan(outputs, metadata(input, passes));
-    List<TensorInfo> announced = plan.tensors();
-    requireDistinct(input, announced);
-    // Before anything is written, and for a dry run too: whether all tensors can be cut into tiles.
-    touched.forEach(tensor -> TileGrid.of(tensor, passes, sizes));
+    return new Run(Decoding.dense(input), passes, options, sizes).run(output, begin);
+  }
 
-    Map<String, Long> zeros = Map.of();
-    long bytesRead = 0;
-    if (!options.dryRun()) {
-      try (CheckpointWriter writer = output.create(plan);
-          TileStream stream = new TileStream(input, writer, passes, touched, options, sizes)) {
-        stream.copy(
-            input.tensors().values().stream()
-                .filter(tensor -> skipped.containsKey(tensor.name()))
-                .toList());
+  private static final class Run {
+    private final Checkpoint input;
+    private final List<Pass> passes;
+    private final Options options;
+    private final TileGrid.Sizes sizes;
+    private final ReadMeter meter;
+    private final Map<String, String> skipped = new LinkedHashMap<>();
+    private final List<TensorInfo> touched = new ArrayList<>();
+    private final Map<String, List<TensorInfo>> outputs = new LinkedHashMap<>();
+
+    Run(Checkpoint input, List<Pass> passes, Options options, TileGrid.Sizes sizes) {
+      this.input = input;
+      this.passes = passes;
+      this.options = options;
+      this.sizes = sizes;
+      this.meter = new ReadMeter(options.progress());
+    }
+
+    Report run(Output output, long begin) throws IOException {
+      plan();
+      Map<String, Long> zeros = Map.of();
+      SparseLayout sparse = SparseLayout.NONE;
+      if (!options.dryRun()) {
+        meter.expect(total(input.tensors().values()));
+        if (options.storage() == Storage.BITMAP) {
+          sparse = count();
+          sparse.replace(outputs);
+        }
+        zeros = write(output, sparse);
+      }
+      return report(zeros, sparse, begin);
+    }
+
+    // Everything that can be refused is, before anything is read or written.
+    private void plan() throws CheckpointException {
+      for (TensorInfo tensor : input.tensors().values()) {
+        Optional<String> reason = options.targets().reasonToSkip(tensor);
+        if (reason.isPresent()) {
+          skipped.put(tensor.name(), reason.get());
+        } else {
+          touched.add(tensor);
+        }
+      }
+      touched.sort(Comparator.comparing(TensorInfo::name));
+      List<TensorInfo> announced = new ArrayList<>();
+      for (TensorInfo tensor : input.tensors().values()) {
+        boolean copied = skipped.containsKey(tensor.name());
+        List<TensorInfo> made = copied ? List.of(tensor) : outputsOf(tensor, passes);
+        outputs.put(tensor.name(), made);
+        announced.addAll(made);
+        if (!copied && options.storage() == Storage.BITMAP) {
+          SparseLayout.requirePossible(tensor, made);
+          // Any tensor may turn out to be stored sparsely.
+          announced.addAll(BitmapTensor.of(made.get(0), 0).parts().subList(1, 4));
+        }
+      }
+      requireDistinct(input, announced);
+      long columns = options.storage() == Storage.BITMAP ? SparseLayout.COLUMNS : 1;
+      touched.forEach(tensor -> TileGrid.of(tensor, passes, columns, sizes));
+    }
+
+    private SparseLayout count() throws IOException {
+      meter.expect(total(touched));
+      SparseLayout.Counter counter = new SparseLayout.Counter();
+      try (TileStream stream = stream(counter)) {
         stream.transform();
-        writer.commit();
-        zeros = stream.zeros();
-        bytesRead = stream.bytesRead();
+      }
+      return counter.layout(outputs);
+    }
+
+    private Map<String, Long> write(Output output, SparseLayout sparse) throws IOException {
+      CheckpointPlan plan = new CheckpointPlan(outputs, metadata(input, passes, options.storage()));
+      try (CheckpointWriter writer = output.create(plan)) {
+        TileSink dense = new DenseSink(writer);
+        boolean bitmaps = options.storage() == Storage.BITMAP;
+        try (TileStream stream = stream(bitmaps ? new BitmapSink(input, sparse, dense) : dense)) {
+          stream.copy(
+              input.tensors().values().stream()
+                  .filter(tensor -> skipped.containsKey(tensor.name()))
+                  .toList(),
+              writer);
+          stream.transform();
+          writer.commit();
+          return stream.zeros();
+        }
       }
     }
-    List<Report.Entry> entries = new ArrayList<>();
-    for (TensorInfo tensor : input.tensors().values()) {
-      String reason = skipped.get(tensor.name());
-      List<TensorInfo> written = outputs.get(tensor.name());
-      entries.add(
-          new Report.Entry(
-              tensor.name(),
-              tensor.dtype(),
-              tensor.shape(),
-              reason == null,
-              reason,
-              tensor.elements(),
-              zeros.getOrDefault(tensor.name(), -1L),
-              written.get(0).dtype(),
-              tensor.bytes(),
-              total(written)));
+
+    private TileStream stream(TileSink sink) {
+      return new TileStream(input, sink, passes, touched, options.threads(), meter, sizes);
     }
-    return new Report(
-        recipe(passes),
-        entries,
-        total(input.tensors().values()),
-        total(announced),
-        bytesRead,
-        (System.nanoTime() - begin) / 1e9);
+
+    private Report report(Map<String, Long> zeros, SparseLayout sparse, long begin) {
+      List<Report.Entry> entries = new ArrayList<>();
+      for (TensorInfo tensor : input.tensors().values()) {
+        String reason = skipped.get(tensor.name());
+        List<TensorInfo> written = outputs.get(tensor.name());
+        entries.add(
+            new Report.Entry(
+                tensor.name(),
+                tensor.dtype(),
+                tensor.shape(),
+                reason == null,
+                reason,
+                tensor.elements(),
+                zeros.getOrDefault(tensor.name(), -1L),
+                written.get(0).dtype(),
+                sparse.of(tensor).isPresent() ? Storage.BITMAP : Storage.DENSE,
+                tensor.bytes(),
+                total(written)));
+      }
+      return new Report(
+          recipe(passes, options.storage()),
+          options.storage(),
+          entries,
+          total(input.tensors().values()),
+          outputs.values().stream().mapToLong(Optimizer::total).sum(),
+          meter.bytesRead(),
+          (System.nanoTime() - begin) / 1e9);
+    }
   }
 
   private static long total(Iterable<TensorInfo> tensors) {
@@ -201,22 +279,29 @@ public final class Optimizer {
             Messages.quote(input.path())
                 + " holds a tensor "
                 + Messages.quote(tensor.name())
-                + ", a name that quantizing another tensor needs; leave that one out with --skip");
+                + ", a name that storing another tensor needs; leave that one out with --skip");
       }
     }
   }
 
   static String recipe(List<Pass> passes) {
-    return passes.stream().map(Pass::recipe).collect(Collectors.joining(" "));
+    return recipe(passes, Storage.DENSE);
   }
 
-  private static Map<String, String> metadata(Checkpoint input, List<Pass> passes) {
+  private static String recipe(List<Pass> passes, Storage storage) {
+    Stream<String> options = passes.stream().map(Pass::recipe);
+    return Stream.concat(options, storage.recipe().stream()).collect(Collectors.joining(" "));
+  }
+
+  private static Map<String, String> metadata(
+      Checkpoint input, List<Pass> passes, Storage storage) {
     Map<String, String> metadata = new LinkedHashMap<>(input.metadata());
     // Hugging Face's loaders refuse a file that does not say which framework's layout it has.
     metadata.putIfAbsent("format", "pt");
     metadata.put("sinew.version", VERSION);
-    if (!passes.isEmpty()) {
-      metadata.merge("sinew.recipe", recipe(passes), (old, added) -> old + " " + added);
+    String recipe = recipe(passes, storage);
+    if (!recipe.isEmpty()) {
+      metadata.merge("sinew.recipe", recipe, (old, added) -> old + " " + added);
     }
     metadata.remove(QuantizedTensor.GROUP_KEY);
     for (Pass pass : passes) {

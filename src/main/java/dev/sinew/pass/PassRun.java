@@ -57,7 +57,11 @@ public interface PassRun extends AutoCloseable {
     /** Ends a sweep. */
     default void finishSweep(int sweep) {}
 
-    /** Transforms a tile: changes its data in place or replaces it, and emits further outputs. */
+    /**
+     * Transforms a tile: changes its data in place or replaces it, and emits further outputs. A
+     * pass that also emits what stands under the tensor's own name replaces the data with null;
+     * such a tensor cannot be stored with a bitmap.
+     */
     void apply(Tile tile, Emitter emitter) throws IOException;
 
     /** Ends all waiting inside this run, because another worker has failed. */

@@ -104,10 +104,14 @@ final class QuantizeRun implements PassRun.TensorRun {
             ? tile.scratch("q", DType.U8, x.rows(), (x.cols() + 1) / 2)
             : tile.scratch("q", DType.I8, x.rows(), x.cols());
     Ops.quantize(x, scale, zeroPoint, pass.groupSize(), q);
-    long rowBytes = int4 ? (tensor.cols() + 1) / 2 : tensor.cols();
     String name = tensor.name();
-    emit(emitter, name, tile.row() * rowBytes + (int4 ? tile.col() / 2 : tile.col()), q);
-    tile.replace(null);
+    if (int4) {
+      // Two columns share a byte, so the tile no longer lies where its elements did.
+      emit(emitter, name, tile.row() * ((tensor.cols() + 1) / 2) + tile.col() / 2, q);
+      tile.replace(null);
+    } else {
+      tile.replace(q);
+    }
     if (first >= 0) {
       emit(emitter, name + "_scale", 4 * first, scale);
       if (zeroPoint != null) {

@@ -101,7 +101,7 @@ record QuantizedDecoder(QuantizedTensor tensor) implements EncodedTensor {
     return a / b + (a % b == 0 ? 0 : 1);
   }
 
-  private static void fill(Checkpoint source, TensorInfo info, long byteOffset, Tensor into)
+  static void fill(Checkpoint source, TensorInfo info, long byteOffset, Tensor into)
       throws IOException {
     into.withBuffer(
         0,

@@ -7,6 +7,7 @@ import java.util.List;
  * What {@link Optimizer#optimize} did, or would do.
  *
  * @param recipe the passes in the form of command line options
+ * @param storage how touched tensors were to be stored
  * @param tensors one entry a tensor of the input, in its order
  * @param inputBytes size of the input tensors
  * @param outputBytes size of the output tensors
@@ -15,6 +16,7 @@ import java.util.List;
  */
 public record Report(
     String recipe,
+    Storage storage,
     List<Entry> tensors,
     long inputBytes,
     long outputBytes,
@@ -32,7 +34,9 @@ public record Report(
    * @param zeros elements that are zero after pruning; -1 where not counted (untouched, not pruned,
    *     or a dry run)
    * @param outputDtype the type under the tensor's name in the output
-   * @param outputBytes with what was stored beside it (scales, zero points, shape)
+   * @param storage how it is stored; dense where a bitmap would take as much, and in a dry run,
+   *     which does not count values
+   * @param outputBytes with what was stored beside it (scales, zero points, bitmap, shape)
    */
   public record Entry(
       String name,
@@ -43,6 +47,7 @@ public record Report(
       long elements,
       long zeros,
       DType outputDtype,
+      Storage storage,
       long inputBytes,
       long outputBytes) {}
 }

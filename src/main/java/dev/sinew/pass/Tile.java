@@ -59,7 +59,10 @@ public final class Tile {
     return data;
   }
 
-  /** Puts other data in the place of {@link #data}, from {@link #scratch}. */
+  /**
+   * Puts other data in the place of {@link #data}, from {@link #scratch}, of as many rows and
+   * columns; null if nothing is left to write.
+   */
   public void replace(Tensor other) {
     data = other;
   }

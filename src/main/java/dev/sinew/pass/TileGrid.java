@@ -31,10 +31,15 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
    * @throws IllegalArgumentException if its rows have to be cut where no tile begins
    */
   static TileGrid of(TensorInfo tensor, List<Pass> passes, Sizes sizes) {
+    return of(tensor, passes, 1, sizes);
+  }
+
+  /** As above; tiles that hold part of a row begin at a multiple of {@code columns}, too. */
+  static TileGrid of(TensorInfo tensor, List<Pass> passes, long columns, Sizes sizes) {
     long rows = tensor.rows();
     long cols = tensor.cols();
     long size = tensor.dtype().bytes(1);
-    long alignment = 1;
+    long alignment = columns;
     long scratch = 0;
     Pass.Extent extent = Pass.Extent.ELEMENT;
     for (Pass pass : passes) {

@@ -28,18 +28,16 @@ final class TileStream implements AutoCloseable {
   private static final int MOST_WORKERS = 16;
 
   private final Checkpoint input;
-  private final CheckpointWriter writer;
+  private final TileSink sink;
   private final List<Pass> passes;
   private final List<TensorInfo> tensors;
-  private final Optimizer.Progress progress;
+  private final ReadMeter meter;
   private final Device device = Device.cpu(1);
   private final WorkerTeam team;
   private final TileGrid.Sizes sizes;
   private final Map<String, AtomicLong> zeros = new ConcurrentHashMap<>();
-  private final AtomicLong bytesRead = new AtomicLong();
   private final List<PassRun> runs = new ArrayList<>();
   private final List<Stage> stages = new ArrayList<>();
-  private long expectedBytes;
 
   /**
    * A tensor with its grid, the number of its first tile in the model, and the runs of all passes
@@ -63,25 +61,23 @@ final class TileStream implements AutoCloseable {
 
   TileStream(
       Checkpoint input,
-      CheckpointWriter writer,
+      TileSink sink,
       List<Pass> passes,
       List<TensorInfo> tensors,
-      Optimizer.Options options,
+      int threads,
+      ReadMeter meter,
       TileGrid.Sizes sizes) {
     this.input = input;
-    this.writer = writer;
+    this.sink = sink;
     this.passes = passes;
     this.tensors = tensors;
-    this.progress = options.progress();
+    this.meter = meter;
     this.sizes = sizes;
-    this.team = new WorkerTeam(workers(options), device);
-    for (TensorInfo tensor : input.tensors().values()) {
-      expectedBytes += tensor.bytes();
-    }
+    this.team = new WorkerTeam(workers(threads), device);
   }
 
-  static int workers(Optimizer.Options options) {
-    return Math.min(options.threads(), MOST_WORKERS);
+  static int workers(int threads) {
+    return Math.min(threads, MOST_WORKERS);
   }
 
   Map<String, Long> zeros() {
@@ -90,25 +86,14 @@ final class TileStream implements AutoCloseable {
     return counts;
   }
 
-  long bytesRead() {
-    return bytesRead.get();
-  }
-
-  private void expect(long bytes) {
-    expectedBytes += bytes;
-    progress.started(expectedBytes);
-  }
-
   private void read(String tensor, long offset, Tensor into) throws IOException {
     int bytes = Math.toIntExact(into.byteSize());
     into.withBuffer(0, bytes, buffer -> input.read(tensor, offset, buffer));
-    bytesRead.addAndGet(bytes);
-    progress.advanced(bytes);
+    meter.advance(bytes);
   }
 
   /** Copies tensors as they are. */
-  void copy(List<TensorInfo> unchanged) throws IOException {
-    expect(0);
+  void copy(List<TensorInfo> unchanged, CheckpointWriter writer) throws IOException {
     List<long[]> parts = new ArrayList<>();
     for (int i = 0; i < unchanged.size(); i++) {
       long bytes = unchanged.get(i).bytes();
@@ -136,7 +121,7 @@ final class TileStream implements AutoCloseable {
     }
     long tile = 0;
     for (TensorInfo tensor : tensors) {
-      TileGrid grid = TileGrid.of(tensor, passes, sizesFor(tensor));
+      TileGrid grid = TileGrid.of(tensor, passes, sink.columns(), sizesFor(tensor));
       stages.add(new Stage(tensor, grid, tile, new ArrayList<>()));
       tile += grid.count();
     }
@@ -184,7 +169,7 @@ final class TileStream implements AutoCloseable {
           addPlaces(stage, 0, Long.MAX_VALUE, places);
         }
       }
-      expect(bytesOf(places));
+      meter.expect(bytesOf(places));
       each(places, (stage, tile) -> run.observe(sweep, tile));
       run.finishModelSweep(sweep);
     }
@@ -200,7 +185,7 @@ final class TileStream implements AutoCloseable {
           long[] rows = run.rows(sweep);
           List<Place> places = new ArrayList<>();
           addPlaces(stage, rows[0], rows[1], places);
-          expect(bytesOf(places));
+          meter.expect(bytesOf(places));
           each(
               places,
               (of, tile) -> {
@@ -226,17 +211,13 @@ final class TileStream implements AutoCloseable {
         (stage, tile) -> {
           String name = stage.tensor.name();
           for (PassRun.TensorRun run : stage.runs) {
-            run.apply(tile, writer::write);
+            run.apply(tile, sink);
           }
           if (tile.zeros() >= 0) {
             zeros.computeIfAbsent(name, n -> new AtomicLong()).addAndGet(tile.zeros());
           }
-          Tensor data = tile.data();
-          if (data != null) {
-            long first = tile.row() * stage.grid.cols() + tile.col();
-            long offset = data.dtype().bytes(first);
-            data.withBuffer(
-                0, Math.toIntExact(data.byteSize()), buffer -> writer.write(name, offset, buffer));
+          if (tile.data() != null) {
+            sink.take(tile, stage.grid);
           }
         });
     together.forEach(Stage::closeRuns);
