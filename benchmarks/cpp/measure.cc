@@ -49,8 +49,8 @@ LargeCall::LargeCall(sn_device* device, const Call& call, int64_t mib) : device_
     outputs_.push_back(i == 0 && call.in_place ? inputs_[0] : make(operand));
     kernel_bytes_ += static_cast<double>(operand.size() * (operand.per_row ? repeats_ : 1));
   }
-  // Small outputs, such as scales, are no part of the probe.
-  const int64_t in_size = call.inputs[0].size() * repeats_;
+  // Small inputs and outputs, such as scales, are no part of the probe.
+  const int64_t in_size = join_inputs();
   const int64_t out_size = call.outputs.empty() || !call.outputs[0].per_row ? 0 : call.outputs[0].size() * repeats_;
   if (out_size * 32 > in_size) {
     probe_out_ = outputs_[0];
@@ -59,6 +59,17 @@ LargeCall::LargeCall(sn_device* device, const Call& call, int64_t mib) : device_
     probe_out_ = make({SN_U8, {0}, {}, false});
     probe_bytes_ = static_cast<double>(in_size);
   }
+}
+
+// How many bytes the probe reads: those of all large inputs, for which several need a piece of memory of their own.
+int64_t LargeCall::join_inputs() {
+  const int64_t first = call_.inputs[0].size();
+  int64_t size = 0;
+  for (const Operand& operand : call_.inputs) {
+    if (operand.per_row && operand.size() * 32 > first) size += operand.size() * repeats_;
+  }
+  probe_in_ = size > first * repeats_ ? make({SN_U8, {size}, {}, false}) : inputs_[0];
+  return std::max(size, first * repeats_);
 }
 
 LargeCall::~LargeCall() {
@@ -103,7 +114,7 @@ void LargeCall::run_kernel() {
   require(call_.run(inputs_, outputs_, numbers));
 }
 
-void LargeCall::run_probe() { require(sn_memory_probe(inputs_[0], probe_out_)); }
+void LargeCall::run_probe() { require(sn_memory_probe(probe_in_, probe_out_)); }
 
 bool LargeCall::outputs_are_right() const {
   for (size_t i = 0; i < call_.outputs.size(); ++i) {

@@ -20,7 +20,7 @@ class LargeCall {
   LargeCall& operator=(const LargeCall&) = delete;
 
   void run_kernel();
-  // Moves the bytes of the first input and, if it is large, of the output. In place where the kernel is.
+  // Moves as many bytes as the large inputs and outputs have. In place where the kernel is.
   void run_probe();
   double kernel_bytes() const { return kernel_bytes_; }
   double probe_bytes() const { return probe_bytes_; }
@@ -30,12 +30,13 @@ class LargeCall {
  private:
   sn_tensor* make(const sinew_test::Operand& operand);
   sn_tensor* make_running(const sinew_test::Operand& operand);
+  int64_t join_inputs();
 
   sn_device* device_;
   const sinew_test::Call& call_;
   int64_t repeats_;
   sinew_test::Tensors inputs_, outputs_, all_;
-  sn_tensor* probe_out_ = nullptr;
+  sn_tensor *probe_in_ = nullptr, *probe_out_ = nullptr;
   double kernel_bytes_ = 0, probe_bytes_ = 0;
 };
 

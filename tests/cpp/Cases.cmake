@@ -3,8 +3,9 @@ file(GLOB SINEW_CASE_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/cases/
 add_library(sinew_cases OBJECT
   ${SINEW_CASE_SOURCES}
   "${CMAKE_CURRENT_LIST_DIR}/support/call.cc" "${CMAKE_CURRENT_LIST_DIR}/support/number.cc"
-  "${CMAKE_CURRENT_LIST_DIR}/support/pruning.cc" "${CMAKE_CURRENT_LIST_DIR}/support/quantizing.cc"
-  "${CMAKE_CURRENT_LIST_DIR}/support/sparse.cc" "${CMAKE_CURRENT_LIST_DIR}/support/values.cc")
+  "${CMAKE_CURRENT_LIST_DIR}/support/merging.cc" "${CMAKE_CURRENT_LIST_DIR}/support/pruning.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/quantizing.cc" "${CMAKE_CURRENT_LIST_DIR}/support/sparse.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/values.cc")
 # Of the library only the public header and ops.inc, the list of operations: an oracle that shared code with the kernels would
 # share their mistakes.
 target_include_directories(sinew_cases PUBLIC "${CMAKE_CURRENT_LIST_DIR}" "${SINEW_CPP}/include" "${SINEW_CPP}")

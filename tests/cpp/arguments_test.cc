@@ -288,6 +288,91 @@ TEST_F(Arguments, Sparse) {
   refused(sn_bitmap_decode(values, bitmap, numbers, matrix), "overlap");
 }
 
+TEST_F(Arguments, WeightedSum) {
+  const sn_tensor *two[] = {x, y}, *none[] = {nullptr, x}, *later[] = {x, nullptr}, *kinds[] = {x, x16},
+                  *lengths[] = {x, longer}, *halves[] = {x16, x16}, *integers[] = {ints, ints};
+  const float weights[] = {1, 2};
+  refused(sn_weighted_sum(nullptr, 2, weights, nullptr, out), "an array is null");
+  refused(sn_weighted_sum(two, 2, nullptr, nullptr, out), "an array is null");
+  refused(sn_weighted_sum(two, 2, weights, nullptr, nullptr), "out is null");
+  refused(sn_weighted_sum(none, 2, weights, nullptr, out), "x is null");
+  refused(sn_weighted_sum(later, 2, weights, nullptr, out), "x is null");
+  for (int32_t count : {0, -1, 65, INT32_MIN, INT32_MAX})
+    refused(sn_weighted_sum(two, count, weights, nullptr, out), "not within 1..64");
+  refused(sn_weighted_sum(integers, 2, weights, nullptr, out), "x is I32");
+  refused(sn_weighted_sum(two, 2, weights, nullptr, q8), "out is I8");
+  refused(sn_weighted_sum(kinds, 2, weights, nullptr, out), "x is F16 with 24 elements; F32 with 24");
+  refused(sn_weighted_sum(lengths, 2, weights, nullptr, out), "x is F32 with 28 elements; F32 with 24");
+  refused(sn_weighted_sum(halves, 2, weights, nullptr, out), "x is F16; F32 like out, or F32");
+  refused(sn_weighted_sum(two, 2, weights, x16, out), "base is F16");
+  refused(sn_weighted_sum(two, 2, weights, longer, out), "base is F32 with 28");
+  for (float bad : {kInfinity, -kInfinity, kNan}) {
+    const float spoiled[] = {1, bad};
+    refused(sn_weighted_sum(two, 2, spoiled, nullptr, out), "weight 1 is not a finite number");
+  }
+}
+
+TEST_F(Arguments, Difference) {
+  refused(sn_difference(nullptr, x, out), "x is null");
+  refused(sn_difference(x, nullptr, out), "base is null");
+  refused(sn_difference(x, x, nullptr), "difference is null");
+  refused(sn_difference(x, x16, out), "base is F16");
+  refused(sn_difference(x, longer, out), "base is F32 with 28");
+  refused(sn_difference(ints, ints, out), "x is I32");
+  refused(sn_difference(x, x, eight), "difference is F64");
+}
+
+TEST_F(Arguments, MergeTies) {
+  const sn_tensor *two[] = {x, y}, *none[] = {nullptr, x}, *halves[] = {x16, x16}, *lengths[] = {x, longer};
+  const float weights[] = {1, 2}, negative[] = {1, -2};
+  const auto ties = [&](const sn_tensor* base, const sn_tensor* const* differences, const float* w, float lambda) {
+    return sn_merge_ties(base, differences, 2, w, lambda, 1, out);
+  };
+  refused(ties(nullptr, two, weights, 1), "base is null");
+  refused(ties(x, nullptr, weights, 1), "an array is null");
+  refused(ties(x, two, nullptr, 1), "an array is null");
+  refused(ties(x, none, weights, 1), "a difference is null");
+  refused(ties(x, halves, weights, 1), "a difference is F16, not F32");
+  refused(ties(x, lengths, weights, 1), "a difference is F32 with 28");
+  refused(ties(longer, two, weights, 1), "base is F32 with 28");
+  refused(ties(x16, two, weights, 1), "base is F16");
+  refused(ties(x, two, negative, 1), "weight 1 is negative");
+  refused(ties(x, two, weights, kNan), "lambda");
+  refused(ties(x, two, weights, kInfinity), "lambda");
+  refused(sn_merge_ties(x, two, 65, weights, 1, 0, out), "not within 1..64");
+  refused(sn_merge_ties(x, two, 2, weights, 1, 0, nullptr), "out is null");
+}
+
+TEST_F(Arguments, MergeDare) {
+  const sn_tensor *two[] = {x, y}, *none[] = {x, nullptr}, *halves[] = {x16, x16};
+  const float weights[] = {1, 2};
+  const int64_t streams[] = {1, 2};
+  const auto dare = [&](const sn_tensor* base, const sn_tensor* const* models, double density, int64_t first) {
+    return sn_merge_dare(base, models, 2, weights, density, 0, streams, first, out);
+  };
+  refused(dare(nullptr, two, 0.5, 0), "base is null");
+  refused(dare(x, nullptr, 0.5, 0), "an array is null");
+  refused(dare(x, none, 0.5, 0), "x is null");
+  refused(dare(x, halves, 0.5, 0), "x is F16");
+  refused(sn_merge_dare(x, two, 2, nullptr, 0.5, 0, streams, 0, out), "an array is null");
+  refused(sn_merge_dare(x, two, 2, weights, 0.5, 0, nullptr, 0, out), "an array is null");
+  refused(sn_merge_dare(x, two, 2, weights, 0.5, 0, streams, 0, nullptr), "out is null");
+  for (double density : {0.0, -0.5, 1.0000001, std::nan(""), static_cast<double>(kInfinity)})
+    refused(dare(x, two, density, 0), "density");
+  for (int64_t first : {int64_t{1}, int64_t{63}, int64_t{-64}, INT64_MIN})
+    refused(dare(x, two, 0.5, first), "not a multiple of 64");
+}
+
+TEST_F(Arguments, BlockProducts) {
+  Tensor sums{device, SN_F64, {1, 3}};
+  refused(sn_block_products(nullptr, x, sums), "a is null");
+  refused(sn_block_products(x, nullptr, sums), "b is null");
+  refused(sn_block_products(x, x, nullptr), "sums is null");
+  refused(sn_block_products(x, x16, sums), "b is F16");
+  refused(sn_block_products(x, longer, sums), "b is F32 with 28");
+  refused(sn_block_products(x, y, five), "sums is F64 with 5 elements; F64 with 3");
+}
+
 // Partly overlapping memory, and the same memory where "in place" is not offered.
 TEST_F(Arguments, Overlap) {
   Tensor memory{device, SN_F32, {200}};
@@ -309,6 +394,20 @@ TEST_F(Arguments, Overlap) {
   refused(sn_compare(whole, x, doubles), "overlap");
   refused(sn_compare(x, whole, doubles), "overlap");
   refused(sn_memory_probe(whole, shifted), "overlap");
+  const float weights[] = {1, 1};
+  const int64_t streams[] = {1, 2};
+  const sn_tensor* second[] = {x, shifted};
+  refused(sn_weighted_sum(second, 2, weights, nullptr, whole), "overlap");
+  refused(sn_weighted_sum(second, 1, weights, shifted, whole), "overlap");
+  refused(sn_difference(x, shifted, whole), "overlap");
+  refused(sn_merge_ties(x, second, 2, weights, 1, 1, whole), "overlap");
+  refused(sn_merge_ties(shifted, second, 1, weights, 1, 1, whole), "overlap");
+  refused(sn_merge_dare(x, second, 2, weights, 1, 0, streams, 0, whole), "overlap");
+  Tensor sums;
+  const int64_t three_sums = 3;
+  ASSERT_EQ(sn_tensor_wrap(device, p + 8, SN_F64, 1, &three_sums, sums.out()), SN_OK);
+  refused(sn_block_products(whole, x, sums), "overlap");
+  refused(sn_block_products(x, whole, sums), "overlap");
   // Scales inside of outputs.
   Tensor inner;
   ASSERT_EQ(sn_tensor_wrap(device, p + 44, SN_F32, 1, &four, inner.out()), SN_OK);
@@ -343,6 +442,13 @@ TEST_F(Arguments, ReadOnlyOutputs) {
   refused(sn_statistics(x, f64), "result is read-only");
   refused(sn_convert(x16, f32), "y is read-only");
   refused(sn_memory_probe(x, f32), "y is read-only");
+  const sn_tensor* models[] = {x};
+  const float weights[] = {1};
+  const int64_t streams[] = {1};
+  refused(sn_weighted_sum(models, 1, weights, nullptr, f32), "out is read-only");
+  refused(sn_difference(x, x, f32), "difference is read-only");
+  refused(sn_merge_ties(x, models, 1, weights, 1, 1, f32), "out is read-only");
+  refused(sn_merge_dare(x, models, 1, weights, 1, 0, streams, 0, f32), "out is read-only");
   refused(sn_range(x, 0, 0, 0, 0, view, hi), "lo is read-only");
   refused(sn_range(x, 0, 0, 0, 0, lo, view), "hi is read-only");
   refused(sn_scale(lo, hi, 0, view, nullptr), "scale is read-only");
@@ -369,6 +475,10 @@ TEST_F(Arguments, ClosedDevice) {
   refused(sn_dequantize(gone_q, scale, nullptr, 0, y), "the device of q is closed");
   refused(sn_compare(x, gone, five), "the device of b is closed");
   refused(sn_convert(gone, y), "closed");
+  const sn_tensor* models[] = {x, gone};
+  const float weights[] = {1, 1};
+  refused(sn_weighted_sum(models, 2, weights, nullptr, out), "the device of x is closed");
+  refused(sn_weighted_sum(models, 1, weights, gone, out), "the device of base is closed");
   refused(sn_statistics(gone, eight), "closed");
   refused(sn_memory_probe(x, gone_out), "closed");
   sn_tensor* tensor = nullptr;

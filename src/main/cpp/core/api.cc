@@ -152,6 +152,45 @@ sn_status bitmap_of(const sn_tensor* x, const sn_tensor* values, const sn_tensor
   return one_device(x, row_offsets);
 }
 
+// A tensor that is merged into out: of the dtype of `like`, as many elements as out, and either apart from it or it.
+sn_status merged(const sn_tensor* x, const char* name, const sn_tensor* like, const sn_tensor* out) {
+  SN_TRY(floating(x, name));
+  if (x->dtype != like->dtype || x->elements != out->elements) {
+    return fail(SN_INVALID_ARGUMENT, "%s is %s with %lld elements; %s with %lld is needed", name, dtype_name(x->dtype),
+                static_cast<long long>(x->elements), dtype_name(like->dtype), static_cast<long long>(out->elements));
+  }
+  SN_TRY(one_device(x, out));
+  return apart(x, out, true);
+}
+
+// Arrays of one element a model.
+sn_status arrays(const sn_tensor* const* x, int32_t count, const float* weights) {
+  if (x == nullptr || weights == nullptr) return fail(SN_INVALID_ARGUMENT, "an array is null");
+  if (count < 1 || count > SN_MAX_INPUTS)
+    return fail(SN_INVALID_ARGUMENT, "%d tensors are not within 1..%d", count, SN_MAX_INPUTS);
+  for (int32_t i = 0; i < count; ++i) {
+    if (!isfinite(weights[i])) return fail(SN_INVALID_ARGUMENT, "weight %d is not a finite number", i);
+  }
+  return SN_OK;
+}
+
+sn_status all_merged(const sn_tensor* const* x, const char* name, int32_t count, const sn_tensor* like,
+                     const sn_tensor* out) {
+  for (int32_t i = 0; i < count; ++i) SN_TRY(merged(x[i], name, like, out));
+  return SN_OK;
+}
+
+// An output of merging tensors like `x`, which is one of them.
+sn_status merge_output(const sn_tensor* x, const char* name, const sn_tensor* out) {
+  SN_TRY(floating(x, name));
+  SN_TRY(floating(out, "out"));
+  SN_TRY(writable(out, "out"));
+  if (x->dtype != out->dtype && x->dtype != SN_F32)
+    return fail(SN_INVALID_ARGUMENT, "%s is %s; %s like out, or F32, is needed", name, dtype_name(x->dtype),
+                dtype_name(out->dtype));
+  return SN_OK;
+}
+
 // x's device and its slot; a call of no elements still goes to the slot, which then does nothing but set results.
 #define SN_CALL(x, name, ...) (x)->device->backend->ops->name((x)->device, __VA_ARGS__)
 
@@ -281,6 +320,65 @@ sn_status sn_quantization_error(const sn_tensor* x, const sn_tensor* scale, cons
   SN_TRY(output(x, errors, "errors", false));
   SN_TRY(apart_from_scales(scale, zero_point, errors));
   return SN_CALL(x, quantization_error, x, scale, zero_point, scheme, errors);
+}
+
+sn_status sn_weighted_sum(const sn_tensor* const* x, int32_t count, const float* weights, const sn_tensor* base,
+                          sn_tensor* out) {
+  SN_TRY(arrays(x, count, weights));
+  SN_TRY(merge_output(x[0], "x", out));
+  SN_TRY(all_merged(x, "x", count, x[0], out));
+  if (base != nullptr) SN_TRY(merged(base, "base", x[0], out));
+  return SN_CALL(x[0], weighted_sum, x, count, weights, base, out);
+}
+
+sn_status sn_difference(const sn_tensor* x, const sn_tensor* base, sn_tensor* difference) {
+  SN_TRY(floating(x, "x"));
+  SN_TRY(typed(difference, "difference", SN_F32, x->elements));
+  SN_TRY(writable(difference, "difference"));
+  SN_TRY(merged(x, "x", x, difference));
+  SN_TRY(merged(base, "base", x, difference));
+  return SN_CALL(x, difference, x, base, difference);
+}
+
+sn_status sn_merge_ties(const sn_tensor* base, const sn_tensor* const* differences, int32_t count, const float* weights,
+                        float lambda, int32_t normalize, sn_tensor* out) {
+  SN_TRY(merge_output(base, "base", out));
+  SN_TRY(merged(base, "base", base, out));
+  SN_TRY(arrays(differences, count, weights));
+  SN_TRY(present(differences[0], "a difference"));
+  if (differences[0]->dtype != SN_F32)
+    return fail(SN_INVALID_ARGUMENT, "a difference is %s, not F32", dtype_name(differences[0]->dtype));
+  SN_TRY(all_merged(differences, "a difference", count, differences[0], out));
+  for (int32_t i = 0; normalize != 0 && i < count; ++i) {
+    if (weights[i] < 0) return fail(SN_INVALID_ARGUMENT, "weight %d is negative, and weights are normalized", i);
+  }
+  if (!isfinite(lambda)) return fail(SN_INVALID_ARGUMENT, "lambda is not a finite number");
+  return SN_CALL(base, merge_ties, base, differences, count, weights, lambda, normalize, out);
+}
+
+sn_status sn_merge_dare(const sn_tensor* base, const sn_tensor* const* x, int32_t count, const float* weights,
+                        double density, int64_t seed, const int64_t* streams, int64_t first, sn_tensor* out) {
+  SN_TRY(merge_output(base, "base", out));
+  SN_TRY(merged(base, "base", base, out));
+  SN_TRY(arrays(x, count, weights));
+  SN_TRY(all_merged(x, "x", count, base, out));
+  if (streams == nullptr) return fail(SN_INVALID_ARGUMENT, "an array is null");
+  if (!(density > 0 && density <= 1))
+    return fail(SN_INVALID_ARGUMENT, "the density %g is not above 0 and at most 1", density);
+  if (first < 0 || first % 64 != 0 || first > INT64_MAX - out->elements)
+    return fail(SN_INVALID_ARGUMENT, "the first element %lld is not a multiple of 64", static_cast<long long>(first));
+  return SN_CALL(base, merge_dare, base, x, count, weights, density, seed, streams, first, out);
+}
+
+sn_status sn_block_products(const sn_tensor* a, const sn_tensor* b, sn_tensor* sums) {
+  SN_TRY(floating(a, "a"));
+  SN_TRY(present(b, "b"));
+  SN_TRY(typed(b, "b", a->dtype, a->elements));
+  SN_TRY(one_device(a, b));
+  SN_TRY(typed(sums, "sums", SN_F64, 3 * (a->elements / 4096 + (a->elements % 4096 != 0))));
+  SN_TRY(output(a, sums, "sums", false));
+  SN_TRY(apart(b, sums, false));
+  return SN_CALL(a, block_products, a, b, sums);
 }
 
 sn_status sn_statistics(const sn_tensor* x, sn_tensor* result) {

@@ -25,6 +25,7 @@
 
 #define SN_API_VERSION 1
 #define SN_MAX_RANK 32
+#define SN_MAX_INPUTS 64
 
 #if defined(SINEW_BUILD)
 #define SN_EXPORT __attribute__((visibility("default")))
@@ -190,6 +191,35 @@ SN_EXPORT sn_status sn_bitmap_encode(const sn_tensor* x, int64_t first, sn_tenso
  * the last column is set; whatever they say, nothing outside of the tensors is read or written. */
 SN_EXPORT sn_status sn_bitmap_decode(const sn_tensor* values, const sn_tensor* bitmap, const sn_tensor* row_offsets,
                                      sn_tensor* y);
+
+/* ---- Merging models. x holds `count` tensors, 1 <= count <= SN_MAX_INPUTS, each with as many elements as out. They
+ * and base, the model that they were trained from, have one floating dtype, which is out's or F32. weights has `count`
+ * finite numbers. Sums are taken in F32 in the order of the models, and rounded to out's dtype at the end. In place:
+ * out may be the very same memory as an input. SN_NOT_FINITE if an input holds NaN or infinity, or a result is too
+ * large for out's dtype. ---- */
+
+/* out = w[0] x[0] + w[1] x[1] + ...; with a base, which may be null,
+ * out = base + (w[0] (x[0] - base) + w[1] (x[1] - base) + ...): task arithmetic (Ilharco et al. 2023). */
+SN_EXPORT sn_status sn_weighted_sum(const sn_tensor* const* x, int32_t count, const float* weights,
+                                    const sn_tensor* base, sn_tensor* out);
+/* difference = x - base, F32: a task vector, whose smallest magnitudes TIES trims. */
+SN_EXPORT sn_status sn_difference(const sn_tensor* x, const sn_tensor* base, sn_tensor* difference);
+/* TIES (Yadav et al. 2023) of differences, F32, in which 0 stands for what was trimmed. With v[i] = w[i] difference[i]
+ * and s the sign of v[0] + v[1] + ..., where 0 counts as positive: out = base + lambda (the sum of those v[i] that have
+ * the sign s), the sum divided before by the sum of their w[i] if `normalize` is not 0, where no weight may be
+ * negative. Where no v[i] has the sign s the sum is 0. lambda is finite. */
+SN_EXPORT sn_status sn_merge_ties(const sn_tensor* base, const sn_tensor* const* differences, int32_t count,
+                                  const float* weights, float lambda, int32_t normalize, sn_tensor* out);
+/* DARE (Yu et al. 2024): as sn_weighted_sum with a base, over those elements of each x[i] that are kept; weights are to
+ * hold the factor 1 / density. 0 < density <= 1. Element j of x[i] is element e = first + j of its tensor, and is kept
+ * if r < max(1, round(density 2^32)), half to even, where r is word floor(e / 16) mod 4 of Philox4x32-10 (Salmon et al.
+ * 2011) at the counter 16 floor(e / 64) + e mod 16 (its words 0 and 1, the low one first) and streams[i] (words 2 and
+ * 3) under the key seed (words 0 and 1). first is a multiple of 64 and at least 0. */
+SN_EXPORT sn_status sn_merge_dare(const sn_tensor* base, const sn_tensor* const* x, int32_t count, const float* weights,
+                                  double density, int64_t seed, const int64_t* streams, int64_t first, sn_tensor* out);
+/* sum a^2, sum b^2 and sum a b of every block of 4096 elements, not yet combined: sums is F64 [ceil(n / 4096), 3]. a
+ * and b have one floating dtype and n elements. For the angle between models of any size. SN_NOT_FINITE as above. */
+SN_EXPORT sn_status sn_block_products(const sn_tensor* a, const sn_tensor* b, sn_tensor* sums);
 
 /* ---- Looking and converting ---- */
 

@@ -111,6 +111,7 @@ SN_INLINE void stream_fence() { _mm_sfence(); }
 
 SN_INLINE F splat(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 SN_INLINE I splat_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+SN_INLINE F add(F x, F y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
 SN_INLINE F sub(F x, F y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
 SN_INLINE F mul(F x, F y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
 SN_INLINE F div(F x, F y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
@@ -124,6 +125,11 @@ SN_INLINE I key(F x) {
   __m256i mask = _mm256_set1_epi32(0x7fffffff);
   return {_mm256_and_si256(_mm256_castps_si256(x.a), mask), _mm256_and_si256(_mm256_castps_si256(x.b), mask)};
 }
+SN_INLINE I raw_bits(F x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
+SN_INLINE F turn(F x, F y) {
+  __m256 sign = _mm256_set1_ps(-0.0f);
+  return {_mm256_xor_ps(x.a, _mm256_and_ps(y.a, sign)), _mm256_xor_ps(x.b, _mm256_and_ps(y.b, sign))};
+}
 SN_INLINE __m256i order8(__m256 x) {
   __m256i b = _mm256_castps_si256(x);
   return _mm256_xor_si256(b, _mm256_or_si256(_mm256_srai_epi32(b, 31), _mm256_set1_epi32(INT32_MIN)));
@@ -133,6 +139,17 @@ SN_INLINE I to_int(F x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.
 SN_INLINE F from_int(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 SN_INLINE I add(I x, I y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
 SN_INLINE I sub(I x, I y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
+SN_INLINE I exclusive_or(I x, I y) { return {_mm256_xor_si256(x.a, y.a), _mm256_xor_si256(x.b, y.b)}; }
+SN_INLINE void multiply8(__m256i x, __m256i m, __m256i* high, __m256i* low) {
+  __m256i even = _mm256_mul_epu32(x, m), odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), m);
+  *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+  *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+}
+SN_INLINE void multiply(I x, uint32_t m, I* high, I* low) {
+  __m256i factor = _mm256_set1_epi32(static_cast<int>(m));
+  multiply8(x.a, factor, &high->a, &low->a);
+  multiply8(x.b, factor, &high->b, &low->b);
+}
 SN_INLINE I max(I x, I y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
 SN_INLINE M gt(I x, I y) { return {_mm256_cmpgt_epi32(x.a, y.a), _mm256_cmpgt_epi32(x.b, y.b)}; }
 SN_INLINE M eq(I x, I y) { return {_mm256_cmpeq_epi32(x.a, y.a), _mm256_cmpeq_epi32(x.b, y.b)}; }

@@ -93,6 +93,7 @@ SN_INLINE void stream_fence() { _mm_sfence(); }
 
 SN_INLINE F splat(float x) { return _mm512_set1_ps(x); }
 SN_INLINE I splat_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
+SN_INLINE F add(F a, F b) { return _mm512_add_ps(a, b); }
 SN_INLINE F sub(F a, F b) { return _mm512_sub_ps(a, b); }
 SN_INLINE F mul(F a, F b) { return _mm512_mul_ps(a, b); }
 SN_INLINE F div(F a, F b) { return _mm512_div_ps(a, b); }
@@ -100,6 +101,12 @@ SN_INLINE F min(F a, F b) { return _mm512_min_ps(a, b); }
 SN_INLINE F max(F a, F b) { return _mm512_max_ps(a, b); }
 SN_INLINE F abs(F a) { return _mm512_abs_ps(a); }
 SN_INLINE I key(F a) { return {_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff))}; }
+SN_INLINE I raw_bits(F a) { return {_mm512_castps_si512(a)}; }
+SN_INLINE F turn(F a, F b) {
+  // Bits of a where the mask is 0, of a xor b where it is 1.
+  return _mm512_castsi512_ps(
+      _mm512_ternarylogic_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b), _mm512_set1_epi32(INT32_MIN), 0x78));
+}
 SN_INLINE I order_value(F a) {
   __m512i b = _mm512_castps_si512(a);
   return {_mm512_xor_si512(b, _mm512_or_si512(_mm512_srai_epi32(b, 31), _mm512_set1_epi32(INT32_MIN)))};
@@ -108,6 +115,13 @@ SN_INLINE I to_int(F a) { return {_mm512_cvtps_epi32(a)}; }
 SN_INLINE F from_int(I a) { return _mm512_cvtepi32_ps(a.v); }
 SN_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 SN_INLINE I sub(I a, I b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+SN_INLINE I exclusive_or(I a, I b) { return {_mm512_xor_si512(a.v, b.v)}; }
+SN_INLINE void multiply(I a, uint32_t m, I* high, I* low) {
+  __m512i factor = _mm512_set1_epi32(static_cast<int>(m));
+  __m512i even = _mm512_mul_epu32(a.v, factor), odd = _mm512_mul_epu32(_mm512_srli_epi64(a.v, 32), factor);
+  low->v = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+  high->v = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+}
 SN_INLINE I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
 SN_INLINE M gt(I a, I b) { return {_mm512_cmpgt_epi32_mask(a.v, b.v)}; }
 SN_INLINE M eq(I a, I b) { return {_mm512_cmpeq_epi32_mask(a.v, b.v)}; }

@@ -51,6 +51,10 @@ SN_INLINE I splat_int(int32_t x) {
   SN_EACH r.v[i] = x;
   return r;
 }
+SN_INLINE F add(F a, F b) {
+  SN_EACH a.v[i] += b.v[i];
+  return a;
+}
 SN_INLINE F sub(F a, F b) {
   SN_EACH a.v[i] -= b.v[i];
   return a;
@@ -81,6 +85,17 @@ SN_INLINE I key(F a) {
   SN_EACH r.v[i] = static_cast<int32_t>(bits_of(a.v[i]) & 0x7fffffffu);
   return r;
 }
+// The bits of the lanes.
+SN_INLINE I raw_bits(F a) {
+  I r;
+  memcpy(r.v, a.v, sizeof r.v);
+  return r;
+}
+// a with the sign of each lane turned where b's sign bit is set.
+SN_INLINE F turn(F a, F b) {
+  SN_EACH a.v[i] = float_of(bits_of(a.v[i]) ^ (bits_of(b.v[i]) & 0x80000000u));
+  return a;
+}
 SN_INLINE I order_value(F a) {
   I r;
   SN_EACH {
@@ -100,13 +115,25 @@ SN_INLINE F from_int(I a) {
   SN_EACH r.v[i] = static_cast<float>(a.v[i]);
   return r;
 }
-SN_INLINE I add(I a, I b) {
-  SN_EACH a.v[i] += b.v[i];
+SN_INLINE I add(I a, I b) {  // wraps around
+  SN_EACH a.v[i] = static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) + static_cast<uint32_t>(b.v[i]));
   return a;
 }
 SN_INLINE I sub(I a, I b) {
   SN_EACH a.v[i] -= b.v[i];
   return a;
+}
+SN_INLINE I exclusive_or(I a, I b) {
+  SN_EACH a.v[i] ^= b.v[i];
+  return a;
+}
+// The 64-bit products of unsigned lanes and m.
+SN_INLINE void multiply(I a, uint32_t m, I* high, I* low) {
+  SN_EACH {
+    const uint64_t product = static_cast<uint64_t>(static_cast<uint32_t>(a.v[i])) * m;
+    high->v[i] = static_cast<int32_t>(product >> 32);
+    low->v[i] = static_cast<int32_t>(product & 0xffffffffu);
+  }
 }
 SN_INLINE I max(I a, I b) {
   SN_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];

@@ -4,6 +4,10 @@ import dev.sinew.internal.SinewNative;
 import dev.sinew.internal.Status;
 import dev.sinew.internal.sn_tensor;
 import java.lang.ref.Reference;
+import java.util.List;
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.PointerPointer;
 
 /**
  * The operations on tensors. Each runs on the device of its first tensor and returns when the
@@ -87,6 +91,42 @@ public final class Ops {
       }
       device.release();
     }
+  }
+
+  private interface ArrayCall {
+    int run(PointerPointer<sn_tensor> array, FloatPointer weights, sn_tensor first, sn_tensor last);
+  }
+
+  // As callMany, for an array of tensors with a weight each, between two others. The device is that
+  // of `first`, or if there is none that of the array's first tensor.
+  private static void callArray(
+      Tensor first, List<Tensor> array, float[] weights, Tensor last, ArrayCall call) {
+    int count = array.size();
+    if (count != weights.length) {
+      throw new IllegalArgumentException(
+          weights.length + " weights were given for " + count + " tensors");
+    }
+    Tensor[] tensors = new Tensor[count + 2];
+    for (int i = 0; i < count; i++) {
+      tensors[i + 1] = array.get(i);
+    }
+    tensors[count + 1] = last;
+    // The first of all has to be there.
+    tensors[0] = first != null || count == 0 ? first : array.get(0);
+    if (tensors[0] == null) {
+      throw new IllegalArgumentException("a tensor is missing: there have to be 1 to 64");
+    }
+    callMany(
+        pointers -> {
+          try (PointerPointer<sn_tensor> addresses = new PointerPointer<>(Math.max(1, count));
+              FloatPointer factors = new FloatPointer(weights)) {
+            for (int i = 0; i < count; i++) {
+              addresses.put(i, pointers[i + 1]);
+            }
+            return call.run(addresses, factors, pointers[0], pointers[count + 1]);
+          }
+        },
+        tensors);
   }
 
   private static sn_tensor acquire(Tensor tensor) {
@@ -276,6 +316,114 @@ public final class Ops {
         zeroPoint,
         errors,
         (px, ps, pz, pe) -> SinewNative.sn_quantization_error(px, ps, pz, scheme.ordinal(), pe));
+  }
+
+  /**
+   * Merges models linearly: {@code out = w[0] x[0] + w[1] x[1] + ...}, summed in F32 in this order,
+   * or with a base {@code out = base + (w[0] (x[0] - base) + w[1] (x[1] - base) + ...)}, which is
+   * task arithmetic (Ilharco et al., "Editing models with task arithmetic", 2023). In place allowed
+   * with any of the tensors.
+   *
+   * @param x 1 to 64 tensors of one floating dtype, which is out's or F32, with as many elements
+   * @param weights finite, one a tensor
+   * @param base like x; null to sum the tensors themselves
+   * @throws NotFiniteException if a tensor holds NaN or infinity, or a result is too large for out
+   */
+  public static void weightedSum(List<Tensor> x, float[] weights, Tensor base, Tensor out) {
+    callArray(
+        base,
+        x,
+        weights,
+        out,
+        (array, factors, first, po) ->
+            SinewNative.sn_weighted_sum(array, x.size(), factors, base == null ? null : first, po));
+  }
+
+  /**
+   * A task vector: {@code difference = x - base}, both of one floating dtype.
+   *
+   * @param difference F32; in place allowed if the others are F32 too
+   * @throws NotFiniteException if a tensor holds NaN or infinity, or a difference is too large
+   */
+  public static void difference(Tensor x, Tensor base, Tensor difference) {
+    call(x, base, difference, null, (px, pb, pd, d) -> SinewNative.sn_difference(px, pb, pd));
+  }
+
+  /**
+   * Merges task vectors by TIES (Yadav et al., "TIES-merging: resolving interference when merging
+   * models", 2023). With {@code v[i] = w[i] difference[i]} and s the sign of their sum, 0 counting
+   * as positive: {@code out = base + lambda * sum}, the sum being that of the v[i] of sign s, if
+   * {@code normalize} divided by the sum of their weights.
+   *
+   * @param base of out's dtype or F32
+   * @param differences 1 to 64, F32, trimmed elements 0
+   * @param weights finite, one a difference, none negative if {@code normalize}
+   * @throws NotFiniteException as {@link #weightedSum}
+   */
+  public static void mergeTies(
+      Tensor base,
+      List<Tensor> differences,
+      float[] weights,
+      float lambda,
+      boolean normalize,
+      Tensor out) {
+    callArray(
+        base,
+        differences,
+        weights,
+        out,
+        (array, factors, pb, po) ->
+            SinewNative.sn_merge_ties(
+                pb, array, weights.length, factors, lambda, normalize ? 1 : 0, po));
+  }
+
+  /**
+   * Merges as {@link #weightedSum} with a base, but of each x[i] only elements that a random number
+   * keeps, with the probability {@code density}: DARE (Yu et al., "Language models are super
+   * Mario", 2024). The number is a word of Philox4x32-10 that depends on the seed, the tensor's
+   * stream and the element's number alone; docs/numerics.md has the rule.
+   *
+   * @param weights finite, one a tensor, with the factor {@code 1 / density}
+   * @param density above 0 and at most 1
+   * @param streams one a tensor
+   * @param first the number of the first element, a multiple of 64
+   * @throws NotFiniteException as {@link #weightedSum}, dropped elements included
+   */
+  public static void mergeDare(
+      Tensor base,
+      List<Tensor> x,
+      float[] weights,
+      double density,
+      long seed,
+      long[] streams,
+      long first,
+      Tensor out) {
+    if (streams.length != x.size()) {
+      throw new IllegalArgumentException(
+          streams.length + " streams were given for " + x.size() + " tensors");
+    }
+    try (LongPointer numbers = new LongPointer(streams)) {
+      callArray(
+          base,
+          x,
+          weights,
+          out,
+          (array, factors, pb, po) ->
+              SinewNative.sn_merge_dare(
+                  pb, array, x.size(), factors, density, seed, numbers, first, po));
+    }
+  }
+
+  /**
+   * {@code sum a^2}, {@code sum b^2} and {@code sum a b} of every block of 4096 elements, in
+   * float64, for the angle between tensors that are seen in parts.
+   *
+   * @param b of a's dtype
+   * @param sums F64 [ceil(elements / 4096), 3]
+   * @throws NotFiniteException if a tensor holds NaN or infinity
+   */
+  public static void blockProducts(Tensor a, Tensor b, Tensor sums) {
+    call(a, b, sums, null, (pa, pb, ps, d) -> SinewNative.sn_block_products(pa, pb, ps));
   }
 
   /**
