@@ -145,10 +145,10 @@ SN_EXPORT sn_status sn_magnitude_count(const sn_tensor* x, float threshold, int6
 /* The range [lo, hi] of every slice, lo <= 0 <= hi; lo = -hi for symmetric schemes.
  * MINMAX: the extremes. PERCENTILE, 0 < percentile <= 100: the smallest value that at least that share of the slice
  * does not exceed (nearest rank), of magnitudes when symmetric, else of values at both ends; a range that would be
- * empty although the slice is not all zero falls back to MINMAX. MSE: of the ranges MINMAX x (1 - j/100), j = 0..60,
- * the one of least squared error sum (x - dequantized)^2, taken in float64 over blocks of 4096 elements, counted from
- * where the slice begins in each row and combined in index order; of equal ones the widest. SN_NOT_FINITE if x holds
- * NaN or infinity. */
+ * empty although the slice is not all zero falls back to MINMAX. MSE: of the ranges MINMAX x (100 - j) / 100, j = 0..60,
+ * computed in float64 and rounded to F32, the one of least squared error sum (x - dequantized)^2, taken in float64 over
+ * blocks of 4096 elements, counted from where the slice begins in each row and combined in index order; of equal ones
+ * the widest. SN_NOT_FINITE if x holds NaN or infinity. */
 SN_EXPORT sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method,
                              float percentile, sn_tensor* lo, sn_tensor* hi);
 /* Scale and zero point of ranges: symmetric max(-lo, hi) / (127 or 7.5); asymmetric (hi - lo) / (255 or 15) with

@@ -2,12 +2,16 @@ package dev.sinew.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.sinew.internal.NativeLibrary;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -44,6 +48,12 @@ class MainTest extends CommandLineTest {
     run("bench", "--mib", "many").failed(2, "--mib", "many");
     run("bench", "--threads", "0").failed(2, "--threads", "from 1 to 4096");
     run("demo", "--threads", "-3").failed(2, "--threads", "not -3");
+    assertEquals(
+        "sinew: --threads: 'many' is not an int; see 'sinew bench --help'\n",
+        run("bench", "--threads", "many").failed(2).err());
+    assertEquals(
+        "sinew: missing required parameter: 'B'; see 'sinew compare --help'\n",
+        run("compare", "a").failed(2).err());
   }
 
   @Test
@@ -51,6 +61,37 @@ class MainTest extends CommandLineTest {
     Path file = TestCheckpoint.model().write(path("@model"));
     run("inspect", file).ok();
     run("inspect", "@nothing").failed(1, "@nothing");
+  }
+
+  @Test
+  void aNameThatLooksLikeAnOptionIsOne() throws IOException {
+    run("inspect", "-model").failed(2, "unknown option '-model'", "'./-model'");
+    run("convert", "-a\u001b[31m", "b").failed(2, "unknown option '-a\\u001b[31m'");
+    assertEquals(
+        "sinew: unknown option '--jsn'; see 'sinew inspect --help'\n",
+        run("inspect", "--jsn").failed(2).err());
+    run("inspect", "--", "-model").failed(1, "'-model'");
+  }
+
+  @Test
+  void aNameThatIsEmptyIsWrongUsage() throws IOException {
+    Path file = TestCheckpoint.model().write(path("model"));
+    run("inspect", "").failed(2, "the name of a file is empty", "'sinew inspect --help'");
+    run("convert", file, "").failed(2, "is empty");
+    run("optimize", file, path("o"), "--quantize", "int8", "--report", "")
+        .failed(2, "--report: the name of a file is empty");
+    assertEquals(List.of("model"), files(folder));
+  }
+
+  @Test
+  void aNameThatJavaCannotReadIsSaidToBeOne() throws IOException {
+    // Java decodes bytes of the command line that are not in the locale's encoding so.
+    run("inspect", folder + "/m\ufffdl").failed(2, "encoding of file names", "rename");
+    Path file = TestCheckpoint.model().write(path("model"));
+    run("convert", file, folder + "/o\ufffd").failed(2, "o\ufffd", "encoding");
+    assertEquals(List.of("model"), files(folder));
+    assumeTrue(NativeLibrary.FILE_NAMES.equals(StandardCharsets.UTF_8));
+    run("inspect", Files.copy(file, path("m\ufffd"))).ok();
   }
 
   @Test

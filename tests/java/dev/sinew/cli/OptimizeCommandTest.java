@@ -63,6 +63,14 @@ class OptimizeCommandTest extends CommandLineTest {
   }
 
   @Test
+  void saysWhenScalesTakeMoreThanWasSaved() throws IOException {
+    Path tiny = new TestCheckpoint().floats("a.weight", new float[] {1}, 1, 1).write(path("tiny"));
+    String printed = run("optimize", tiny, path("larger"), "--quantize", "int4").ok().out();
+    // A byte of nibbles, 4 of scale and 16 of shape for 4.
+    assertTrue(printed.contains("4 B -> 21 B, 5.25 times larger"), printed);
+  }
+
+  @Test
   void quantizesPerChannel() throws IOException {
     run("optimize", in, out, "--quantize", "int8").ok();
 

@@ -143,6 +143,27 @@ class PyTorchTensorAttackTest {
   }
 
   @Test
+  void offsetsOfMoreThan64Bits() throws IOException {
+    byte[] huge = new byte[9];
+    huge[8] = 1;
+    Refusal.of(
+        file(
+            p ->
+                p.global("torch._utils", "_rebuild_tensor_v2")
+                    .op('(')
+                    .storage("FloatStorage", "0", 4)
+                    .op(0x8a, 9)
+                    .raw(huge)
+                    .integers(4)
+                    .integers(1)
+                    .op(0x89)
+                    .orderedDict()
+                    .op('t')
+                    .op('R')),
+        "an integer of at most 64 bits belongs");
+  }
+
+  @Test
   void expansionIsBounded() throws IOException {
     Path path = file(p -> p.tensor("FloatStorage", "0", 4, 0, shape(1L << 40), shape(0)));
     Refusal.of(path, "expand");

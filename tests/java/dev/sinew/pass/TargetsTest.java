@@ -51,6 +51,12 @@ class TargetsTest {
     "h.0.ln_1.weight, norm",
     "ln_f.weight, norm",
     "pos_emb.weight, embedding",
+    "shared.weight, embedding",
+    "model.shared.weight, embedding",
+    "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight, embedding",
+    "encoder.block.0.layer.0.SelfAttention.q.weight,",
+    "layers.0.mlp.shared.weight,",
+    "model.layers.0.mlp.shared_expert.up_proj.weight,",
     "blocks.0.ln1.weight, norm",
     // ViT
     "vit.embeddings.patch_embeddings.projection.weight, embedding",

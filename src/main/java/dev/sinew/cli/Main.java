@@ -1,8 +1,14 @@
 package dev.sinew.cli;
 
+import dev.sinew.internal.Messages;
+import java.nio.file.Path;
+import java.util.Optional;
 import picocli.CommandLine;
 import picocli.CommandLine.Help;
+import picocli.CommandLine.MissingParameterException;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /** The command line, {@code sinew}. */
@@ -49,6 +55,7 @@ public final class Main {
         .setOut(terminal.out())
         .setErr(terminal.err())
         .setColorScheme(Help.defaultColorScheme(Help.Ansi.OFF))
+        .registerConverter(Path.class, FileName::parse)
         // A checkpoint may well be called '@model'.
         .setExpandAtFiles(false)
         .setParameterExceptionHandler((error, arguments) -> wrongUsage(terminal, error))
@@ -76,6 +83,26 @@ public final class Main {
           ? what
           : what + "; did you mean '" + unmatched.getSuggestions().get(0) + "'?";
     }
-    return error.getMessage();
+    if (error instanceof MissingParameterException) {
+      // A mistyped option, or a file's name that looks like one, is why something else is missing.
+      Optional<String> option =
+          error.getCommandLine().getUnmatchedArguments().stream()
+              .filter(argument -> argument.startsWith("-"))
+              .findFirst();
+      if (option.isPresent()) {
+        String name = Messages.printable(option.get());
+        return "unknown option '"
+            + name
+            + (name.startsWith("--") ? "'" : "'; the name of a file is written './" + name + "'");
+      }
+    }
+    String message = error.getMessage();
+    if (error.getCause() instanceof TypeConversionException wrong) {
+      message =
+          error.getArgSpec() instanceof OptionSpec option
+              ? option.longestName() + ": " + wrong.getMessage()
+              : wrong.getMessage();
+    }
+    return message.startsWith("Missing ") ? "m" + message.substring(1) : message;
   }
 }

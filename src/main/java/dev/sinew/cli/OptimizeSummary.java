@@ -37,12 +37,10 @@ final class OptimizeSummary {
     printSparsity(out, touched);
     printStorage(out, touched);
     out.printf(
-        "  bytes     %s -> %s, %s times smaller%n",
+        "  bytes     %s -> %s, %s%n",
         Text.bytes(report.inputBytes()),
         Text.bytes(report.outputBytes()),
-        report.outputBytes() == 0
-            ? "1.00"
-            : Text.fixed((double) report.inputBytes() / report.outputBytes(), 2));
+        change(report.inputBytes(), report.outputBytes()));
     if (!dryRun) {
       out.printf(
           "  time      %s s, %s%n",
@@ -52,6 +50,14 @@ final class OptimizeSummary {
       out.println("  no tensor was touched; --targets GLOB names some");
     }
     printLeft(out);
+  }
+
+  /** Scales can take more than was saved where slices are tiny. */
+  private static String change(long before, long after) {
+    if (after > before && before > 0) {
+      return Text.fixed((double) after / before, 2) + " times larger";
+    }
+    return (after == 0 ? "1.00" : Text.fixed((double) before / after, 2)) + " times smaller";
   }
 
   private static void printSparsity(PrintWriter out, List<Report.Entry> touched) {

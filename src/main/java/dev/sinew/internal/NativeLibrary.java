@@ -50,6 +50,28 @@ public final class NativeLibrary {
     return Holder.LOCATION;
   }
 
+  /**
+   * Why the library could not be loaded, and what to do.
+   *
+   * @param folder where it was looked for; null for the class path
+   * @param cause what the loader said
+   */
+  static String explain(String folder, String cause) {
+    // glibc's words for a file on a file system that is mounted noexec.
+    if (folder == null && cause.contains("failed to map segment")) {
+      return "the native library cannot be loaded from JavaCPP's cache, as that file system runs no"
+          + " programs (noexec): "
+          + cause
+          + "; name another folder for it with -Dorg.bytedeco.javacpp.cachedir=DIR";
+    }
+    return "the native library libjniSinewNative.so was not found or not loadable in "
+        + (folder != null
+            ? "'" + folder + "'"
+            : "the class path (is the jar sinew-VERSION-linux-x86_64 on it?)")
+        + ": "
+        + cause;
+  }
+
   private static final class Holder {
     static final String LOCATION;
     static final Throwable FAILURE;
@@ -119,13 +141,7 @@ public final class NativeLibrary {
       } catch (ClassNotFoundException | LinkageError e) {
         Throwable cause = e.getCause() instanceof UnsatisfiedLinkError ? e.getCause() : e;
         UnsatisfiedLinkError error =
-            new UnsatisfiedLinkError(
-                "the native library libjniSinewNative.so was not found or not loadable in "
-                    + (folder != null
-                        ? "'" + folder + "'"
-                        : "the class path (is the jar sinew-VERSION-linux-x86_64 on it?)")
-                    + ": "
-                    + cause.getMessage());
+            new UnsatisfiedLinkError(explain(folder, String.valueOf(cause.getMessage())));
         error.initCause(e);
         throw error;
       }

@@ -267,7 +267,7 @@ final class Pickle {
     }
 
     long integer(int index) throws PickleException {
-      return get(index, Long.class, "an integer");
+      return get(index, Long.class, "an integer of at most 64 bits");
     }
 
     Tensor tensor(int index) throws PickleException {

@@ -50,6 +50,10 @@ public record Targets(List<String> targets, List<String> skips) {
     if (!(name.endsWith(".weight") || name.contains(".weight_") || name.equals("weight"))) {
       return Optional.of("not a weight by its name");
     }
+    // The token embedding of T5 and BART, which encoder and decoder share.
+    if (name.equals("shared.weight") || name.equals("model.shared.weight")) {
+      return Optional.of("embedding");
+    }
     for (String part : name.toLowerCase(Locale.ROOT).split("\\.")) {
       if (part.equals("lm_head")) {
         return Optional.of("lm_head");
@@ -57,7 +61,8 @@ public record Targets(List<String> targets, List<String> skips) {
       if (part.contains("embed")
           || part.endsWith("emb")
           || part.equals("wte")
-          || part.equals("wpe")) {
+          || part.equals("wpe")
+          || part.equals("relative_attention_bias")) {
         return Optional.of("embedding");
       }
       if (part.contains("norm")
