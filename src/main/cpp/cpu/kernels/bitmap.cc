@@ -58,6 +58,7 @@ template <class U, class F>
 SN_INLINE void for_64(const U* x, int64_t n, F f) {
   int64_t i = 0;
   for (; i + 64 <= n; i += 64) {
+    fetch_ahead(x + i, kFar);
     if (!f(i, x + i)) return;
   }
   if (i < n) {
@@ -160,6 +161,7 @@ inline const U* decode_run(const uint8_t* bitmap, const U* from, const U* end, U
   for (int64_t i = 0; i < n; i += 64) {
     const uint64_t mask = load_bits(bitmap + i / 8, n - i);
     if (n - i >= 64 && end - from >= 64) {
+      fetch_ahead(from, kFar);
       expand_64<kBypass>(y + i, from, mask);
     } else {
       decode_some(mask, from, end, y + i, min_of(64, n - i));

@@ -174,7 +174,7 @@ class SparseFormatTest extends CommandLineTest {
             .ok()
             .out();
     assertTrue(
-        printed.contains("0 tensors with a bitmap, 2 dense, for which a bitmap would take as much"),
+        printed.contains("0 tensors with a bitmap, 2 dense, where a bitmap would save nothing"),
         printed);
     Map<String, Stored> untouched = TestCheckpoint.read(path("o2"));
     assertEquals(TestCheckpoint.read(in).keySet(), untouched.keySet());

@@ -85,7 +85,9 @@ final class BenchKernels {
         this::histogram,
         this::statistics,
         this::compare,
-        this::convert);
+        this::convert,
+        this::bitmapEncode,
+        this::bitmapDecode);
   }
 
   /** Scales of {@code slices} slices of the matrix. */
@@ -229,6 +231,62 @@ final class BenchKernels {
           }
         };
     return BenchKernel.of("convert to BF16", x, y, () -> Ops.convert(x, y), check);
+  }
+
+  /** The matrix with half of its weights pruned, and room for its sparse form. */
+  private record Sparse(Tensor dense, Tensor values, Tensor bitmap, Tensor rowOffsets) {
+    void encode() {
+      Ops.bitmapEncode(dense, 0, values, bitmap, rowOffsets);
+    }
+  }
+
+  private Sparse sparse(Scope scope) {
+    Tensor dense = scope.allocate(device, DType.F32, rows, COLS);
+    Ops.pruneNM(x, 2, 4, dense);
+    return new Sparse(
+        dense,
+        scope.allocate(device, DType.F32, Ops.countNonzeros(dense)),
+        scope.allocate(device, DType.U8, rows, COLS / 8),
+        scope.allocate(device, DType.I64, rows + 1));
+  }
+
+  private BenchKernel bitmapEncode(Scope scope) {
+    Sparse sparse = sparse(scope);
+    String name = "bitmap encode";
+    Check check =
+        () -> {
+          long[] offsets = sparse.rowOffsets.toLongs();
+          for (long row : sample(rows)) {
+            float[] expected = BenchReference.nonzeros(row(sparse.dense, row));
+            long first = offsets[(int) row];
+            if (offsets[(int) row + 1] - first != expected.length) {
+              throw new WrongAnswer(name + " has a wrong number of values in row " + row);
+            }
+            try (Tensor values = sparse.values.view(first, expected.length)) {
+              BenchReference.requireSame(name, row, expected, values.toFloats());
+            }
+          }
+        };
+    return BenchKernel.of(name, sparse.dense, sparse.values, sparse::encode, check);
+  }
+
+  private BenchKernel bitmapDecode(Scope scope) {
+    Sparse sparse = sparse(scope);
+    sparse.encode();
+    Tensor y = scope.allocate(device, DType.F32, rows, COLS);
+    String name = "bitmap decode";
+    Check check =
+        () -> {
+          for (long row : sample(rows)) {
+            BenchReference.requireSame(name, row, row(sparse.dense, row), row(y, row));
+          }
+        };
+    return BenchKernel.of(
+        name,
+        sparse.values,
+        y,
+        () -> Ops.bitmapDecode(sparse.values, sparse.bitmap, sparse.rowOffsets, y),
+        check);
   }
 
   // --- Rows of tensors ---

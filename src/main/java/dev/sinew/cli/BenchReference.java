@@ -71,6 +71,18 @@ final class BenchReference {
     return y;
   }
 
+  /** The elements that are not zero, in order. */
+  static float[] nonzeros(float[] row) {
+    float[] found = new float[row.length];
+    int count = 0;
+    for (float value : row) {
+      if (value != 0) {
+        found[count++] = value;
+      }
+    }
+    return Arrays.copyOf(found, count);
+  }
+
   static void requireSame(String kernel, long row, float[] expected, float[] found)
       throws WrongAnswer {
     for (int i = 0; i < expected.length; i++) {

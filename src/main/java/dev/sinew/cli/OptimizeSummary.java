@@ -90,7 +90,7 @@ final class OptimizeSummary {
     out.printf("  storage   %s with a bitmap", Text.plural((int) sparse, "tensor"));
     if (sparse < touched.size()) {
       out.printf(
-          ", %s dense, for which a bitmap would take as much", Text.count(touched.size() - sparse));
+          ", %s dense, where a bitmap would save nothing", Text.count(touched.size() - sparse));
     }
     out.println();
   }
