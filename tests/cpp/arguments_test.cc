@@ -57,7 +57,7 @@ class Arguments : public testing::Test {
   Tensor x{device, SN_F32, {4, 6}}, x16{device, SN_F16, {4, 6}}, ints{device, SN_I32, {4, 6}},
       longer{device, SN_F32, {4, 7}};
   Tensor out{device, SN_F32, {4, 6}}, mask{device, SN_BOOL, {4, 6}}, y{device, SN_F32, {4, 6}};
-  Tensor q8{device, SN_I8, {4, 6}}, q4{device, SN_U8, {4, 3}};
+  Tensor q8{device, SN_I8, {4, 6}}, q4{device, SN_U8, {4, 3}}, f8{device, SN_F8_E4M3, {4, 6}};
   Tensor scale{device, SN_F32, {4, 1}}, zero_point{device, SN_I8, {4, 1}}, lo{device, SN_F32, {4}},
       hi{device, SN_F32, {4}};
   Tensor counts{device, SN_I64, {65536}}, errors{device, SN_F64, {4, 4}}, eight{device, SN_F64, {8}},
@@ -125,7 +125,7 @@ TEST_F(Arguments, Range) {
   refused(range(x, 0, 0, 0, 0, nullptr, hi), "lo is null");
   refused(range(x, 0, 0, 0, 0, lo, nullptr), "hi is null");
   refused(range(x, 0, -1, 0, 0, lo, hi), "-1 is not a quantization scheme");
-  refused(range(x, 0, 4, 0, 0, lo, hi), "4 is not a quantization scheme");
+  refused(range(x, 0, 5, 0, 0, lo, hi), "5 is not a quantization scheme");
   refused(range(x, -1, 0, 0, 0, lo, hi), "group size -1");
   refused(range(x, INT64_MIN, 0, 0, 0, lo, hi), "group size");
   refused(range(x, 2, 0, 0, 0, lo, hi), "12 slices");
@@ -167,10 +167,13 @@ TEST_F(Arguments, Quantize) {
   refused(sn_quantize(x, scale, nullptr, 3, q8), "8 slices");
   refused(sn_quantize(x, scale, nullptr, 0, mask), "q is BOOL");
   refused(sn_quantize(longer, scale, nullptr, 0, q8),
-          "q is I8 with 24 elements; I8 with 28 (int8) or U8 with 16 (int4)");
+          "q is I8 with 24 elements; I8 or F8_E4M3 with 28 (int8, fp8) or U8 with 16 (int4)");
   refused(sn_quantize(longer, scale, nullptr, 0, q4), "q is U8 with 12");
   Tensor groups{device, SN_F32, {4, 2}};
   refused(sn_quantize(x, groups, nullptr, 5, q4), "even size, not 5");
+  refused(sn_quantize(x, scale, zero_point, 0, f8), "F8_E4M3 values have no zero points");
+  refused(sn_quantize(longer, scale, nullptr, 0, f8), "q is F8_E4M3 with 24 elements; I8 or F8_E4M3 with 28");
+  refused(sn_quantize(f8, scale, nullptr, 0, q8), "x is F8_E4M3");
 }
 
 TEST_F(Arguments, Dequantize) {
@@ -183,6 +186,9 @@ TEST_F(Arguments, Dequantize) {
   refused(sn_dequantize(q8, scale, three_zeros, 0, y), "zero_point is I8 with 3");
   refused(sn_dequantize(q8, scale, nullptr, 0, longer), "q is I8 with 24");
   refused(sn_dequantize(q8, scale, nullptr, INT64_MIN, y), "group size");
+  refused(sn_dequantize(f8, scale, zero_point, 0, y), "F8_E4M3 values have no zero points");
+  refused(sn_dequantize(f8, scale, nullptr, 0, longer), "q is F8_E4M3 with 24");
+  refused(sn_dequantize(q8, scale, nullptr, 0, f8), "y is F8_E4M3");
 }
 
 TEST_F(Arguments, FakeQuantize) {
@@ -194,6 +200,7 @@ TEST_F(Arguments, FakeQuantize) {
   refused(sn_fake_quantize(x, scale, nullptr, 0, 17, y), "17 is not a quantization scheme");
   refused(sn_fake_quantize(x, scale, nullptr, 0, SN_INT4_ASYMMETRIC, y), "zero_point is null");
   refused(sn_fake_quantize(x, scale, zero_point, 0, SN_INT4_SYMMETRIC, y), "no zero points");
+  refused(sn_fake_quantize(x, scale, zero_point, 0, SN_FP8, y), "no zero points");
 }
 
 TEST_F(Arguments, QuantizationError) {

@@ -57,6 +57,36 @@ TEST(Number, NarrowFormatsSurviveTheRoundTrip) {
   }
 }
 
+TEST(Number, E4m3ByHand) {
+  const auto code = [](float x) {
+    uint8_t bits = 0;
+    put_f32(SN_F8_E4M3, x, &bits);
+    return static_cast<int>(bits);
+  };
+  EXPECT_EQ(code(0.0f), 0x00);
+  EXPECT_EQ(code(-0.0f), 0x80);
+  EXPECT_EQ(code(1.0f), 0x38);
+  EXPECT_EQ(code(-1.125f), 0xb9);
+  EXPECT_EQ(code(1.0625f), 0x38);  // tie to even, down
+  EXPECT_EQ(code(1.1875f), 0x3a);  // tie to even, up
+  EXPECT_EQ(code(448.0f), 0x7e);
+  EXPECT_EQ(code(1e9f), 0x7e);
+  EXPECT_EQ(code(-std::numeric_limits<float>::infinity()), 0xfe);
+  EXPECT_EQ(code(0x1p-9f), 0x01);
+  EXPECT_EQ(code(0x1p-10f), 0x00);
+  EXPECT_EQ(code(0x1.8p-9f), 0x02);
+  EXPECT_EQ(code(0x1p-6f), 0x08);
+  EXPECT_EQ(code(0x1.ep-7f), 0x08);  // rounds up into the normal numbers
+  for (int i = 0; i < 256; ++i) {
+    const uint8_t bits = static_cast<uint8_t>(i);
+    const float value = as_f32(SN_F8_E4M3, &bits);
+    EXPECT_EQ(std::isnan(value), i % 128 == 127);
+    if (!std::isnan(value)) {
+      EXPECT_EQ(code(value), i);
+    }
+  }
+}
+
 TEST(Number, F64RoundsOnce) {
   const double halfway = 1.0 + 0x1p-24;
   EXPECT_EQ(as_f32(SN_F64, &halfway), 1.0f);

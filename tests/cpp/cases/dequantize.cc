@@ -1,4 +1,6 @@
 // y = (q - zero_point) * scale.
+#include <cmath>
+
 #include "support/pruning.h"
 #include "support/quantizing.h"
 #include "support/values.h"
@@ -18,7 +20,7 @@ Call dequantize_call(sn_dtype dtype, const std::vector<int64_t>& shape, int64_t 
   for (int64_t i = 0; i < n; ++i) {
     const size_t slice = static_cast<size_t>(slicing.slice_of(i / slicing.cols, i % slicing.cols));
     const int zero_point = is_asymmetric(scheme) ? scales.zero_point[slice] : 0;
-    put_f32(dtype, oracle_dequantize(q[static_cast<size_t>(i)], scales.scale[slice], zero_point),
+    put_f32(dtype, oracle_dequantize(q[static_cast<size_t>(i)], scales.scale[slice], zero_point, scheme),
             expected.data() + i * size);
   }
   Call call;
@@ -90,6 +92,33 @@ void scales(const Emit& emit) {
   }
 }
 
+// Every code of fp8, in every lane, against the values' formula.
+void every_code(const Emit& emit) {
+  for (sn_dtype dtype : kFloats) {
+    for (int rotation = 0; rotation < 16; ++rotation) {
+      std::vector<int> codes;
+      for (int i = 0; i < 256; ++i) codes.push_back(static_cast<int8_t>(i + rotation));
+      std::vector<uint8_t> expected(static_cast<size_t>(256 * size_of(dtype)));
+      for (int i = 0; i < 256; ++i) {
+        const int code = (i + rotation) % 256, exponent = code >> 3 & 15, fraction = code & 7;
+        const double magnitude = exponent > 0 ? (1 + fraction / 8.0) * std::pow(2.0, exponent - 7) : fraction / 512.0;
+        float value = static_cast<float>(code < 128 ? magnitude : -magnitude);
+        if (exponent == 15 && fraction == 7) value = float_of(code < 128 ? 0x7ff00000u : 0xfff00000u);
+        put_f32(dtype, value, expected.data() + i * size_of(dtype));
+      }
+      Call call;
+      call.label = std::string("dequantize every code to ") + name_of(dtype) + " from " + std::to_string(rotation);
+      call.inputs = {integers_operand(codes, {256}, SN_FP8), {SN_F32, {1}, bytes_of(std::vector<float>{1}), false}};
+      call.outputs = {{dtype, {256}, {}, true}};
+      call.expected = {expected};
+      call.run = [](const Tensors& in, const Tensors& out, int64_t*) {
+        return sn_dequantize(in[0], in[1], nullptr, 0, out[0]);
+      };
+      emit(call);
+    }
+  }
+}
+
 void large(const Emit& emit) {
   for (sn_dtype dtype : large_dtypes()) {
     const int64_t n = large_count(dtype);
@@ -97,6 +126,7 @@ void large(const Emit& emit) {
     emit(random_call(dtype, {29, n / 29}, 131, SN_INT8_ASYMMETRIC));
     emit(random_call(dtype, {29, n / 29}, kPerChannel, SN_INT4_SYMMETRIC));
     emit(random_call(dtype, {n}, 32, SN_INT4_ASYMMETRIC));
+    emit(random_call(dtype, {29, n / 29}, kPerChannel, SN_FP8));
   }
 }
 
@@ -105,15 +135,19 @@ Call timed() {
   return random_call(kDtype, {1024, 4096}, kGrain, kScheme);
 }
 
-const Register registered({"dequantize",
-                           {{"tails", tails}, {"shapes", shapes}, {"scales", scales}, {"large", large}},
-                           {{"int8 tensor f32", timed<SN_F32, SN_INT8_SYMMETRIC, kPerTensor>},
-                            {"int8 channel f32", timed<SN_F32, SN_INT8_SYMMETRIC, kPerChannel>},
-                            {"int8 group 128 f32", timed<SN_F32, SN_INT8_SYMMETRIC, 128>},
-                            {"int8 channel bf16", timed<SN_BF16, SN_INT8_SYMMETRIC, kPerChannel>},
-                            {"int4 tensor f32", timed<SN_F32, SN_INT4_SYMMETRIC, kPerTensor>},
-                            {"int4 group 128 f32", timed<SN_F32, SN_INT4_SYMMETRIC, 128>},
-                            {"int4 group 128 bf16", timed<SN_BF16, SN_INT4_SYMMETRIC, 128>}}});
+const Register registered(
+    {"dequantize",
+     {{"tails", tails}, {"shapes", shapes}, {"scales", scales}, {"every_code", every_code}, {"large", large}},
+     {{"int8 tensor f32", timed<SN_F32, SN_INT8_SYMMETRIC, kPerTensor>},
+      {"int8 channel f32", timed<SN_F32, SN_INT8_SYMMETRIC, kPerChannel>},
+      {"int8 group 128 f32", timed<SN_F32, SN_INT8_SYMMETRIC, 128>},
+      {"int8 channel bf16", timed<SN_BF16, SN_INT8_SYMMETRIC, kPerChannel>},
+      {"int4 tensor f32", timed<SN_F32, SN_INT4_SYMMETRIC, kPerTensor>},
+      {"int4 group 128 f32", timed<SN_F32, SN_INT4_SYMMETRIC, 128>},
+      {"fp8 tensor f32", timed<SN_F32, SN_FP8, kPerTensor>},
+      {"fp8 channel f32", timed<SN_F32, SN_FP8, kPerChannel>},
+      {"fp8 channel bf16", timed<SN_BF16, SN_FP8, kPerChannel>},
+      {"int4 group 128 bf16", timed<SN_BF16, SN_INT4_SYMMETRIC, 128>}}});
 
 }  // namespace
 }  // namespace sinew_test

@@ -22,7 +22,7 @@ Call fake_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<ui
     float y = x[i];
     if (!std::isnan(y))
       y = oracle_dequantize(oracle_quantize(y, scales.scale[slice], zero_point, scheme), scales.scale[slice],
-                            zero_point);
+                            zero_point, scheme);
     put_f32(dtype, y, expected.data() + at * size_of(dtype));
   }
   Call call;
@@ -113,12 +113,13 @@ void large(const Emit& emit) {
     const int64_t n = large_count(dtype);
     emit(random_call(dtype, {n}, Fill::kWeights, kPerTensor, SN_INT8_SYMMETRIC));
     emit(random_call(dtype, {29, n / 29}, Fill::kWeights, 131, SN_INT4_ASYMMETRIC));
+    emit(random_call(dtype, {29, n / 29}, Fill::kWeights, kPerChannel, SN_FP8));
   }
 }
 
-template <sn_dtype kDtype, int64_t kGrain, bool kInPlace>
+template <sn_dtype kDtype, int64_t kGrain, bool kInPlace, sn_scheme kScheme = SN_INT8_SYMMETRIC>
 Call timed() {
-  Call call = random_call(kDtype, {1024, 4096}, Fill::kWeights, kGrain, SN_INT8_SYMMETRIC);
+  Call call = random_call(kDtype, {1024, 4096}, Fill::kWeights, kGrain, kScheme);
   call.in_place = kInPlace;
   return call;
 }
@@ -133,7 +134,8 @@ const Register registered({"fake_quantize",
                             {"f32 channel", timed<SN_F32, kPerChannel, false>},
                             {"f32 group 128", timed<SN_F32, 128, false>},
                             {"f32 channel in place", timed<SN_F32, kPerChannel, true>},
-                            {"bf16 channel", timed<SN_BF16, kPerChannel, false>}}});
+                            {"bf16 channel", timed<SN_BF16, kPerChannel, false>},
+                            {"f32 fp8 channel", timed<SN_F32, kPerChannel, false, SN_FP8>}}});
 
 }  // namespace
 }  // namespace sinew_test

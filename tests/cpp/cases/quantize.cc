@@ -1,5 +1,6 @@
 // q = clamp(round_half_even(x / scale) + zero_point).
 #include <cmath>
+#include <limits>
 
 #include "support/pruning.h"
 #include "support/quantizing.h"
@@ -113,6 +114,39 @@ void true_division(const Emit& emit) {
                      "reciprocal traps, " + std::to_string(n)));
 }
 
+// For every border between two neighbouring values of fp8, and around each value itself: the numbers on it and those
+// next to it; and what saturates.
+void float8_borders(const Emit& emit) {
+  std::vector<float> points;
+  for (int code = 0; code < 0x7e; ++code) {
+    const uint8_t here = static_cast<uint8_t>(code), next = static_cast<uint8_t>(code + 1);
+    const float low = as_f32(SN_F8_E4M3, &here), high = as_f32(SN_F8_E4M3, &next);
+    points.insert(points.end(), {low, low + (high - low) / 2, high});
+  }
+  points.insert(points.end(), {464.0f, 480.0f, 512.0f, 1e10f, std::numeric_limits<float>::max(), 0x1p-149f, 0x1p-126f});
+  std::vector<float> x;
+  for (float point : points) {
+    float down = point, up = point;
+    x.push_back(point);
+    for (int i = 0; i < 3; ++i) {
+      down = std::nextafter(down, 0.0f);
+      up = std::nextafter(up, std::numeric_limits<float>::max());
+      x.insert(x.end(), {down, up});
+    }
+  }
+  const size_t count = x.size();
+  for (size_t i = 0; i < count; ++i) x.push_back(-x[i]);
+  for (float scale : {1.0f, 0x1p-12f, 0x1p30f, 0.1f}) {
+    std::vector<float> scaled;
+    for (float v : x) {
+      if (std::isfinite(v * scale)) scaled.push_back(v * scale);
+    }
+    const int64_t n = static_cast<int64_t>(scaled.size());
+    emit(quantize_call(SN_F32, {n}, bytes_of(scaled), kPerTensor, SN_FP8, {{scale}, {}},
+                       "borders, scale " + std::to_string(bits_of(scale))));
+  }
+}
+
 // Rows quantized in two calls give the bytes of one call.
 void tiles(const Emit& emit) {
   for (sn_scheme scheme : kSchemes) {
@@ -163,6 +197,7 @@ void large(const Emit& emit) {
   // 131 does not divide into cache lines, so pieces begin and end inside of them.
   emit(random_call(SN_F32, {29, n / 29 + 1}, Fill::kWeights, 131, SN_INT8_ASYMMETRIC));
   emit(random_call(SN_BF16, {2 * n + 1}, Fill::kWeights, 128, SN_INT4_SYMMETRIC));
+  emit(random_call(SN_F32, {29, n / 29 + 1}, Fill::kWeights, 131, SN_FP8));
 #endif
   for (sn_dtype dtype : large_dtypes())
     emit(random_call(dtype, {3, kManyTasks / 3}, Fill::kWeights, kPerChannel, SN_INT8_SYMMETRIC));
@@ -179,6 +214,7 @@ const Register registered({"quantize",
                             {"special_values", special_values},
                             {"ties_and_scales", ties_and_scales},
                             {"true_division", true_division},
+                            {"float8_borders", float8_borders},
                             {"tiles", tiles},
                             {"not_finite", not_finite},
                             {"large", large}},
@@ -189,6 +225,9 @@ const Register registered({"quantize",
                             {"f32 int4 tensor", timed<SN_F32, SN_INT4_SYMMETRIC, kPerTensor>},
                             {"f32 int4 channel", timed<SN_F32, SN_INT4_SYMMETRIC, kPerChannel>},
                             {"f32 int4 group 128", timed<SN_F32, SN_INT4_SYMMETRIC, 128>},
+                            {"f32 fp8 tensor", timed<SN_F32, SN_FP8, kPerTensor>},
+                            {"f32 fp8 channel", timed<SN_F32, SN_FP8, kPerChannel>},
+                            {"bf16 fp8 channel", timed<SN_BF16, SN_FP8, kPerChannel>},
                             {"bf16 int8 channel", timed<SN_BF16, SN_INT8_SYMMETRIC, kPerChannel>},
                             {"bf16 int4 group 128", timed<SN_BF16, SN_INT4_SYMMETRIC, 128>}}});
 

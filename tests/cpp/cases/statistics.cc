@@ -10,7 +10,8 @@
 namespace sinew_test {
 namespace {
 
-constexpr sn_dtype kAll[] = {SN_F64, SN_F32, SN_F16, SN_BF16, SN_I64, SN_I32, SN_I16, SN_I8, SN_U8, SN_BOOL};
+constexpr sn_dtype kAll[] = {SN_F64, SN_F32, SN_F16, SN_BF16, SN_I64,    SN_I32,
+                             SN_I16, SN_I8,  SN_U8,  SN_BOOL, SN_F8_E4M3};
 
 template <class T>
 double value_at(const uint8_t* p) {
@@ -44,7 +45,7 @@ double element(sn_dtype dtype, const uint8_t* p) {
 Call statistics_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes,
                      const std::string& what) {
   const int64_t n = count_of(shape), size = size_of(dtype);
-  const bool in_lanes = dtype == SN_F32 || dtype == SN_F16 || dtype == SN_BF16;
+  const bool in_lanes = dtype == SN_F32 || dtype == SN_F16 || dtype == SN_BF16 || dtype == SN_F8_E4M3;
   double lo = 0, hi = 0, sum = 0, zeros = 0, nans = 0, plus = 0, minus = 0;
   bool any = false;
   for (int64_t first = 0; first < n; first += 4096) {

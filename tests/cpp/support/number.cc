@@ -44,6 +44,31 @@ uint16_t encode_nan(Format format, float x) {
   return static_cast<uint16_t>((b >> 31 << 15) | format.infinity | (1u << (format.mantissa - 1)) | payload);
 }
 
+// E4M3 by the formula of its specification.
+double decode_e4m3(uint8_t bits) {
+  const int exponent = bits >> 3 & 15, fraction = bits & 7;
+  if (exponent == 15 && fraction == 7) return std::nan("");
+  const double value = exponent == 0 ? std::ldexp(fraction, -9) : std::ldexp(8 + fraction, exponent - 10);
+  return bits & 0x80 ? -value : value;
+}
+
+// The nearest of E4M3's magnitudes, found by looking through them; of two the one with the even code.
+uint8_t encode_e4m3(double x) {
+  static const std::vector<double> magnitudes = [] {
+    std::vector<double> all;
+    for (uint8_t code = 0; code < 0x7f; ++code) all.push_back(decode_e4m3(code));
+    return all;
+  }();
+  const double a = std::fabs(x);
+  const auto above = std::lower_bound(magnitudes.begin(), magnitudes.end(), a);
+  auto nearest = above == magnitudes.end() ? above - 1 : above;
+  if (above != magnitudes.begin() && above != magnitudes.end()) {
+    const double up = *above - a, down = a - *(above - 1);
+    if (down < up || (down == up && (above - 1 - magnitudes.begin()) % 2 == 0)) nearest = above - 1;
+  }
+  return static_cast<uint8_t>((std::signbit(x) ? 0x80 : 0) | (nearest - magnitudes.begin()));
+}
+
 template <class T>
 T at(const void* p) {
   T value;
@@ -58,12 +83,12 @@ void set(void* p, T value) {
 }  // namespace
 
 int64_t size_of(sn_dtype dtype) {
-  static const int64_t sizes[] = {8, 4, 2, 2, 8, 4, 2, 1, 1, 1};
+  static const int64_t sizes[] = {8, 4, 2, 2, 8, 4, 2, 1, 1, 1, 1};
   return sizes[dtype];
 }
 
 const char* name_of(sn_dtype dtype) {
-  static const char* const names[] = {"f64", "f32", "f16", "bf16", "i64", "i32", "i16", "i8", "u8", "bool"};
+  static const char* const names[] = {"f64", "f32", "f16", "bf16", "i64", "i32", "i16", "i8", "u8", "bool", "f8e4m3"};
   return names[dtype];
 }
 
@@ -88,6 +113,11 @@ float as_f32(sn_dtype dtype, const void* p) {
       const uint16_t b = at<uint16_t>(p);
       if ((b & 0x7fffu) < kBf16.infinity) return static_cast<float>(decode(kBf16, b));
       return float_of(static_cast<uint32_t>(b) * 65536u);
+    }
+    case SN_F8_E4M3: {
+      const uint8_t b = at<uint8_t>(p);
+      // The three fraction bits of NaN stay at the top.
+      return (b & 0x7f) == 0x7f ? float_of(b & 0x80 ? 0xfff00000u : 0x7ff00000u) : static_cast<float>(decode_e4m3(b));
     }
     default:
       return at<float>(p);
@@ -116,6 +146,9 @@ void put_f32(sn_dtype dtype, float x, void* p) {
       break;
     case SN_BF16:
       set(p, std::isnan(x) ? encode_nan(kBf16, x) : encode(kBf16, static_cast<double>(x)));
+      break;
+    case SN_F8_E4M3:
+      set(p, std::isnan(x) ? static_cast<uint8_t>(0x7f) : encode_e4m3(static_cast<double>(x)));
       break;
     default:
       set(p, x);

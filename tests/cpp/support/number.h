@@ -21,7 +21,7 @@ float float_of(uint32_t bits);
 // quiet, except that F32 and BF16 need no conversion that could quiet it.
 float as_f32(sn_dtype dtype, const void* p);
 std::vector<float> as_f32s(sn_dtype dtype, const std::vector<uint8_t>& bytes);
-// Rounds x to nearest even into the element at p.
+// Rounds x to nearest even into the element at p; saturates for F8_E4M3, which has no infinity.
 void put_f32(sn_dtype dtype, float x, void* p);
 // Rounds value (a number that need not fit F32) into the element at p; for making inputs.
 void put(sn_dtype dtype, double value, void* p);

@@ -17,7 +17,7 @@ int largest_integer(sn_scheme scheme) {
   return largest[scheme];
 }
 const char* scheme_name(sn_scheme scheme) {
-  static const char* const names[] = {"int8", "asymmetric int8", "int4", "asymmetric int4"};
+  static const char* const names[] = {"int8", "asymmetric int8", "int4", "asymmetric int4", "fp8"};
   return names[scheme];
 }
 
@@ -137,8 +137,9 @@ Scales oracle_scale(const Ranges& ranges, sn_scheme scheme) {
   Scales s;
   for (size_t i = 0; i < ranges.lo.size(); ++i) {
     const double lo = static_cast<double>(ranges.lo[i]), hi = static_cast<double>(ranges.hi[i]);
-    const double steps =
-        is_int4(scheme) ? (is_asymmetric(scheme) ? 15.0 : 7.5) : (is_asymmetric(scheme) ? 255.0 : 127.0);
+    const double steps = scheme == SN_FP8  ? 448.0
+                         : is_int4(scheme) ? (is_asymmetric(scheme) ? 15.0 : 7.5)
+                                           : (is_asymmetric(scheme) ? 255.0 : 127.0);
     const double width = is_asymmetric(scheme) ? hi - lo : std::max(-lo, hi);
     float scale = static_cast<float>(width / steps);
     if (scale == 0) scale = width == 0 ? 1.0f : 0x1p-149f;
@@ -158,12 +159,22 @@ Scales scales_for(const std::vector<float>& x, const Slicing& slicing, sn_scheme
 
 int oracle_quantize(float x, float scale, int zero_point, sn_scheme scheme) {
   const float quotient = x / scale;
+  if (scheme == SN_FP8) {
+    uint8_t code;
+    put_f32(SN_F8_E4M3, std::isnan(quotient) ? -448.0f : quotient, &code);
+    return static_cast<int8_t>(code);
+  }
   if (std::isnan(quotient)) return least_integer(scheme);  // 0 / 0 and worse, from scales that no file should hold
   const double q = std::nearbyint(static_cast<double>(quotient)) + zero_point;
   return static_cast<int>(std::min<double>(std::max<double>(q, least_integer(scheme)), largest_integer(scheme)));
 }
 
-float oracle_dequantize(int q, float scale, int zero_point) { return static_cast<float>(q - zero_point) * scale; }
+float oracle_dequantize(int q, float scale, int zero_point, sn_scheme scheme) {
+  if (scheme != SN_FP8) return static_cast<float>(q - zero_point) * scale;
+  const uint8_t code = static_cast<uint8_t>(q);
+  const float value = as_f32(SN_F8_E4M3, &code);
+  return std::isnan(value) ? value : value * scale;
+}
 
 double fold16(double* lanes) {
   for (int half = 8; half >= 1; half /= 2) {
@@ -175,7 +186,8 @@ double fold16(double* lanes) {
 double oracle_block_error(const float* x, int64_t n, float scale, int zero_point, sn_scheme scheme) {
   double lanes[16] = {};
   for (int64_t i = 0; i < n; ++i) {
-    const float error = x[i] - oracle_dequantize(oracle_quantize(x[i], scale, zero_point, scheme), scale, zero_point);
+    const int q = oracle_quantize(x[i], scale, zero_point, scheme);
+    const float error = x[i] - oracle_dequantize(q, scale, zero_point, scheme);
     lanes[i % 16] += static_cast<double>(error) * static_cast<double>(error);
   }
   return fold16(lanes);
@@ -192,7 +204,7 @@ Operand integers_operand(const std::vector<int>& q, const std::vector<int64_t>& 
   std::vector<uint8_t> bytes;
   if (!is_int4(scheme)) {
     for (int v : q) bytes.push_back(static_cast<uint8_t>(v));
-    return {SN_I8, shape, std::move(bytes), true};
+    return {scheme == SN_FP8 ? SN_F8_E4M3 : SN_I8, shape, std::move(bytes), true};
   }
   const int64_t rows = rows_of(shape), cols = cols_of(shape);
   for (int64_t row = 0; row < rows; ++row) {

@@ -9,7 +9,7 @@
 
 namespace sinew_test {
 
-constexpr sn_scheme kSchemes[] = {SN_INT8_SYMMETRIC, SN_INT8_ASYMMETRIC, SN_INT4_SYMMETRIC, SN_INT4_ASYMMETRIC};
+constexpr sn_scheme kSchemes[] = {SN_INT8_SYMMETRIC, SN_INT8_ASYMMETRIC, SN_INT4_SYMMETRIC, SN_INT4_ASYMMETRIC, SN_FP8};
 
 bool is_int4(sn_scheme scheme);
 bool is_asymmetric(sn_scheme scheme);
@@ -52,8 +52,9 @@ Scales oracle_scale(const Ranges& ranges, sn_scheme scheme);
 // Scales of the extremes of each slice, as a user would choose them.
 Scales scales_for(const std::vector<float>& x, const Slicing& slicing, sn_scheme scheme);
 
+// The stored byte or nibble of x as a number; for fp8 the code in a signed byte.
 int oracle_quantize(float x, float scale, int zero_point, sn_scheme scheme);
-float oracle_dequantize(int q, float scale, int zero_point);
+float oracle_dequantize(int q, float scale, int zero_point, sn_scheme scheme);
 // The sum of squares over at most 4096 elements, in the documented order: 16 running sums, folded by halves.
 double oracle_block_error(const float* x, int64_t n, float scale, int zero_point, sn_scheme scheme);
 double fold16(double* lanes);
@@ -62,7 +63,7 @@ double fold16(double* lanes);
 void add_scales(Call& call, const Slicing& slicing, const Scales& scales, sn_scheme scheme);
 sn_tensor* zero_points_of(const Tensors& in);
 
-// Stored integers: I8, or nibbles in U8 rows.
+// Stored integers: I8 or F8_E4M3, or nibbles in U8 rows.
 Operand integers_operand(const std::vector<int>& q, const std::vector<int64_t>& shape, sn_scheme scheme);
 std::string describe(const char* op, sn_dtype dtype, const std::vector<int64_t>& shape, int64_t grain,
                      sn_scheme scheme);

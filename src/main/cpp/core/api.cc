@@ -92,7 +92,7 @@ sn_status magnitude(float threshold) {
 }
 
 sn_status valid_scheme(sn_scheme scheme) {
-  if (scheme < SN_INT8_SYMMETRIC || scheme > SN_INT4_ASYMMETRIC)
+  if (scheme < SN_INT8_SYMMETRIC || scheme > SN_FP8)
     return fail(SN_INVALID_ARGUMENT, "%d is not a quantization scheme", scheme);
   return SN_OK;
 }
@@ -122,13 +122,16 @@ sn_status zero_points(const sn_tensor* scale, const sn_tensor* zero_point, bool 
 }
 
 // The layout of quantized values q of real values x.
-sn_status integers(const sn_tensor* x, const sn_tensor* q, int64_t group) {
+sn_status quantized(const sn_tensor* x, const sn_tensor* q, const sn_tensor* zero_point, int64_t group) {
   SN_TRY(present(q, "q"));
   SN_TRY(one_device(x, q));
-  if (q->dtype == SN_I8 && q->elements == x->elements) return SN_OK;
+  if (q->dtype == SN_F8_E4M3 && zero_point != nullptr)
+    return fail(SN_INVALID_ARGUMENT, "F8_E4M3 values have no zero points");
+  if ((q->dtype == SN_I8 || q->dtype == SN_F8_E4M3) && q->elements == x->elements) return SN_OK;
   const int64_t packed = x->rows * (x->cols / 2 + x->cols % 2);
   if (q->dtype != SN_U8 || q->elements != packed) {
-    return fail(SN_INVALID_ARGUMENT, "q is %s with %lld elements; I8 with %lld (int8) or U8 with %lld (int4) is needed",
+    return fail(SN_INVALID_ARGUMENT,
+                "q is %s with %lld elements; I8 or F8_E4M3 with %lld (int8, fp8) or U8 with %lld (int4) is needed",
                 dtype_name(q->dtype), static_cast<long long>(q->elements), static_cast<long long>(x->elements),
                 static_cast<long long>(packed));
   }
@@ -274,7 +277,7 @@ sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tenso
   SN_TRY(floating(x, "x"));
   SN_TRY(sliced(x, scale, "scale", group));
   SN_TRY(zero_points(scale, zero_point, zero_point != nullptr));
-  SN_TRY(integers(x, q, group));
+  SN_TRY(quantized(x, q, zero_point, group));
   SN_TRY(output(x, q, "q", false));
   SN_TRY(apart_from_scales(scale, zero_point, q));
   return SN_CALL(x, quantize, x, scale, zero_point, group, q);
@@ -283,7 +286,7 @@ sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tenso
 sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group,
                         sn_tensor* y) {
   SN_TRY(floating(y, "y"));
-  SN_TRY(integers(y, q, group));
+  SN_TRY(quantized(y, q, zero_point, group));
   SN_TRY(sliced(y, scale, "scale", group));
   SN_TRY(zero_points(scale, zero_point, zero_point != nullptr));
   SN_TRY(output(q, y, "y", false));

@@ -23,6 +23,9 @@ struct f16 {
 struct bf16 {
   uint16_t bits;
 };
+struct f8e4m3 {
+  uint8_t bits;
+};
 
 SN_HD SN_LOCAL uint32_t bits_of(float x) {
   uint32_t b;
@@ -47,6 +50,14 @@ SN_HD SN_LOCAL float to_float(f16 x) {
   if (magnitude >= 0x0f800000) value = magnitude | 0x7f800000;
   // A signalling NaN becomes quiet, as the hardware conversions make it.
   if (magnitude > 0x0f800000) value |= 0x00400000;
+  return float_of(sign | value);
+}
+
+SN_HD SN_LOCAL float to_float(f8e4m3 x) {
+  // As for f16: the exponent is 120 too small, and the only special magnitude is NaN.
+  uint32_t magnitude = static_cast<uint32_t>(x.bits & 0x7f) << 20;
+  uint32_t sign = static_cast<uint32_t>(x.bits & 0x80) << 24;
+  uint32_t value = (x.bits & 0x7f) == 0x7f ? 0x7ff00000 : bits_of(float_of(magnitude) * 0x1p120f);
   return float_of(sign | value);
 }
 
@@ -91,6 +102,7 @@ SN_LOCAL int64_t dtype_size(sn_dtype dtype) {
     case SN_I8:
     case SN_U8:
     case SN_BOOL:
+    case SN_F8_E4M3:
       return 1;
     default:
       return 0;
@@ -99,8 +111,8 @@ SN_LOCAL int64_t dtype_size(sn_dtype dtype) {
 SN_LOCAL bool is_floating(sn_dtype dtype) { return dtype >= SN_F64 && dtype <= SN_BF16; }
 
 SN_LOCAL const char* dtype_name(sn_dtype dtype) {
-  static const char* const names[] = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"};
-  return dtype >= 0 && dtype <= SN_BOOL ? names[dtype] : "unknown";
+  static const char* const names[] = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL", "F8_E4M3"};
+  return dtype >= 0 && dtype <= SN_F8_E4M3 ? names[dtype] : "unknown";
 }
 
 // Calls f with a null pointer of the element type that belongs to a floating dtype.
@@ -118,12 +130,16 @@ auto with_floating(sn_dtype dtype, F f) {
   }
 }
 
-// The integers a scheme quantizes to.
+// What a scheme quantizes to; the largest magnitude divides the range of symmetric schemes.
 SN_HD SN_LOCAL bool is_asymmetric(sn_scheme scheme) {
   return scheme == SN_INT8_ASYMMETRIC || scheme == SN_INT4_ASYMMETRIC;
 }
 SN_HD SN_LOCAL bool is_int4(sn_scheme scheme) { return scheme == SN_INT4_SYMMETRIC || scheme == SN_INT4_ASYMMETRIC; }
 SN_HD SN_LOCAL int qmin(sn_scheme scheme) { return is_int4(scheme) ? -8 : scheme == SN_INT8_SYMMETRIC ? -127 : -128; }
 SN_HD SN_LOCAL int qmax(sn_scheme scheme) { return is_int4(scheme) ? 7 : 127; }
+constexpr float kLargestF8 = 448;
+SN_HD SN_LOCAL double symmetric_steps(sn_scheme scheme) {
+  return scheme == SN_FP8 ? static_cast<double>(kLargestF8) : is_int4(scheme) ? 7.5 : 127.0;
+}
 
 }  // namespace sn

@@ -16,7 +16,8 @@
  *    rounded back the same way. "Magnitude" means the F32 absolute value.
  *  - Quantization: q = clamp(round_half_even(x / scale) + zero_point, qmin, qmax), with a true division by the scale
  *    as it is stored. [qmin, qmax] is [-127, 127] for symmetric int8, [-8, 7] for int4 of either kind and
- *    [-128, 127] for asymmetric int8.
+ *    [-128, 127] for asymmetric int8. For fp8 q is the E4M3 number nearest to x / scale, ties to the even mantissa,
+ *    within [-448, 448]; it keeps the sign of x / scale, of zero too.
  */
 #ifndef SINEW_H
 #define SINEW_H
@@ -60,13 +61,17 @@ typedef int32_t sn_dtype;
 #define SN_I8 7
 #define SN_U8 8
 #define SN_BOOL 9
+/* 8-bit floats of 4 exponent and 3 mantissa bits (OCP 8-bit Floating Point Specification, E4M3): no infinity, 0x7f and
+ * 0xff are NaN, the largest magnitude is 448, the smallest 2^-9. Only quantization and statistics take them. */
+#define SN_F8_E4M3 10
 
-/* Integer type of the quantized values, and whether zero sits at the middle of the range. */
+/* Type of the quantized values, and whether zero sits at the middle of the range. */
 typedef int32_t sn_scheme;
 #define SN_INT8_SYMMETRIC 0
 #define SN_INT8_ASYMMETRIC 1
 #define SN_INT4_SYMMETRIC 2
 #define SN_INT4_ASYMMETRIC 3
+#define SN_FP8 4 /* SN_F8_E4M3, symmetric */
 
 /* What sn_key_histogram orders elements by. */
 typedef int32_t sn_order;
@@ -151,18 +156,18 @@ SN_EXPORT sn_status sn_magnitude_count(const sn_tensor* x, float threshold, int6
  * the widest. SN_NOT_FINITE if x holds NaN or infinity. */
 SN_EXPORT sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method,
                              float percentile, sn_tensor* lo, sn_tensor* hi);
-/* Scale and zero point of ranges: symmetric max(-lo, hi) / (127 or 7.5); asymmetric (hi - lo) / (255 or 15) with
- * zero_point = clamp(round(qmin - lo / scale)). Computed in F64 (the zero point from the scale as stored), stored as
- * F32; an empty range has scale 1. A range without 0 is widened to it first. SN_NOT_FINITE if lo or hi holds NaN or
- * infinity. */
+/* Scale and zero point of ranges: symmetric max(-lo, hi) / (127, 7.5 or, for fp8, 448); asymmetric (hi - lo) / (255 or
+ * 15) with zero_point = clamp(round(qmin - lo / scale)). Computed in F64 (the zero point from the scale as stored),
+ * stored as F32; an empty range has scale 1. A range without 0 is widened to it first. SN_NOT_FINITE if lo or hi holds
+ * NaN or infinity. */
 SN_EXPORT sn_status sn_scale(const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale,
                              sn_tensor* zero_point);
-/* q is I8 with as many elements as x (int8), or U8 [rows, ceil(cols / 2)] (int4: two values a byte, low nibble first,
- * stored as q + 8, the last nibble of an odd row 8). The scheme follows from q's dtype and whether there are zero
- * points. SN_NOT_FINITE if x holds NaN or infinity. */
+/* q is I8 or F8_E4M3 with as many elements as x (int8, fp8), or U8 [rows, ceil(cols / 2)] (int4: two values a byte, low
+ * nibble first, stored as q + 8, the last nibble of an odd row 8). The scheme follows from q's dtype and whether there
+ * are zero points, which fp8 never has. SN_NOT_FINITE if x holds NaN or infinity. */
 SN_EXPORT sn_status sn_quantize(const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point, int64_t group,
                                 sn_tensor* q);
-/* y = (q - zero_point) * scale, F64, F32, F16 or BF16, in the layout of sn_quantize. */
+/* y = (q - zero_point) * scale, F64, F32, F16 or BF16, in the layout of sn_quantize. NaN in q stays NaN. */
 SN_EXPORT sn_status sn_dequantize(const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point,
                                   int64_t group, sn_tensor* y);
 /* Quantizes and dequantizes in one pass; y has x's dtype and shape, in place allowed. NaN stays NaN. */

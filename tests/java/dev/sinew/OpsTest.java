@@ -150,10 +150,7 @@ class OpsTest {
       Tensor scale = scope.allocate(CPU, DType.F32, slices.length);
       Tensor zeroPoint =
           scheme.isAsymmetric() ? scope.allocate(CPU, DType.I8, slices.length) : null;
-      Tensor q =
-          int4
-              ? scope.allocate(CPU, DType.U8, ROWS, (COLS + 1) / 2)
-              : scope.allocate(CPU, DType.I8, ROWS, COLS);
+      Tensor q = scope.allocate(CPU, scheme.storedType(), ROWS, int4 ? (COLS + 1) / 2 : COLS);
       Tensor y = scope.allocate(CPU, dtype, ROWS, COLS);
 
       Ops.range(tensor, group, scheme, method, 90, lo, hi);

@@ -105,7 +105,7 @@ public final class QuantOracle {
       for (int i = slices[s][0]; i < slices[s][1]; i++) {
         int q = quantize((float) x[i], scale, zeroPoint, scheme);
         result.integers[i] = q;
-        result.values[i] = (q - zeroPoint) * scale;
+        result.values[i] = value(q, scale, zeroPoint, scheme);
       }
     }
     return result;
@@ -150,7 +150,7 @@ public final class QuantOracle {
     double width =
         scheme.isAsymmetric()
             ? ((double) hi - lo) / (int4 ? 15 : 255)
-            : Math.max(-(double) lo, hi) / (int4 ? 7.5 : 127);
+            : Math.max(-(double) lo, hi) / (scheme == QuantScheme.FP8 ? 448 : int4 ? 7.5 : 127);
     if (width == 0) {
       return 1;
     }
@@ -174,8 +174,41 @@ public final class QuantOracle {
   }
 
   static int quantize(float x, float scale, int zeroPoint, QuantScheme scheme) {
+    if (scheme == QuantScheme.FP8) {
+      return (byte) float8(x / scale);
+    }
     double q = Math.rint(x / scale) + zeroPoint;
     return (int) Math.max(least(scheme), Math.min(most(scheme), q));
+  }
+
+  /** What a stored value stands for. */
+  static float value(int q, float scale, int zeroPoint, QuantScheme scheme) {
+    return (scheme == QuantScheme.FP8 ? float8Value(q & 0xff) : q - zeroPoint) * scale;
+  }
+
+  /** The number of an E4M3 code, by the format's definition; NaN for 0x7f and 0xff. */
+  public static float float8Value(int code) {
+    int exponent = code >> 3 & 15;
+    int fraction = code & 7;
+    double magnitude =
+        exponent == 15 && fraction == 7
+            ? Double.NaN
+            : exponent == 0 ? fraction / 512.0 : (1 + fraction / 8.0) * Math.pow(2, exponent - 7);
+    return (float) (code < 128 ? magnitude : -magnitude);
+  }
+
+  /** The code of the nearest E4M3 number, the even one of two; 448 is the largest. */
+  public static int float8(float x) {
+    int nearest = 0;
+    double least = Double.POSITIVE_INFINITY;
+    for (int code = 0; code < 127; code++) {
+      double distance = Math.abs((double) float8Value(code) - Math.min(448, Math.abs(x)));
+      if (distance < least || (distance == least && code % 2 == 0)) {
+        nearest = code;
+        least = distance;
+      }
+    }
+    return nearest | (Float.floatToRawIntBits(x) < 0 ? 128 : 0);
   }
 
   /** The j-th range that MSE tries, j = 0..60. */
@@ -189,7 +222,7 @@ public final class QuantOracle {
     int zeroPoint = zeroPoint(lo, scale, scheme);
     double sum = 0;
     for (float x : slice) {
-      float error = x - (quantize(x, scale, zeroPoint, scheme) - zeroPoint) * scale;
+      float error = x - value(quantize(x, scale, zeroPoint, scheme), scale, zeroPoint, scheme);
       sum += (double) error * error;
     }
     return sum;

@@ -9,8 +9,8 @@ struct Largest {
   I key;
 };
 
-// 64 elements as integers, and their magnitudes' keys into `largest`.
-template <class T>
+// 64 elements as bytes, and their magnitudes' keys into `largest`.
+template <class T, class Quantizer>
 SN_INLINE B quantize_64(const T* x, const Quantizer& z, I& largest) {
   fetch_ahead(x, kFar);
   F a = load(x), b = load(x + 16), c = load(x + 32), d = load(x + 48);
@@ -18,8 +18,8 @@ SN_INLINE B quantize_64(const T* x, const Quantizer& z, I& largest) {
   return pack(quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d));
 }
 
-// n elements of one slice to int8.
-template <bool kBypass, class T>
+// n elements of one slice to int8 or fp8.
+template <bool kBypass, class T, class Quantizer>
 inline void to_bytes(Largest& state, const T* x, int8_t* q, int64_t n, const Quantizer& z) {
   I largest = state.key;
   for_lines(
@@ -38,7 +38,7 @@ inline void to_bytes(Largest& state, const T* x, int8_t* q, int64_t n, const Qua
 
 // n elements of one slice to nibbles, from a whole byte on; a last odd element is followed by the nibble 8 (zero).
 template <bool kBypass, class T>
-inline void to_nibbles(Largest& state, const T* x, uint8_t* q, int64_t n, const Quantizer& z) {
+inline void to_nibbles(Largest& state, const T* x, uint8_t* q, int64_t n, const Integers& z) {
   I largest = state.key;
   for_lines(
       kBypass ? 2 * to_line(q) : 0, n,
@@ -78,8 +78,9 @@ sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale
                    int64_t group, sn_tensor* q) {
   Slices s = slices_of(x, group, scale->elements);
   const bool int4 = q->dtype == SN_U8;
-  const sn_scheme scheme = int4 ? (zero_point ? SN_INT4_ASYMMETRIC : SN_INT4_SYMMETRIC)
-                                : (zero_point ? SN_INT8_ASYMMETRIC : SN_INT8_SYMMETRIC);
+  const sn_scheme scheme = q->dtype == SN_F8_E4M3 ? SN_FP8
+                           : int4                 ? (zero_point ? SN_INT4_ASYMMETRIC : SN_INT4_SYMMETRIC)
+                                                  : (zero_point ? SN_INT8_ASYMMETRIC : SN_INT8_SYMMETRIC);
   if (!int4) flatten(s);
   const int64_t row_bytes = int4 ? (s.cols + 1) / 2 : s.cols;
   const bool bypass = bypass_caches(q);
@@ -91,15 +92,20 @@ sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale
         device, s.rows, s.cols, 64, Largest{splat_int(0)},
         [&](Largest& state, int64_t row, int64_t start, int64_t length) {
           for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
-            const Quantizer z = quantizer(data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme);
+            const float step = data_of<float>(scale)[slice];
             const T* from = in + row * s.cols + col;
             if (int4) {
+              const Integers z = quantizer<Integers>(step, zero_point_at(zero_point, slice), scheme);
               uint8_t* to = data_of<uint8_t>(q) + row * row_bytes + col / 2;
               bypass ? to_nibbles<true>(state, from, to, n, z) : to_nibbles<false>(state, from, to, n, z);
-            } else {
-              int8_t* to = data_of<int8_t>(q) + row * row_bytes + col;
-              bypass ? to_bytes<true>(state, from, to, n, z) : to_bytes<false>(state, from, to, n, z);
+              return;
             }
+            int8_t* to = data_of<int8_t>(q) + row * row_bytes + col;
+            with_quantizer(scheme, [&](auto* kind) {
+              using Quantizer = typename Pointee<decltype(kind)>::type;
+              const Quantizer z = quantizer<Quantizer>(step, zero_point_at(zero_point, slice), scheme);
+              bypass ? to_bytes<true>(state, from, to, n, z) : to_bytes<false>(state, from, to, n, z);
+            });
           });
         },
         [&](Largest& state) {
@@ -159,6 +165,26 @@ SN_INLINE void from_integers(const void* q, T* y, int64_t n, F scale, I zero_poi
   }
 }
 
+// n elements of one slice from fp8.
+template <bool kBypass, class T>
+SN_INLINE void from_float8(const f8e4m3* q, T* y, int64_t n, F scale) {
+  // NaN among the values keeps its payload; which one is kept of two is not defined, so a scale that is NaN yields.
+  const bool numbers = reduce_max(key(scale)) < kInfinityKey;
+  for_lines(
+      !numbers  ? n
+      : kBypass ? to_line(y)
+                : 0,
+      n,
+      [&](int64_t i, int64_t lanes) {
+        const F v = load_some(q + i, lanes);
+        store_tail(y + i, select(gt(key(v), splat_int(kInfinityKey)), v, mul(v, scale)), lanes);
+      },
+      [&](int64_t first) {
+        fetch_ahead(q + first, kNear);
+        for (int64_t i = first; i < first + 64; i += kLanes) store<kBypass>(y + i, mul(load(q + i), scale));
+      });
+}
+
 }  // namespace
 
 sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point,
@@ -179,7 +205,10 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
             const I zero = splat_int(zero_point_at(zero_point, slice));
             const uint8_t* from = data_of<uint8_t>(q) + row * row_bytes + (int4 ? col / 2 : col);
             T* to = out + row * s.cols + col;
-            if (int4) {
+            if (q->dtype == SN_F8_E4M3) {
+              const f8e4m3* codes = data_of<f8e4m3>(q) + row * row_bytes + col;
+              bypass ? from_float8<true>(codes, to, n, step) : from_float8<false>(codes, to, n, step);
+            } else if (int4) {
               bypass ? from_integers<true, true>(from, to, n, step, zero)
                      : from_integers<false, true>(from, to, n, step, zero);
             } else {
@@ -196,7 +225,7 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
 
 namespace {
 
-template <bool kBypass, class T>
+template <bool kBypass, class T, class Quantizer>
 inline void fake_run(const T* x, T* y, int64_t n, const Quantizer& z) {
   const I infinity = splat_int(kInfinityKey);
   auto some = [&](int64_t i, int64_t lanes) {
@@ -234,10 +263,14 @@ sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* 
         device, s.rows, s.cols, 64, Nothing{},
         [&](Nothing&, int64_t row, int64_t start, int64_t length) {
           for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
-            const Quantizer z = quantizer(data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme);
             const T* from = in + row * s.cols + col;
             T* to = out + row * s.cols + col;
-            bypass ? fake_run<true>(from, to, n, z) : fake_run<false>(from, to, n, z);
+            with_quantizer(scheme, [&](auto* kind) {
+              using Quantizer = typename Pointee<decltype(kind)>::type;
+              const Quantizer z =
+                  quantizer<Quantizer>(data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme);
+              bypass ? fake_run<true>(from, to, n, z) : fake_run<false>(from, to, n, z);
+            });
           });
         },
         [](Nothing&) {});

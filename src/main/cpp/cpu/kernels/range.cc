@@ -194,7 +194,7 @@ struct Parameters {
 inline Parameters parameters_of(float lo, float hi, sn_scheme scheme) {
   const double low = static_cast<double>(lo), high = static_cast<double>(hi);
   const double width = is_asymmetric(scheme) ? (high - low) / (is_int4(scheme) ? 15.0 : 255.0)
-                                             : (-low > high ? -low : high) / (is_int4(scheme) ? 7.5 : 127.0);
+                                             : (-low > high ? -low : high) / symmetric_steps(scheme);
   float scale = static_cast<float>(width);
   if (width == 0) scale = 1.0f;
   // A range so narrow that the scale would vanish takes the smallest scale there is.
@@ -207,7 +207,7 @@ inline Parameters parameters_of(float lo, float hi, sn_scheme scheme) {
 }
 
 // Squared error of the n elements of one block under one quantizer.
-template <class T>
+template <class T, class Quantizer>
 inline double block_error(const T* x, int64_t n, const Quantizer& z) {
   D sum = zero_sum();
   for_vectors(n, [&](int64_t i, int64_t lanes) {
@@ -225,7 +225,7 @@ inline float candidate(float bound, int j) {
 }
 
 // Blocks of a slice: within each row, from where the slice begins.
-template <class T>
+template <class Quantizer, class T>
 void narrow_to_least_error(sn_device* device, const T* x, const Slices& s, sn_scheme scheme, float* lo, float* hi) {
   struct Choice {
     Quantizer z[kCandidates];
@@ -233,7 +233,7 @@ void narrow_to_least_error(sn_device* device, const T* x, const Slices& s, sn_sc
   auto candidates_of = [&](float low, float high, Choice& choice) {
     for (int j = 0; j < kCandidates; ++j) {
       const Parameters p = parameters_of(candidate(low, j), candidate(high, j), scheme);
-      choice.z[j] = quantizer(p.scale, p.zero_point, scheme);
+      choice.z[j] = quantizer<Quantizer>(p.scale, p.zero_point, scheme);
     }
   };
   auto settle = [&](int64_t slice, const double* errors) {
@@ -307,7 +307,11 @@ sn_status range(sn_device* device, const sn_tensor* x, int64_t group, sn_scheme 
     if (x->elements == 0) return SN_OK;
     if (method == SN_RANGE_PERCENTILE)
       narrow_to_percentile(device, in, s, !is_asymmetric(scheme), static_cast<double>(percentile), low, high);
-    if (method == SN_RANGE_MSE) narrow_to_least_error(device, in, s, scheme, low, high);
+    if (method == SN_RANGE_MSE) {
+      with_quantizer(scheme, [&](auto* kind) {
+        narrow_to_least_error<typename Pointee<decltype(kind)>::type>(device, in, s, scheme, low, high);
+      });
+    }
     return SN_OK;
   });
 }
@@ -336,14 +340,17 @@ sn_status quantization_error(sn_device* device, const sn_tensor* x, const sn_ten
   with_floating(x->dtype, [&](auto* type) {
     using T = typename Pointee<decltype(type)>::type;
     const T* in = data_of<T>(x);
-    auto task = [&](int64_t block) {
-      const int64_t row = block / per_row, col = block % per_row * kBlock;
-      for (int64_t j = 0; j < candidates; ++j) {
-        const Quantizer z = quantizer(data_of<float>(scale)[j], zero_point_at(zero_point, j), scheme);
-        result[block * candidates + j] = block_error(in + row * x->cols + col, min_of(kBlock, x->cols - col), z);
-      }
-    };
-    for_tasks(device, x->rows * per_row, task);
+    with_quantizer(scheme, [&](auto* kind) {
+      using Quantizer = typename Pointee<decltype(kind)>::type;
+      auto task = [&](int64_t block) {
+        const int64_t row = block / per_row, col = block % per_row * kBlock;
+        for (int64_t j = 0; j < candidates; ++j) {
+          const Quantizer z = quantizer<Quantizer>(data_of<float>(scale)[j], zero_point_at(zero_point, j), scheme);
+          result[block * candidates + j] = block_error(in + row * x->cols + col, min_of(kBlock, x->cols - col), z);
+        }
+      };
+      for_tasks(device, x->rows * per_row, task);
+    });
     return SN_OK;
   });
   return SN_OK;

@@ -76,6 +76,7 @@ void summarize_vectors(Summary& s, const T* x, int64_t n) {
 void summarize_block(Summary& s, const float* x, int64_t n) { summarize_vectors(s, x, n); }
 void summarize_block(Summary& s, const f16* x, int64_t n) { summarize_vectors(s, x, n); }
 void summarize_block(Summary& s, const bf16* x, int64_t n) { summarize_vectors(s, x, n); }
+void summarize_block(Summary& s, const f8e4m3* x, int64_t n) { summarize_vectors(s, x, n); }
 
 // block(first, n, &partials[b]) for blocks of 4096 elements in parallel, then fold(partial) in index order.
 template <class Partial, class Block, class Fold>
@@ -138,6 +139,9 @@ sn_status statistics(sn_device* device, const sn_tensor* x, sn_tensor* result) {
       break;
     case SN_BOOL:
       s = summarize(device, data_of<Bool>(x), x->elements);
+      break;
+    case SN_F8_E4M3:
+      s = summarize(device, data_of<f8e4m3>(x), x->elements);
       break;
     case SN_F64:
       s = summarize(device, data_of<double>(x), x->elements);

@@ -41,6 +41,17 @@ SN_INLINE __m256 widen_bf16(const bf16* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
 }
 SN_INLINE F load(const bf16* p) { return {widen_bf16(p), widen_bf16(p + 8)}; }
+SN_INLINE F load(const f8e4m3* p) {
+  // As F16 words whose exponent is 8 too small; NaN gets F16's largest exponent.
+  __m256i w = _mm256_cvtepu8_epi16(load128(p)), low = _mm256_set1_epi16(0x7f);
+  __m256i magnitude = _mm256_and_si256(w, low);
+  __m256i nan = _mm256_and_si256(_mm256_cmpeq_epi16(magnitude, low), _mm256_set1_epi16(0x7c00));
+  __m256i sign = _mm256_slli_epi16(_mm256_andnot_si256(low, w), 8);
+  __m256i half = _mm256_or_si256(_mm256_or_si256(_mm256_slli_epi16(magnitude, 7), sign), nan);
+  __m256 mend = _mm256_set1_ps(256);
+  return {_mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(half)), mend),
+          _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(half, 1)), mend)};
+}
 
 SN_INLINE __m256i to_f16(F x) {
   constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
@@ -149,6 +160,13 @@ SN_INLINE void multiply(I x, uint32_t m, I* high, I* low) {
   __m256i factor = _mm256_set1_epi32(static_cast<int>(m));
   multiply8(x.a, factor, &high->a, &low->a);
   multiply8(x.b, factor, &high->b, &low->b);
+}
+SN_INLINE F as_float(I x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
+SN_INLINE I bit_and(I x, I y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
+SN_INLINE I bit_or(I x, I y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+template <int kBits>
+SN_INLINE I shift_right(I x) {
+  return {_mm256_srai_epi32(x.a, kBits), _mm256_srai_epi32(x.b, kBits)};
 }
 SN_INLINE I max(I x, I y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
 SN_INLINE M gt(I x, I y) { return {_mm256_cmpgt_epi32(x.a, y.a), _mm256_cmpgt_epi32(x.b, y.b)}; }

@@ -30,6 +30,15 @@ SN_INLINE F load(const bf16* p) {
   return _mm512_castsi512_ps(
       _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
 }
+SN_INLINE F load(const f8e4m3* p) {
+  // As F16 words whose exponent is 8 too small; NaN gets F16's largest exponent.
+  __m256i w = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), low = _mm256_set1_epi16(0x7f);
+  __m256i magnitude = _mm256_and_si256(w, low);
+  __m256i sign = _mm256_slli_epi16(_mm256_andnot_si256(low, w), 8);
+  __m256i half = _mm256_or_si256(_mm256_slli_epi16(magnitude, 7), sign);
+  __m256i nan = _mm256_and_si256(_mm256_cmpeq_epi16(magnitude, low), _mm256_set1_epi16(0x7c00));
+  return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(half, nan)), _mm512_set1_ps(256));
+}
 SN_INLINE __m256i to_f16(F x) { return _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 // Each lane rounded to BF16, in its upper 16 bits; NaN may become infinity. Not vcvtneps2bf16, which flushes denormals.
 SN_INLINE __m512i round_number(F x) {
@@ -121,6 +130,13 @@ SN_INLINE void multiply(I a, uint32_t m, I* high, I* low) {
   __m512i even = _mm512_mul_epu32(a.v, factor), odd = _mm512_mul_epu32(_mm512_srli_epi64(a.v, 32), factor);
   low->v = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
   high->v = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+}
+SN_INLINE F as_float(I a) { return _mm512_castsi512_ps(a.v); }
+SN_INLINE I bit_and(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
+SN_INLINE I bit_or(I a, I b) { return {_mm512_or_si512(a.v, b.v)}; }
+template <int kBits>
+SN_INLINE I shift_right(I a) {
+  return {_mm512_srai_epi32(a.v, kBits)};
 }
 SN_INLINE I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
 SN_INLINE M gt(I a, I b) { return {_mm512_cmpgt_epi32_mask(a.v, b.v)}; }

@@ -135,6 +135,26 @@ SN_INLINE void multiply(I a, uint32_t m, I* high, I* low) {
     low->v[i] = static_cast<int32_t>(product & 0xffffffffu);
   }
 }
+// Floats of these bits.
+SN_INLINE F as_float(I a) {
+  F r;
+  memcpy(r.v, a.v, sizeof r.v);
+  return r;
+}
+SN_INLINE I bit_and(I a, I b) {
+  SN_EACH a.v[i] &= b.v[i];
+  return a;
+}
+SN_INLINE I bit_or(I a, I b) {
+  SN_EACH a.v[i] |= b.v[i];
+  return a;
+}
+// The sign bit moves in from the left.
+template <int kBits>
+SN_INLINE I shift_right(I a) {
+  SN_EACH a.v[i] >>= kBits;
+  return a;
+}
 SN_INLINE I max(I a, I b) {
   SN_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
   return a;

@@ -17,11 +17,15 @@ public enum DType {
   I8(8, 7),
   U8(8, 8),
   BOOL(8, 9),
+  /**
+   * 4 exponent and 3 mantissa bits, without infinities (E4M3 of the OCP 8-bit Floating Point
+   * Specification): magnitudes from 2^-9 to 448. What quantization to fp8 stores.
+   */
+  F8_E4M3(8, 10),
   U16(16, -1),
   U32(32, -1),
   U64(64, -1),
   C64(64, -1),
-  F8_E4M3(8, -1),
   F8_E5M2(8, -1),
   F8_E8M0(8, -1),
   F8_E4M3FNUZ(8, -1),

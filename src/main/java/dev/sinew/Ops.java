@@ -266,11 +266,12 @@ public final class Ops {
   }
 
   /**
-   * {@code q = clamp(round_half_even(x / scale) + zero_point)}.
+   * {@code q = clamp(round_half_even(x / scale) + zero_point)}; for fp8 the nearest number of E4M3,
+   * ties to even, within [-448, 448].
    *
-   * @param zeroPoint I8 like the scale, or null for the symmetric scheme
-   * @param q I8 of as many elements (int8), or U8 [rows, ceil(cols / 2)] (int4: low nibble first,
-   *     stored as q + 8)
+   * @param zeroPoint I8 like the scale, or null for the symmetric scheme and for fp8
+   * @param q I8 of as many elements (int8), F8_E4M3 of as many (fp8), or U8 [rows, ceil(cols / 2)]
+   *     (int4: low nibble first, stored as q + 8)
    */
   public static void quantize(Tensor x, Tensor scale, Tensor zeroPoint, long group, Tensor q) {
     call(

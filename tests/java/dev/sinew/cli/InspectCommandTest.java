@@ -77,7 +77,8 @@ class InspectCommandTest extends CommandLineTest {
             .floats("nan", new float[] {nan, nan}, 2)
             .floats("infinite", new float[] {Float.NEGATIVE_INFINITY}, 1)
             .floats("scalar", new float[] {2.5f})
-            .add("f8", "F8_E4M3", new byte[3], 3)
+            .add("f8", "F8_E5M2", new byte[3], 3)
+            .add("e4m3", "F8_E4M3", new byte[] {0x7f, 0x38, (byte) 0xfe, 0}, 4)
             .add("u64", "U64", new byte[16], 2)
             .add("flags", "BOOL", new byte[] {1, 0, 1, 1}, 4)
             .write(path("m"));
@@ -95,13 +96,18 @@ class InspectCommandTest extends CommandLineTest {
     assertEquals(1L, JsonText.named(json, "tensors", "infinite").get("infinity_count"));
     assertNull(JsonText.named(json, "tensors", "f8").get("zero_count"));
     assertEquals(3L, JsonText.named(json, "tensors", "f8").get("bytes"));
+    Map<String, Object> e4m3 = JsonText.named(json, "tensors", "e4m3");
+    assertEquals(-448.0, e4m3.get("min"));
+    assertEquals(1.0, e4m3.get("max"));
+    assertEquals(1L, e4m3.get("zero_count"));
+    assertEquals(1L, e4m3.get("nan_count"));
     Map<String, Object> scalar = JsonText.named(json, "tensors", "scalar");
     assertEquals(List.of(), scalar.get("shape"));
     assertEquals(2.5, scalar.get("mean"));
     assertEquals(0.75, JsonText.named(json, "tensors", "flags").get("mean"));
 
     String table = run("inspect", file).ok().out();
-    assertEquals(9, table.lines().count(), table);
+    assertEquals(10, table.lines().count(), table);
     assertEquals(1, table.split("NaN", -1).length - 1, "only the title says NaN: " + table);
   }
 

@@ -1,13 +1,13 @@
 package dev.sinew.model;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.DType;
+import dev.sinew.model.QuantizedTensor.Encoding;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -17,6 +17,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -36,6 +37,11 @@ class QuantizedTensorTest {
     Described shape(String name, long... dimensions) {
       numbers.put(name, dimensions);
       return add(name, DType.I64, dimensions.length);
+    }
+
+    Described index(String name, long... groups) {
+      numbers.put(name, groups);
+      return add(name, DType.I32, groups.length);
     }
 
     Described group(String size) {
@@ -65,11 +71,16 @@ class QuantizedTensorTest {
 
     @Override
     public void read(String tensor, long byteOffset, ByteBuffer target) {
-      ByteBuffer bytes = ByteBuffer.allocate(target.remaining()).order(ByteOrder.LITTLE_ENDIAN);
+      TensorInfo info = tensors.get(tensor);
+      ByteBuffer bytes = ByteBuffer.allocate((int) info.bytes()).order(ByteOrder.LITTLE_ENDIAN);
       for (long number : numbers.get(tensor)) {
-        bytes.putLong(number);
+        if (info.dtype() == DType.I32) {
+          bytes.putInt((int) number);
+        } else {
+          bytes.putLong(number);
+        }
       }
-      target.put(bytes.flip());
+      target.put(bytes.array(), (int) byteOffset, target.remaining());
     }
 
     @Override
@@ -114,13 +125,15 @@ class QuantizedTensorTest {
     assertEquals(0, perTensor.group());
     assertEquals(TensorInfo.of("t", DType.F32, 4, 6), perTensor.logical());
     assertNull(perTensor.zeroPoint());
-    assertFalse(perTensor.isInt4());
+    assertEquals(Encoding.INT8, perTensor.encoding());
+    assertEquals(Set.of("t", "t_scale"), perTensor.parts());
     assertEquals(0, find(int8(4, 6, 4, 1)).group());
     assertEquals(3, find(int8(4, 6, 4, 2)).group());
     assertEquals(6, find(int8(1, 24, 1, 4)).group());
     QuantizedTensor packed = find(int4(new long[] {4, 3, 3}, 20, 4, 3).group("4"));
     assertEquals(4, packed.group());
-    assertTrue(packed.isInt4());
+    assertEquals(Encoding.INT4, packed.encoding());
+    assertEquals(Set.of("t", "t_scale", "t_shape"), packed.parts());
     assertEquals(TensorInfo.of("t", DType.F32, 4, 3, 3), packed.logical());
     assertEquals(
         "t_zero_point", find(int8(4, 6, 4).add("t_zero_point", DType.I8, 4)).zeroPoint().name());
@@ -154,7 +167,9 @@ class QuantizedTensorTest {
     assertDamaged(int8(4, 6, 4, 5), "group size is unknown");
     assertDamaged(int8(4, 6, 4, 7), "group size is unknown");
     assertDamaged(int8(4, 6, 4, 0), "0 scales");
-    assertDamaged(int8(4, 6, 1L << 40, 1L << 20), "group size is unknown");
+    assertDamaged(int8(4, 6, 4, 1L << 50), "group size is unknown");
+    // Blocks of rows and columns, as many as there are rows.
+    assertDamaged(int8(4, 6, 2, 2), "4 scales of shape [2, 2] do not fit a tensor of 4 rows");
     assertDamaged(int8(3, 10, 3, 2).group("two"), "is not a number");
     assertDamaged(int8(3, 10, 3, 2).group("9223372036854775808"), "is not a number");
     // An odd group of int4 that no power of two replaces.
@@ -188,6 +203,79 @@ class QuantizedTensorTest {
     assertDamaged(huge.add("t_shape", DType.I64, 1L << 50), "list");
   }
 
+  private static Described packed(long rows, long words, long... shape) {
+    return new Described()
+        .add("t_packed", DType.I32, rows, words)
+        .shape("t_shape", shape)
+        .add("t_scale", DType.BF16, rows, 1);
+  }
+
+  private static void assertPackedDamaged(Described checkpoint, String part) {
+    CheckpointException e =
+        assertThrows(CheckpointException.class, () -> QuantizedTensor.find(checkpoint));
+    assertTrue(e.getMessage().contains("'model.test'"), e.getMessage());
+    assertTrue(e.getMessage().contains("'t_packed'"), e.getMessage());
+    assertTrue(e.getMessage().contains(part), e.getMessage());
+  }
+
+  @Test
+  void packedWordsThatFit() throws IOException {
+    QuantizedTensor four = find(packed(3, 2, 3, 9));
+    assertEquals(Encoding.PACKED_INT4, four.encoding());
+    assertEquals(TensorInfo.of("t", DType.F32, 3, 9), four.logical());
+    assertEquals(Set.of("t_packed", "t_scale", "t_shape"), four.parts());
+    assertEquals(8, four.encoding().rowBytes(9));
+    assertEquals(Encoding.PACKED_INT8, find(packed(3, 3, 3, 9)).encoding());
+    QuantizedTensor asymmetric = find(packed(9, 2, 9, 9).add("t_zero_point", DType.I32, 2, 1));
+    assertEquals("t_zero_point", asymmetric.zeroPoint().name());
+    QuantizedTensor indexed = find(packed(3, 1, 3, 2).index("t_g_idx", 0, 0));
+    assertTrue(indexed.parts().contains("t_g_idx"));
+    // Without a shape there is no telling how many values the last word has.
+    Described shapeless =
+        new Described().add("t_packed", DType.I32, 3, 2).add("t_scale", DType.BF16, 3, 1);
+    assertEquals(Map.of(), QuantizedTensor.find(shapeless));
+  }
+
+  @Test
+  void packedWordsThatLie() {
+    assertPackedDamaged(packed(3, 2, 3, 17), "does not fit words of [3, 2]");
+    assertPackedDamaged(packed(3, 2, 4, 9), "does not fit words of [3, 2]");
+    assertPackedDamaged(packed(3, 2, 3, -9), "impossible");
+    assertPackedDamaged(packed(3, 2, -3, -9), "impossible");
+    assertPackedDamaged(packed(3, 2, 3, Long.MAX_VALUE), "impossible");
+    assertPackedDamaged(packed(3, 2, 1L << 32, 1L << 32), "impossible");
+    assertPackedDamaged(packed(3, 2, 3, 1L << 59), "does not fit words of [3, 2]");
+    assertPackedDamaged(packed(3, 2, 0, 9), "does not fit words of [3, 2]");
+    assertPackedDamaged(packed(3, 2), "does not fit words of [3, 2]");
+    assertPackedDamaged(packed(3, 2, 27), "does not fit words of [3, 2]");
+    assertPackedDamaged(packed(3, 2, new long[65]), "at most 64 numbers");
+    assertPackedDamaged(packed(3, 2, 3, 9).add("t_scale", DType.F16, 2, 1), "2 scales of shape");
+    assertPackedDamaged(packed(3, 2, 3, 9).add("t_scale", DType.F16, 1, 3), "3 scales of shape");
+    assertPackedDamaged(
+        packed(3, 2, 3, 9).add("t_scale", DType.F16, 3, 7), "group size is unknown");
+    for (long[] shape : new long[][] {{1, 2}, {2, 1}, {3, 1}, {1}, {0, 1}, {1, 1, 1}}) {
+      assertPackedDamaged(
+          packed(3, 2, 3, 9).add("t_zero_point", DType.I32, shape), "zero points do not fit");
+    }
+    assertPackedDamaged(packed(3, 2, 3, 9).index("t_g_idx", 0, 0, 0), "'t_g_idx' does not fit");
+    assertPackedDamaged(packed(3, 2, 3, 9).add("t_g_idx", DType.I64, 9), "'t_g_idx' does not fit");
+    CheckpointException ordered =
+        assertThrows(
+            CheckpointException.class,
+            () -> QuantizedTensor.find(packed(3, 1, 3, 3).index("t_g_idx", 0, 1, 0)));
+    assertTrue(ordered.getMessage().contains("activation order"), ordered.getMessage());
+  }
+
+  @Test
+  void float8ThatDoesNotFit() {
+    Described float8 =
+        new Described().add("t", DType.F8_E4M3, 4, 6).add("t_scale", DType.F32, 4, 1);
+    assertDamaged(float8.add("t_zero_point", DType.I8, 4, 1), "no zero points");
+    Described blocks =
+        new Described().add("t", DType.F8_E4M3, 4, 6).add("t_scale", DType.F32, 2, 2);
+    assertDamaged(blocks, "4 scales of shape [2, 2] do not fit a tensor of 4 rows");
+  }
+
   @Test
   void whatOnlyLooksAlikeIsNotQuantized() throws IOException {
     Described plain =
@@ -195,7 +283,7 @@ class QuantizedTensorTest {
             .add("a", DType.F32, 2, 2)
             .add("a_scale", DType.F32, 2)
             .add("b", DType.I8, 2, 2)
-            .add("b_scale", DType.F16, 2)
+            .add("b_scale", DType.F64, 2)
             .add("c", DType.U8, 2, 2)
             .add("c_scale", DType.F32, 2)
             .add("d_scale", DType.F32, 2)

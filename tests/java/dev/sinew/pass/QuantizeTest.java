@@ -36,12 +36,10 @@ class QuantizeTest {
   /** Every combination of bits, symmetry, granularity and range. */
   static Stream<Quantize> recipes() {
     List<Quantize> all = new ArrayList<>();
-    for (int bits : new int[] {8, 4}) {
-      for (boolean asymmetric : new boolean[] {false, true}) {
-        for (String granularity : new String[] {"tensor", "channel", "group=8", "group=6"}) {
-          for (String range : new String[] {"minmax", "percentile=97.5", "percentile=50", "mse"}) {
-            all.add(Quantize.of(bits, asymmetric, granularity, range));
-          }
+    for (QuantScheme scheme : QuantScheme.values()) {
+      for (String granularity : new String[] {"tensor", "channel", "group=8", "group=6"}) {
+        for (String range : new String[] {"minmax", "percentile=97.5", "percentile=50", "mse"}) {
+          all.add(Quantize.of(scheme, granularity, range));
         }
       }
     }
@@ -65,7 +63,7 @@ class QuantizeTest {
       Tensor q =
           int4
               ? scope.allocate(CPU, DType.U8, rows, (cols + 1) / 2)
-              : scope.allocate(CPU, DType.I8, rows, cols);
+              : scope.allocate(CPU, pass.scheme().storedType(), rows, cols);
       Tensor scale = scope.allocate(CPU, DType.F32, count);
       Tensor zeroPoint = pass.scheme().isAsymmetric() ? scope.allocate(CPU, DType.I8, count) : null;
       pass.apply(tensor, q, scale, zeroPoint);
@@ -173,6 +171,15 @@ class QuantizeTest {
     assertArrayEquals(new float[] {1}, result.scales);
     assertArrayEquals(new byte[] {-128}, result.zeroPoints);
     assertArrayEquals(new byte[] {-128, 127, -28}, result.q);
+    // fp8: absmax 448 gives scale 1; nearest numbers of E4M3, halves to the even code.
+    result =
+        apply(
+            Quantize.of(QuantScheme.FP8, "tensor", "minmax"),
+            DType.F32,
+            new double[] {-448, 1, 1.0625, 1.1875, 0, 0.001953125, 0.0009765625},
+            1);
+    assertArrayEquals(new float[] {1}, result.scales);
+    assertArrayEquals(new byte[] {-2, 0x38, 0x38, 0x3a, 0, 1, 0}, result.q);
     // All positive: the range still includes 0.
     result = apply(asymmetric, DType.F32, new double[] {100, 255}, 1);
     assertArrayEquals(new float[] {1}, result.scales);
@@ -261,6 +268,11 @@ class QuantizeTest {
             TensorInfo.of("c.weight_scale", DType.F32, 1),
             TensorInfo.of("c.weight_zero_point", DType.I8, 1)),
         Quantize.of(8, true, "tensor", "minmax").outputs(conv));
+    assertEquals(
+        List.of(
+            TensorInfo.of("c.weight", DType.F8_E4M3, 8, 3, 3, 3),
+            TensorInfo.of("c.weight_scale", DType.F32, 8, 1, 1, 1)),
+        Quantize.fp8().outputs(conv));
     assertThrows(
         IllegalArgumentException.class,
         () -> Quantize.int8().outputs(TensorInfo.of("i", DType.I8, 2, 2)));
@@ -273,11 +285,7 @@ class QuantizeTest {
     boolean asymmetric = words[4].equals("--asymmetric");
     assertEquals(
         pass,
-        Quantize.of(
-            Integer.parseInt(words[1].substring(3)),
-            asymmetric,
-            words[3],
-            words[words.length - 1]));
+        Quantize.of(QuantScheme.named(words[1], asymmetric), words[3], words[words.length - 1]));
     assertEquals("--fake-quantize", new FakeQuantize(pass).recipe().split(" ")[0]);
   }
 

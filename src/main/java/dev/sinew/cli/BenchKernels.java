@@ -74,7 +74,9 @@ final class BenchKernels {
         scope -> quantize(scope, QuantScheme.INT4_SYMMETRIC, 0, 1),
         scope -> quantize(scope, QuantScheme.INT4_SYMMETRIC, 0, rows),
         scope -> quantize(scope, QuantScheme.INT4_SYMMETRIC, GROUP, rows * COLS / GROUP),
+        scope -> quantize(scope, QuantScheme.FP8, 0, rows),
         scope -> dequantize(scope, QuantScheme.INT8_SYMMETRIC, 0, rows),
+        scope -> dequantize(scope, QuantScheme.FP8, 0, rows),
         scope -> dequantize(scope, QuantScheme.INT4_SYMMETRIC, GROUP, rows * COLS / GROUP),
         scope -> fakeQuantize(scope, QuantScheme.INT8_SYMMETRIC, 0, rows),
         scope -> fakeQuantize(scope, QuantScheme.INT4_SYMMETRIC, GROUP, rows * COLS / GROUP),
@@ -101,9 +103,7 @@ final class BenchKernels {
   }
 
   private Tensor integers(Scope scope, QuantScheme scheme) {
-    return scheme.bits() == 8
-        ? scope.allocate(device, DType.I8, rows, COLS)
-        : scope.allocate(device, DType.U8, rows, COLS / 2);
+    return scope.allocate(device, scheme.storedType(), rows, scheme.bits() == 8 ? COLS : COLS / 2);
   }
 
   private interface RowReference {
@@ -127,7 +127,7 @@ final class BenchKernels {
 
   private static String name(String what, QuantScheme scheme, long group, long slices) {
     String slice = group > 0 ? "group=" + group : slices == 1 ? "tensor" : "channel";
-    return what + " int" + scheme.bits() + " " + slice;
+    return what + " " + scheme.shortName() + " " + slice;
   }
 
   private BenchKernel quantize(Scope scope, QuantScheme scheme, long group, long slices) {
@@ -308,7 +308,10 @@ final class BenchKernels {
     }
     float[] values = new float[COLS];
     for (int i = 0; i < COLS; i++) {
-      values[i] = scheme.bits() == 8 ? bytes[i] : (bytes[i / 2] >> (i % 2 * 4) & 15) - 8;
+      values[i] =
+          !scheme.isInteger()
+              ? BenchReference.float8(bytes[i])
+              : scheme.bits() == 8 ? bytes[i] : (bytes[i / 2] >> (i % 2 * 4) & 15) - 8;
     }
     return values;
   }
@@ -349,7 +352,8 @@ final class BenchKernels {
     int length = group == 0 ? COLS : (int) group;
     for (int from = 0; from < COLS; from += length) {
       double absMax = BenchReference.absMax(values, from, from + length);
-      float expected = (float) (absMax / (scheme.bits() == 8 ? 127 : 7.5));
+      double steps = !scheme.isInteger() ? 448 : scheme.bits() == 8 ? 127 : 7.5;
+      float expected = (float) (absMax / steps);
       if (expected != scaleAt(scales, row, from, group)) {
         throw new WrongAnswer(name + " has a wrong scale in row " + row + ", column " + from);
       }

@@ -55,10 +55,29 @@ final class BenchReference {
   }
 
   /** Symmetric quantization of one value with the scale as it is stored. */
-  static int quantize(float x, float scale, QuantScheme scheme) {
+  static float quantize(float x, float scale, QuantScheme scheme) {
+    if (!scheme.isInteger()) {
+      return roundToFloat8(x / scale);
+    }
     int lowest = scheme.bits() == 8 ? -127 : -8;
     int highest = scheme.bits() == 8 ? 127 : 7;
     return (int) Math.max(lowest, Math.min(highest, Math.rint(x / scale)));
+  }
+
+  /** The number that an E4M3 byte stands for; none is NaN here. */
+  static float float8(byte code) {
+    int exponent = code >> 3 & 15;
+    int fraction = code & 7;
+    float magnitude =
+        exponent == 0 ? Math.scalb((float) fraction, -9) : Math.scalb(8f + fraction, exponent - 10);
+    return code < 0 ? -magnitude : magnitude;
+  }
+
+  // The nearest number of E4M3, ties to even.
+  private static float roundToFloat8(float x) {
+    int exponent = Math.max(Math.getExponent(x), -6);
+    double steps = Math.rint(Math.scalb((double) x, 3 - exponent));
+    return (float) Math.max(-448, Math.min(448, Math.scalb(steps, exponent - 3)));
   }
 
   /** Nearest BF16 values, ties to even, of finite ones. */

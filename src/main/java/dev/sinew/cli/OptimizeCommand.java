@@ -1,6 +1,7 @@
 package dev.sinew.cli;
 
 import dev.sinew.Device;
+import dev.sinew.QuantScheme;
 import dev.sinew.internal.Messages;
 import dev.sinew.io.AtomicFile;
 import dev.sinew.io.CheckpointFormat;
@@ -50,8 +51,8 @@ final class OptimizeCommand extends SinewCommand {
 
   @Option(
       names = "--quantize",
-      paramLabel = "int8|int4",
-      description = "Store weights as integers with scales.")
+      paramLabel = "int8|int4|fp8",
+      description = "Store weights as integers or 8-bit floats (E4M3) with scales.")
   private String quantize;
 
   @Option(
@@ -161,8 +162,7 @@ final class OptimizeCommand extends SinewCommand {
       if (quantize != null) {
         passes.add(
             Quantize.of(
-                bits(),
-                asymmetric,
+                QuantScheme.named(quantize, asymmetric),
                 granularity == null ? "channel" : granularity,
                 range == null ? "minmax" : range));
       }
@@ -172,7 +172,7 @@ final class OptimizeCommand extends SinewCommand {
     if (quantize == null && (granularity != null || range != null || asymmetric)) {
       String option =
           granularity != null ? "--granularity" : range != null ? "--range" : "--asymmetric";
-      throw wrongUsage(option + " goes with --quantize int8 or --quantize int4 only");
+      throw wrongUsage(option + " goes with --quantize only");
     }
     if (storage() == Storage.BITMAP && ("int4".equals(quantize) || asymmetric)) {
       throw wrongUsage(
@@ -196,16 +196,6 @@ final class OptimizeCommand extends SinewCommand {
     } catch (IllegalArgumentException e) {
       throw wrongUsage(Text.sentence(e.getMessage()));
     }
-  }
-
-  private int bits() {
-    return switch (quantize) {
-      case "int8" -> 8;
-      case "int4" -> 4;
-      default ->
-          throw new IllegalArgumentException(
-              "'" + quantize + "' is not a way to quantize; use int8 or int4");
-    };
   }
 
   /** Before hours of work rather than after them. */

@@ -1,51 +1,123 @@
 package dev.sinew.model;
 
 import dev.sinew.DType;
-import dev.sinew.internal.Messages;
 import java.io.IOException;
-import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
- * A tensor that a checkpoint stores as integers with scales, in the layout that {@code
- * dev.sinew.pass.Quantize} writes.
+ * A tensor that a checkpoint stores as integers or 8-bit floats with scales: in the layout that
+ * {@code dev.sinew.pass.Quantize} writes, or in that of compressed-tensors
+ * (github.com/vllm-project/compressed-tensors: int-quantized, float-quantized, naive-quantized and
+ * pack-quantized). The real values are {@code (q - zero_point) * scale}.
  *
- * @param stored the integers: I8, or U8 with two int4 values a byte
+ * <p>Layouts are recognised by the tensors alone, so that single files can be read. A slice, which
+ * shares a scale, is the whole tensor, a row, or {@code group} consecutive elements of a row.
+ *
+ * @param encoding how the values are stored
+ * @param stored the stored values
  * @param logical name and shape of the real tensor, as F32
- * @param scale F32, one element a slice
- * @param zeroPoint I8 in the scale's shape, or null
+ * @param scale F32, BF16 or F16, one element a slice
+ * @param zeroPoint I8 with one element a slice, or null; beside packed values also I32 [ceil(rows x
+ *     bits / 32), slices a row], each column packed downwards as the values are along rows
  * @param group elements of a row that share a scale; 0 for whole rows or the whole tensor
+ * @param parts names of all stored tensors that make up this one
  */
 public record QuantizedTensor(
-    TensorInfo stored, TensorInfo logical, TensorInfo scale, TensorInfo zeroPoint, long group) {
+    Encoding encoding,
+    TensorInfo stored,
+    TensorInfo logical,
+    TensorInfo scale,
+    TensorInfo zeroPoint,
+    long group,
+    Set<String> parts) {
   /** Metadata key under which the group size of a checkpoint is recorded. */
   public static final String GROUP_KEY = "sinew.group_size";
 
-  /** Whether two values share a byte. */
-  public boolean isInt4() {
-    return stored.dtype() == DType.U8;
+  private static final String PACKED = "_packed";
+  private static final Set<DType> SCALE_TYPES = EnumSet.of(DType.F32, DType.BF16, DType.F16);
+
+  /** How the values of a row are stored. */
+  public enum Encoding {
+    /** I8. */
+    INT8(8),
+    /** F8_E4M3. */
+    FP8(8),
+    /** U8 of two values each, stored as q + 8, low nibble first; rows end with a byte. */
+    INT4(4),
+    /** I32 of four values each, stored as q + 128, low bits first; rows end with a word. */
+    PACKED_INT8(8),
+    /** I32 of eight values each, stored as q + 8, low bits first; rows end with a word. */
+    PACKED_INT4(4);
+
+    private final int bits;
+
+    Encoding(int bits) {
+      this.bits = bits;
+    }
+
+    /** Bits of a value. */
+    public int bits() {
+      return bits;
+    }
+
+    /** Whether values stand in words of 32 bits. */
+    public boolean isPacked() {
+      return this == PACKED_INT8 || this == PACKED_INT4;
+    }
+
+    /** The bytes that a row of {@code cols} values takes. */
+    public long rowBytes(long cols) {
+      int perUnit = (isPacked() ? 32 : 8) / bits;
+      return ceilDiv(cols, perUnit) * (isPacked() ? 4 : 1);
+    }
+  }
+
+  public QuantizedTensor {
+    parts = Set.copyOf(parts);
   }
 
   /**
-   * Finds the quantized tensors of a checkpoint, by their names.
+   * Finds the quantized tensors of a checkpoint, by the names of the real tensors.
    *
    * @throws IOException if tensors stand side by side as if quantized but do not fit together
    */
   public static Map<String, QuantizedTensor> find(Checkpoint checkpoint) throws IOException {
     Map<String, QuantizedTensor> found = new LinkedHashMap<>();
-    Map<String, TensorInfo> tensors = checkpoint.tensors();
-    for (TensorInfo stored : tensors.values()) {
-      TensorInfo scale = tensors.get(stored.name() + "_scale");
-      TensorInfo shape = tensors.get(stored.name() + "_shape");
-      boolean int4 = stored.dtype() == DType.U8 && shape != null && shape.dtype() == DType.I64;
-      if (scale != null && scale.dtype() == DType.F32 && (stored.dtype() == DType.I8 || int4)) {
-        found.put(stored.name(), describe(checkpoint, stored, scale, int4 ? shape : null));
+    for (TensorInfo stored : checkpoint.tensors().values()) {
+      String name = logicalName(checkpoint, stored);
+      if (name != null) {
+        found.put(name, new QuantizedTensorFinder(checkpoint, name, stored).describe());
       }
     }
     return found;
+  }
+
+  // The name of the real tensor that these values belong to, or null.
+  private static String logicalName(Checkpoint checkpoint, TensorInfo stored) {
+    Map<String, TensorInfo> tensors = checkpoint.tensors();
+    boolean packed = stored.dtype() == DType.I32 && stored.name().endsWith(PACKED);
+    String name =
+        packed
+            ? stored.name().substring(0, stored.name().length() - PACKED.length())
+            : stored.name();
+    TensorInfo scale = tensors.get(name + "_scale");
+    if (scale == null || !SCALE_TYPES.contains(scale.dtype())) {
+      return null;
+    }
+    TensorInfo shape = tensors.get(name + "_shape");
+    boolean shaped = shape != null && shape.dtype() == DType.I64;
+    boolean quantized =
+        switch (stored.dtype()) {
+          case I8, F8_E4M3 -> true;
+          case U8 -> shaped && scale.dtype() == DType.F32;
+          case I32 -> packed && shaped;
+          default -> false;
+        };
+    return quantized ? name : null;
   }
 
   /**
@@ -71,92 +143,7 @@ public record QuantizedTensor(
     return Optional.empty();
   }
 
-  private static QuantizedTensor describe(
-      Checkpoint checkpoint, TensorInfo stored, TensorInfo scale, TensorInfo shape)
-      throws IOException {
-    TensorInfo logical =
-        shape == null
-            ? new TensorInfo(stored.name(), DType.F32, stored.shape())
-            : readShape(checkpoint, stored, shape);
-    TensorInfo zeroPoint = checkpoint.tensors().get(stored.name() + "_zero_point");
-    if (zeroPoint != null
-        && (zeroPoint.dtype() != DType.I8 || zeroPoint.elements() != scale.elements())) {
-      throw damaged(checkpoint, stored, "its zero points do not fit its scales");
-    }
-    long rows = logical.rows();
-    long cols = logical.cols();
-    long slices = scale.elements();
-    long group = 0;
-    if (slices != 1 && slices != rows && logical.elements() > 0) {
-      if (slices == 0 || slices % rows != 0) {
-        throw damaged(
-            checkpoint, stored, slices + " scales do not fit a tensor of " + rows + " rows");
-      }
-      group = groupSize(checkpoint, stored, cols, slices / rows, shape != null);
-    }
-    return new QuantizedTensor(stored, logical, scale, zeroPoint, group);
-  }
-
-  // The recorded group size if it gives this many groups, else the one that divides evenly or is a
-  // power of two. There are at least two groups; those of int4 end with a byte.
-  private static long groupSize(
-      Checkpoint checkpoint, TensorInfo stored, long cols, long groups, boolean int4)
-      throws IOException {
-    List<Long> candidates = new ArrayList<>();
-    try {
-      candidates.add(Long.parseLong(checkpoint.metadata().getOrDefault(GROUP_KEY, "0")));
-    } catch (NumberFormatException e) {
-      throw damaged(checkpoint, stored, "the metadata's " + GROUP_KEY + " is not a number");
-    }
-    if (cols % groups == 0) {
-      candidates.add(cols / groups);
-    }
-    for (long size = 1; size < cols; size *= 2) {
-      candidates.add(size);
-    }
-    for (long size : candidates) {
-      boolean fits = size > 0 && cols / size + (cols % size == 0 ? 0 : 1) == groups;
-      if (fits && !(int4 && size % 2 != 0)) {
-        return size;
-      }
-    }
-    throw damaged(
-        checkpoint,
-        stored,
-        "its group size is unknown: " + groups + " groups of " + cols + " columns");
-  }
-
-  private static TensorInfo readShape(Checkpoint checkpoint, TensorInfo stored, TensorInfo shape)
-      throws IOException {
-    Optional<List<Long>> stated = StoredShape.read(checkpoint, shape);
-    if (stated.isEmpty()) {
-      throw damaged(checkpoint, stored, "its shape is not a list of at most 64 numbers");
-    }
-    List<Long> dimensions = stated.get();
-    TensorInfo logical;
-    try {
-      logical = new TensorInfo(stored.name(), DType.F32, dimensions);
-    } catch (IllegalArgumentException e) {
-      throw damaged(checkpoint, stored, "its shape " + dimensions + " is impossible");
-    }
-    long packed = logical.cols() / 2 + logical.cols() % 2;
-    if (logical.elements() > 0 && packed != 0 && logical.rows() > Long.MAX_VALUE / packed
-        || (logical.elements() == 0 ? 0 : logical.rows() * packed) != stored.elements()) {
-      throw damaged(
-          checkpoint,
-          stored,
-          "its shape " + dimensions + " does not fit its " + stored.elements() + " bytes");
-    }
-    return logical;
-  }
-
-  private static CheckpointException damaged(Checkpoint checkpoint, TensorInfo tensor, String why) {
-    return new CheckpointException(
-        Messages.quote(checkpoint.path())
-            + " cannot be dequantized: tensor "
-            + Messages.quote(tensor.name())
-            + " looks quantized, but "
-            + why
-            + "; write it again with 'sinew optimize'");
+  static long ceilDiv(long a, long b) {
+    return a / b + (a % b == 0 ? 0 : 1);
   }
 }

@@ -7,24 +7,30 @@ import dev.sinew.RangeMethod;
 import dev.sinew.Tensor;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.TensorInfo;
-import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Replaces weights by 8-bit or 4-bit integers with a scale for each tensor, output channel or
- * group.
+ * Replaces weights by 8-bit or 4-bit integers or 8-bit floats with a scale for each tensor, output
+ * channel or group.
  *
- * <p>A tensor {@code T} becomes I8 {@code T}, or for int4 U8 {@code T} [rows, ceil(cols / 2)] (two
- * values a byte, low nibble first, stored as q + 8) with I64 {@code T_shape}; beside it stand F32
- * {@code T_scale} ([1] per tensor, [out, 1, ...] per channel, [out, groups] per group) and, if
- * asymmetric, I8 {@code T_zero_point} in the scale's shape.
+ * <p>In the layout {@link QuantizedLayout#SINEW} a tensor {@code T} becomes I8 or, for fp8, F8_E4M3
+ * {@code T}, or for int4 U8 {@code T} [rows, ceil(cols / 2)] (two values a byte, low nibble first,
+ * stored as q + 8) with I64 {@code T_shape}; beside it stand F32 {@code T_scale} ([1] per tensor,
+ * [out, 1, ...] per channel, [out, groups] per group) and, if asymmetric, I8 {@code T_zero_point}
+ * in the scale's shape.
  *
  * @param groupSize elements that share a scale with {@link Granularity#GROUP}, at most 1,048,576
  *     and even for int4; else 0
  * @param percentile for {@link RangeMethod#PERCENTILE}, above 0 and at most 100; else 0
+ * @param layout how the result is stored
  */
 public record Quantize(
-    QuantScheme scheme, Granularity granularity, int groupSize, RangeMethod range, float percentile)
+    QuantScheme scheme,
+    Granularity granularity,
+    int groupSize,
+    RangeMethod range,
+    float percentile,
+    QuantizedLayout layout)
     implements Pass {
   private static final int LARGEST_GROUP = 1 << 20;
 
@@ -36,7 +42,8 @@ public record Quantize(
   }
 
   /**
-   * @throws IllegalArgumentException if the group size or percentile does not go with the rest
+   * @throws IllegalArgumentException if the group size, the percentile or the layout does not go
+   *     with the rest
    */
   public Quantize {
     if (granularity == Granularity.GROUP) {
@@ -55,11 +62,32 @@ public record Quantize(
       throw new IllegalArgumentException(
           "the percentile " + percentile + " is not above 0 and at most 100");
     }
+    layout.requireSupported(scheme, granularity);
+  }
+
+  /** In the layout {@link QuantizedLayout#SINEW}. */
+  public Quantize(
+      QuantScheme scheme,
+      Granularity granularity,
+      int groupSize,
+      RangeMethod range,
+      float percentile) {
+    this(scheme, granularity, groupSize, range, percentile, QuantizedLayout.SINEW);
+  }
+
+  /** The same values in another layout. */
+  public Quantize in(QuantizedLayout other) {
+    return new Quantize(scheme, granularity, groupSize, range, percentile, other);
   }
 
   /** Symmetric int8 per output channel with the range of the extremes. */
   public static Quantize int8() {
     return of(8, false, "channel", "minmax");
+  }
+
+  /** E4M3 per output channel with the range of the extremes. */
+  public static Quantize fp8() {
+    return of(QuantScheme.FP8, "channel", "minmax");
   }
 
   /** Symmetric int4 in groups of this size with the range of the extremes. */
@@ -68,15 +96,22 @@ public record Quantize(
   }
 
   /**
-   * From the command line's words.
+   * Integers, from the command line's words; see {@link #of(QuantScheme, String, String)}.
    *
    * @param bits 8 or 4
+   */
+  public static Quantize of(int bits, boolean asymmetric, String granularity, String range) {
+    return of(QuantScheme.of(bits, asymmetric), granularity, range);
+  }
+
+  /**
+   * From the command line's words.
+   *
    * @param granularity {@code tensor}, {@code channel} or {@code group=G}
    * @param range {@code minmax}, {@code percentile=P} or {@code mse}
    * @throws IllegalArgumentException one sentence that says what is wrong
    */
-  public static Quantize of(int bits, boolean asymmetric, String granularity, String range) {
-    QuantScheme scheme = QuantScheme.of(bits, asymmetric);
+  public static Quantize of(QuantScheme scheme, String granularity, String range) {
     Granularity kind;
     int groupSize = 0;
     try {
@@ -114,7 +149,7 @@ public record Quantize(
 
   @Override
   public String recipe() {
-    StringBuilder text = new StringBuilder("--quantize int").append(scheme.bits());
+    StringBuilder text = new StringBuilder("--quantize ").append(scheme.shortName());
     text.append(" --granularity ");
     text.append(
         switch (granularity) {
@@ -132,6 +167,9 @@ public record Quantize(
           case PERCENTILE -> "percentile=" + percentile;
           case MSE -> "mse";
         });
+    if (layout != QuantizedLayout.SINEW) {
+      text.append(" --format ").append(layout.shortName());
+    }
     return text.toString();
   }
 
@@ -192,36 +230,7 @@ public record Quantize(
   @Override
   public List<TensorInfo> outputs(TensorInfo tensor) {
     requireFloating(tensor, "quantized");
-    String name = tensor.name();
-    List<TensorInfo> outputs = new ArrayList<>();
-    boolean int4 = scheme.bits() == 4;
-    long packed = (tensor.cols() + 1) / 2;
-    if (!int4) {
-      outputs.add(new TensorInfo(name, DType.I8, tensor.shape()));
-    } else if (tensor.shape().size() < 2) {
-      outputs.add(TensorInfo.of(name, DType.U8, packed));
-    } else {
-      outputs.add(TensorInfo.of(name, DType.U8, tensor.rows(), packed));
-    }
-    List<Long> scaleShape = new ArrayList<>();
-    switch (granularity) {
-      case TENSOR -> scaleShape.add(1L);
-      case GROUP -> scaleShape.addAll(List.of(tensor.rows(), groupsPerRow(tensor.cols())));
-      case CHANNEL -> {
-        scaleShape.add(tensor.rows());
-        for (int i = 1; i < tensor.shape().size(); i++) {
-          scaleShape.add(1L);
-        }
-      }
-    }
-    outputs.add(new TensorInfo(name + "_scale", DType.F32, scaleShape));
-    if (scheme.isAsymmetric()) {
-      outputs.add(new TensorInfo(name + "_zero_point", DType.I8, scaleShape));
-    }
-    if (int4) {
-      outputs.add(TensorInfo.of(name + "_shape", DType.I64, tensor.shape().size()));
-    }
-    return outputs;
+    return layout.outputs(this, tensor);
   }
 
   @Override
@@ -232,7 +241,7 @@ public record Quantize(
   /**
    * Quantizes a tensor in memory into tensors of the caller's.
    *
-   * @param q I8 with as many elements, or U8 [rows, ceil(cols / 2)] for int4
+   * @param q I8 with as many elements, F8_E4M3 for fp8, or U8 [rows, ceil(cols / 2)] for int4
    * @param scale F32 with one element a slice
    * @param zeroPoint I8 with as many, or null if symmetric
    * @throws dev.sinew.NotFiniteException if x holds NaN or infinity
@@ -256,7 +265,13 @@ public record Quantize(
     try (Tensor lo = Tensor.allocate(x.device(), DType.F32, slices);
         Tensor hi = Tensor.allocate(x.device(), DType.F32, slices)) {
       Ops.range(x, groupSize, scheme, range, percentile, lo, hi);
-      Ops.scale(lo, hi, scheme, scale, zeroPoint);
+      scale(lo, hi, x.dtype(), scale, zeroPoint);
     }
+  }
+
+  /** The scales, and zero points if asymmetric, of ranges of a tensor of this type. */
+  void scale(Tensor lo, Tensor hi, DType tensor, Tensor scale, Tensor zeroPoint) {
+    Ops.scale(lo, hi, scheme, scale, zeroPoint);
+    layout.roundScales(scale, tensor);
   }
 }

@@ -14,6 +14,7 @@ final class QuantizeRun implements PassRun.TensorRun {
   private final Quantize pass;
   private final TensorInfo tensor;
   private final boolean fake;
+  private final TensorInfo stored;
   // Ranges of slices that no tile holds as a whole; null if every tile holds its slices.
   private final SliceRanges ranges;
 
@@ -21,6 +22,7 @@ final class QuantizeRun implements PassRun.TensorRun {
     this.pass = pass;
     this.tensor = tensor;
     this.fake = fake;
+    this.stored = fake ? tensor : pass.layout().stored(pass, tensor);
     boolean inTiles =
         switch (pass.granularity()) {
           case TENSOR -> grid.holdsTensor();
@@ -77,7 +79,7 @@ final class QuantizeRun implements PassRun.TensorRun {
     Tensor scale = tile.scratch("scale", DType.F32, slices);
     Tensor zeroPoint = scheme.isAsymmetric() ? tile.scratch("zero point", DType.I8, slices) : null;
     Ops.range(x, pass.groupSize(), scheme, pass.range(), pass.percentile(), lo, hi);
-    Ops.scale(lo, hi, scheme, scale, zeroPoint);
+    pass.scale(lo, hi, tensor.dtype(), scale, zeroPoint);
     finish(tile, emitter, x, scale, zeroPoint, first);
   }
 
@@ -100,20 +102,18 @@ final class QuantizeRun implements PassRun.TensorRun {
     }
     boolean int4 = pass.scheme().bits() == 4;
     Tensor q =
-        int4
-            ? tile.scratch("q", DType.U8, x.rows(), (x.cols() + 1) / 2)
-            : tile.scratch("q", DType.I8, x.rows(), x.cols());
+        tile.scratch(
+            "q", pass.scheme().storedType(), x.rows(), int4 ? (x.cols() + 1) / 2 : x.cols());
     Ops.quantize(x, scale, zeroPoint, pass.groupSize(), q);
     String name = tensor.name();
     if (int4) {
-      // Two columns share a byte, so the tile no longer lies where its elements did.
-      emit(emitter, name, tile.row() * ((tensor.cols() + 1) / 2) + tile.col() / 2, q);
+      emitNibbles(tile, emitter, x.cols(), q);
       tile.replace(null);
     } else {
       tile.replace(q);
     }
     if (first >= 0) {
-      emit(emitter, name + "_scale", 4 * first, scale);
+      emitScales(tile, emitter, first, scale);
       if (zeroPoint != null) {
         emit(emitter, name + "_zero_point", first, zeroPoint);
       }
@@ -124,6 +124,54 @@ final class QuantizeRun implements PassRun.TensorRun {
       tensor.shape().forEach(shape::putLong);
       emitter.emit(name + "_shape", 0, shape.flip());
     }
+  }
+
+  // Two columns share a byte, so the tile no longer lies where its elements did.
+  private void emitNibbles(Tile tile, PassRun.Emitter emitter, long cols, Tensor q)
+      throws IOException {
+    long rowBytes = pass.layout().rowBytes(pass.scheme(), tensor.cols());
+    long first = tile.col() / 2;
+    boolean endsRow = tile.col() + cols == tensor.cols();
+    Tensor rows =
+        endsRow && q.cols() < rowBytes - first ? paddedRows(tile, q, cols, rowBytes - first) : q;
+    emit(emitter, stored.name(), tile.row() * rowBytes + first, rows);
+  }
+
+  // Rows of nibbles with zero bits up to so many bytes.
+  private static Tensor paddedRows(Tile tile, Tensor q, long nibbles, long rowBytes) {
+    Tensor padded = tile.scratch("padded q", DType.U8, q.rows(), rowBytes);
+    for (long row = 0; row < q.rows(); row++) {
+      long begin = row * rowBytes;
+      q.withBuffer(
+          row * q.cols(),
+          Math.toIntExact(q.cols()),
+          from ->
+              padded.withBuffer(
+                  begin,
+                  Math.toIntExact(rowBytes),
+                  to -> {
+                    to.put(from);
+                    if (nibbles % 2 != 0) {
+                      int last = to.position() - 1;
+                      to.put(last, (byte) (to.get(last) & 15));
+                    }
+                    while (to.hasRemaining()) {
+                      to.put((byte) 0);
+                    }
+                  }));
+    }
+    return padded;
+  }
+
+  private void emitScales(Tile tile, PassRun.Emitter emitter, long first, Tensor scale)
+      throws IOException {
+    DType type = pass.layout().scaleType(tensor.dtype());
+    Tensor written = scale;
+    if (type != DType.F32) {
+      written = tile.scratch("stored scale", type, scale.elements());
+      Ops.convert(scale, written);
+    }
+    emit(emitter, tensor.name() + "_scale", type.bytes(first), written);
   }
 
   private static void emit(PassRun.Emitter emitter, String name, long offset, Tensor data)

@@ -3,13 +3,15 @@ package dev.sinew.pass;
 import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.Ops;
+import dev.sinew.Scope;
 import dev.sinew.Tensor;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.QuantizedTensor;
+import dev.sinew.model.QuantizedTensor.Encoding;
 import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.util.HashSet;
+import java.nio.ByteOrder;
 import java.util.Set;
 
 /** Dequantizes {@link QuantizedTensor}s: {@code (q - zero_point) * scale}, in F32. */
@@ -28,14 +30,7 @@ record QuantizedDecoder(QuantizedTensor tensor) implements EncodedTensor {
 
   @Override
   public Set<String> parts() {
-    Set<String> parts = new HashSet<>(Set.of(anchor(), tensor.scale().name()));
-    if (tensor.zeroPoint() != null) {
-      parts.add(tensor.zeroPoint().name());
-    }
-    if (tensor.isInt4()) {
-      parts.add(anchor() + "_shape");
-    }
-    return parts;
+    return tensor.parts();
   }
 
   @Override
@@ -52,13 +47,17 @@ record QuantizedDecoder(QuantizedTensor tensor) implements EncodedTensor {
       } else {
         // Parts of long rows hold whole groups, or lie in one group, and begin where a byte does.
         long group = tensor.group() == 0 ? cols : tensor.group();
-        long unit = group <= PIECE ? group : tensor.isInt4() ? 2 : 1;
+        long unit = group <= PIECE ? group : bits() == 4 ? 2 : 1;
         long first = col / unit * unit;
         long end = group <= PIECE ? cols : Math.min(cols, (col / group + 1) * group);
         part = new Part(row, 1, first, Math.min(PIECE / unit * unit, end - first));
       }
       byteOffset += copy(source, part, byteOffset, target);
     }
+  }
+
+  private int bits() {
+    return tensor.encoding().bits();
   }
 
   // The rows [row, row + rows) and columns [col, col + cols) of a tensor.
@@ -69,24 +68,16 @@ record QuantizedDecoder(QuantizedTensor tensor) implements EncodedTensor {
   private long copy(Checkpoint source, Part part, long byteOffset, ByteBuffer target)
       throws IOException {
     long cols = tensor.logical().cols();
-    boolean int4 = tensor.isInt4();
-    long rowBytes = int4 ? (cols + 1) / 2 : cols;
-    long partBytes = int4 ? (part.cols + 1) / 2 : part.cols;
     boolean shared = tensor.scale().elements() == 1;
     long group = tensor.group() == 0 ? cols : tensor.group();
-    long firstScale = shared ? 0 : part.row * ceilDiv(cols, group) + part.col / group;
+    long perRow = ceilDiv(cols, group);
+    long firstScale = shared ? 0 : part.row * perRow + part.col / group;
     long scales = shared ? 1 : part.rows * ceilDiv(part.cols, group);
-    try (Tensor q =
-            Tensor.allocate(Device.cpu(), int4 ? DType.U8 : DType.I8, part.rows, partBytes);
-        Tensor scale = Tensor.allocate(Device.cpu(), DType.F32, scales);
-        Tensor zeroPoint =
-            tensor.zeroPoint() == null ? null : Tensor.allocate(Device.cpu(), DType.I8, scales);
-        Tensor y = Tensor.allocate(Device.cpu(), DType.F32, part.rows, part.cols)) {
-      fill(source, tensor.stored(), part.row * rowBytes + (int4 ? part.col / 2 : part.col), q);
-      fill(source, tensor.scale(), 4 * firstScale, scale);
-      if (zeroPoint != null) {
-        fill(source, tensor.zeroPoint(), firstScale, zeroPoint);
-      }
+    try (Scope scope = new Scope()) {
+      Tensor q = values(source, part, scope);
+      Tensor scale = scales(source, firstScale, scales, scope);
+      Tensor zeroPoint = zeroPoints(source, part, firstScale, scales, scope);
+      Tensor y = scope.allocate(Device.cpu(), DType.F32, part.rows, part.cols);
       Ops.dequantize(q, scale, zeroPoint, scales == part.rows || shared ? 0 : group, y);
       long begin = byteOffset - 4 * (part.row * cols + part.col);
       int count = (int) Math.min(target.remaining(), y.byteSize() - begin);
@@ -95,6 +86,84 @@ record QuantizedDecoder(QuantizedTensor tensor) implements EncodedTensor {
       target.position(target.position() + count);
       return count;
     }
+  }
+
+  // The values as Ops.dequantize takes them.
+  private Tensor values(Checkpoint source, Part part, Scope scope) throws IOException {
+    Encoding encoding = tensor.encoding();
+    DType type = encoding == Encoding.FP8 ? DType.F8_E4M3 : bits() == 4 ? DType.U8 : DType.I8;
+    long rowBytes = encoding.rowBytes(tensor.logical().cols());
+    long partBytes = bits() == 4 ? (part.cols + 1) / 2 : part.cols;
+    long first = part.row * rowBytes + (bits() == 4 ? part.col / 2 : part.col);
+    Tensor q = scope.allocate(Device.cpu(), type, part.rows, partBytes);
+    if (part.rows == 1 || partBytes == rowBytes) {
+      fill(source, tensor.stored(), first, q);
+    } else {
+      // Rows of words, read together and then put together without what fills the last word.
+      Tensor words = scope.allocate(Device.cpu(), DType.U8, part.rows, rowBytes);
+      fill(source, tensor.stored(), first, words);
+      for (long row = 0; row < part.rows; row++) {
+        long to = row * partBytes;
+        words.withBuffer(row * rowBytes, (int) partBytes, from -> q.copyFrom(to, from));
+      }
+    }
+    if (encoding == Encoding.PACKED_INT8) {
+      // q + 128 and q differ in the upper bit.
+      q.withBuffer(
+          0,
+          (int) q.byteSize(),
+          bytes -> {
+            for (int i = 0; i < bytes.limit(); i++) {
+              bytes.put(i, (byte) (bytes.get(i) ^ 0x80));
+            }
+          });
+    }
+    return q;
+  }
+
+  private Tensor scales(Checkpoint source, long first, long count, Scope scope) throws IOException {
+    DType type = tensor.scale().dtype();
+    Tensor stored = scope.allocate(Device.cpu(), type, count);
+    fill(source, tensor.scale(), type.bytes(first), stored);
+    if (type == DType.F32) {
+      return stored;
+    }
+    Tensor scale = scope.allocate(Device.cpu(), DType.F32, count);
+    Ops.convert(stored, scale);
+    return scale;
+  }
+
+  private Tensor zeroPoints(Checkpoint source, Part part, long first, long count, Scope scope)
+      throws IOException {
+    TensorInfo stored = tensor.zeroPoint();
+    if (stored == null) {
+      return null;
+    }
+    Tensor zeroPoint = scope.allocate(Device.cpu(), DType.I8, count);
+    if (stored.dtype() == DType.I8) {
+      fill(source, stored, first, zeroPoint);
+      return zeroPoint;
+    }
+    // Words of 32 / bits rows, as many in each row of words as there are slices in a row.
+    int perWord = 32 / bits();
+    long perRow = stored.cols();
+    long firstWord = part.row / perWord;
+    long wordRows = (part.row + part.rows - 1) / perWord - firstWord + 1;
+    ByteBuffer words =
+        ByteBuffer.allocate(Math.toIntExact(4 * wordRows * perRow)).order(ByteOrder.LITTLE_ENDIAN);
+    source.read(stored.name(), 4 * firstWord * perRow, words);
+    int slices = (int) (count / part.rows);
+    int skipped = (int) (first % perRow);
+    byte[] unpacked = new byte[(int) count];
+    for (int i = 0; i < unpacked.length; i++) {
+      long row = part.row + i / slices;
+      int word =
+          words.getInt((int) (4 * ((row / perWord - firstWord) * perRow + skipped + i % slices)));
+      int value = word >>> (int) (row % perWord) * bits() & (1 << bits()) - 1;
+      unpacked[i] = (byte) (value - (1 << bits() - 1));
+    }
+    zeroPoint.copyFrom(0, ByteBuffer.wrap(unpacked));
+    return zeroPoint;
   }
 
   private static long ceilDiv(long a, long b) {

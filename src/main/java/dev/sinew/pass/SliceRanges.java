@@ -27,6 +27,7 @@ final class SliceRanges implements AutoCloseable {
   private static final long MOST_BLOCKS = 2048;
 
   private final Quantize pass;
+  private final DType dtype;
   private final Device device = Device.cpu();
   private final long elements; // of one slice
   private final float[] lo;
@@ -40,6 +41,7 @@ final class SliceRanges implements AutoCloseable {
 
   SliceRanges(Quantize pass, TensorInfo tensor) {
     this.pass = pass;
+    this.dtype = tensor.dtype();
     int slices = Math.toIntExact(pass.slices(tensor));
     this.elements = tensor.elements() / slices;
     this.lo = new float[slices];
@@ -101,7 +103,7 @@ final class SliceRanges implements AutoCloseable {
     if (sweep == sweeps() - 1) {
       try (Tensor low = Tensor.of(lo, lo.length);
           Tensor high = Tensor.of(hi, hi.length)) {
-        Ops.scale(low, high, pass.scheme(), scale, zeroPoint);
+        pass.scale(low, high, dtype, scale, zeroPoint);
       }
     }
   }
