@@ -221,6 +221,20 @@ SN_EXPORT sn_status sn_merge_dare(const sn_tensor* base, const sn_tensor* const*
  * and b have one floating dtype and n elements. For the angle between models of any size. SN_NOT_FINITE as above. */
 SN_EXPORT sn_status sn_block_products(const sn_tensor* a, const sn_tensor* b, sn_tensor* sums);
 
+/* ---- Weight sharing. A codebook is F32 with 2^b entries, 2 <= b <= 8, in ascending order; q is U8
+ * [rows, ceil(cols b / 8)]: an index of b bits for every element, low bits first, the bits after a row's last one 0. An
+ * element belongs to the nearest entry, of equally near ones to the first; distances are compared exactly. ---- */
+
+/* q = the index of the entry that each element of x belongs to. SN_NOT_FINITE if x or the codebook holds NaN or
+ * infinity. */
+SN_EXPORT sn_status sn_cluster_assign(const sn_tensor* x, const sn_tensor* codebook, sn_tensor* q);
+/* For every entry k, adds the elements of x that belong to it to sums, I64 [2^b, 32], and their number to counts, I64
+ * [2^b]. The sum is exact: sums[k, 0] 2^-149 + sums[k, 1] 2^-141 + ... + sums[k, 31] 2^99, of which all but the last
+ * are left within [0, 255]; sums of up to 2^34 elements fit. SN_NOT_FINITE as above. */
+SN_EXPORT sn_status sn_cluster_sums(const sn_tensor* x, const sn_tensor* codebook, sn_tensor* sums, sn_tensor* counts);
+/* y = codebook[q], F64, F32, F16 or BF16. Any entries are allowed here, in any order. */
+SN_EXPORT sn_status sn_cluster_decode(const sn_tensor* q, const sn_tensor* codebook, sn_tensor* y);
+
 /* ---- Looking and converting ---- */
 
 /* result, F64 [8]: min, max, absmax, sum of the finite values (of all dtypes; BOOL counts as 0 and 1), then the numbers

@@ -9,12 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.DType;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.file.Path;
 import java.time.Duration;
-import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -22,65 +17,6 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class QuantizedTensorTest {
-  /** Descriptions, and the data of {@code T_shape}; nothing else is ever read. */
-  private static final class Described implements Checkpoint {
-    private final Map<String, TensorInfo> tensors = new LinkedHashMap<>();
-    private final Map<String, String> metadata = new HashMap<>();
-    private final Map<String, long[]> numbers = new HashMap<>();
-
-    Described add(String name, DType dtype, long... shape) {
-      tensors.put(name, TensorInfo.of(name, dtype, shape));
-      return this;
-    }
-
-    Described shape(String name, long... dimensions) {
-      numbers.put(name, dimensions);
-      return add(name, DType.I64, dimensions.length);
-    }
-
-    Described group(String size) {
-      metadata.put(QuantizedTensor.GROUP_KEY, size);
-      return this;
-    }
-
-    @Override
-    public Path path() {
-      return Path.of("model.test");
-    }
-
-    @Override
-    public String format() {
-      return "test";
-    }
-
-    @Override
-    public Map<String, TensorInfo> tensors() {
-      return tensors;
-    }
-
-    @Override
-    public Map<String, String> metadata() {
-      return metadata;
-    }
-
-    @Override
-    public void read(String tensor, long byteOffset, ByteBuffer target) {
-      ByteBuffer bytes = ByteBuffer.allocate(target.remaining()).order(ByteOrder.LITTLE_ENDIAN);
-      for (long number : numbers.get(tensor)) {
-        bytes.putLong(number);
-      }
-      target.put(bytes.flip());
-    }
-
-    @Override
-    public Optional<FileRegion> region(String tensor) {
-      return Optional.empty();
-    }
-
-    @Override
-    public void close() {}
-  }
-
   private static QuantizedTensor find(Described checkpoint) throws IOException {
     return QuantizedTensor.find(checkpoint).get("t");
   }
@@ -211,6 +147,7 @@ class QuantizedTensorTest {
     "a.weight, U8, a.weight_scale, F32",
     "a.weight, F8_E4M3, a.weight_scale, F32",
     "a.weight, F8_E4M3, a.weight_scale_inv, F32", // DeepSeek
+    "a.weight, U8, a.weight_codebook, F32", // ours, clustered
     "a.weight_packed, I32, a.weight_shape, I64",
     "a.qweight, I32, a.qzeros, I32", // GPTQ, AWQ
     "a.weight, I8, a.SCB, F32", // bitsandbytes, 8 bits

@@ -1,7 +1,8 @@
 package dev.sinew.model;
 
+import static dev.sinew.model.PackedShape.damaged;
+
 import dev.sinew.DType;
-import dev.sinew.internal.Messages;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -58,13 +59,14 @@ public record QuantizedTensor(
       String name = tensor.name();
       boolean scaled =
           tensors.containsKey(name + "_scale") || tensors.containsKey(name + "_scale_inv");
+      boolean clustered = ClusteredTensor.hasCodebook(tensors, name);
       boolean packed = name.endsWith(".weight_packed") || name.endsWith(".qweight");
       // bitsandbytes: 4 bits in blocks, and 8 bits by row.
       boolean blocks = tensors.containsKey(name + ".absmax");
       boolean byRow =
           name.endsWith(".weight")
               && tensors.containsKey(name.substring(0, name.length() - "weight".length()) + "SCB");
-      if ((scaled || packed || blocks || byRow) && !tensor.dtype().isFloating()) {
+      if ((scaled || clustered || packed || blocks || byRow) && !tensor.dtype().isFloating()) {
         return Optional.of(name);
       }
     }
@@ -77,7 +79,7 @@ public record QuantizedTensor(
     TensorInfo logical =
         shape == null
             ? new TensorInfo(stored.name(), DType.F32, stored.shape())
-            : readShape(checkpoint, stored, shape);
+            : PackedShape.read(checkpoint, stored, shape, 4);
     TensorInfo zeroPoint = checkpoint.tensors().get(stored.name() + "_zero_point");
     if (zeroPoint != null
         && (zeroPoint.dtype() != DType.I8 || zeroPoint.elements() != scale.elements())) {
@@ -124,39 +126,5 @@ public record QuantizedTensor(
         checkpoint,
         stored,
         "its group size is unknown: " + groups + " groups of " + cols + " columns");
-  }
-
-  private static TensorInfo readShape(Checkpoint checkpoint, TensorInfo stored, TensorInfo shape)
-      throws IOException {
-    Optional<List<Long>> stated = StoredShape.read(checkpoint, shape);
-    if (stated.isEmpty()) {
-      throw damaged(checkpoint, stored, "its shape is not a list of at most 64 numbers");
-    }
-    List<Long> dimensions = stated.get();
-    TensorInfo logical;
-    try {
-      logical = new TensorInfo(stored.name(), DType.F32, dimensions);
-    } catch (IllegalArgumentException e) {
-      throw damaged(checkpoint, stored, "its shape " + dimensions + " is impossible");
-    }
-    long packed = logical.cols() / 2 + logical.cols() % 2;
-    if (logical.elements() > 0 && packed != 0 && logical.rows() > Long.MAX_VALUE / packed
-        || (logical.elements() == 0 ? 0 : logical.rows() * packed) != stored.elements()) {
-      throw damaged(
-          checkpoint,
-          stored,
-          "its shape " + dimensions + " does not fit its " + stored.elements() + " bytes");
-    }
-    return logical;
-  }
-
-  private static CheckpointException damaged(Checkpoint checkpoint, TensorInfo tensor, String why) {
-    return new CheckpointException(
-        Messages.quote(checkpoint.path())
-            + " cannot be dequantized: tensor "
-            + Messages.quote(tensor.name())
-            + " looks quantized, but "
-            + why
-            + "; write it again with 'sinew optimize'");
   }
 }
