@@ -23,7 +23,8 @@ const float kNan = std::nanf("");
 class Arguments : public testing::Test {
  protected:
   Arguments() {
-    for (Tensor* t : {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point})
+    for (Tensor* t :
+         {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point, &q2, &sums})
       t->fill(kPattern);
   }
 
@@ -34,7 +35,7 @@ class Arguments : public testing::Test {
     EXPECT_NE(sentence.find(part), std::string::npos) << "got: " << sentence;
     EXPECT_EQ(sentence.find('\n'), std::string::npos) << sentence;
     for (const Tensor* t :
-         {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point}) {
+         {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point, &q2, &sums}) {
       EXPECT_TRUE(t->holds_only(kPattern)) << "an output was touched by a refused call: " << sentence;
     }
     EXPECT_EQ(number, -7) << "a number was set by a refused call: " << sentence;
@@ -64,6 +65,9 @@ class Arguments : public testing::Test {
       five{device, SN_F64, {5}};
   Tensor f64s{device, SN_F64, {4}}, three{device, SN_F32, {3}}, three_zeros{device, SN_I8, {3}},
       shorts{device, SN_I16, {4}};
+  // Two bits for each of x's elements.
+  Tensor codebook{device, SN_F32, {4}}, q2{device, SN_U8, {4, 2}}, sums{device, SN_I64, {4, 32}},
+      cluster_counts{device, SN_I64, {4}};
   int64_t number = -7;
 };
 
@@ -212,6 +216,41 @@ TEST_F(Arguments, QuantizationError) {
   refused(sn_quantization_error(x, three, nullptr, 0, errors), "errors is F64 with 16 elements; F64 with 12");
   refused(sn_quantization_error(x, scale, nullptr, SN_INT8_ASYMMETRIC, errors), "zero_point is null");
   refused(sn_quantization_error(x, scale, nullptr, -2, errors), "-2 is not a quantization scheme");
+}
+
+TEST_F(Arguments, Clustering) {
+  Tensor five_entries{device, SN_F32, {5}}, two{device, SN_F32, {2}}, many{device, SN_F32, {512}};
+  refused(sn_cluster_assign(nullptr, codebook, q2), "x is null");
+  refused(sn_cluster_assign(x, nullptr, q2), "codebook is null");
+  refused(sn_cluster_assign(x, codebook, nullptr), "q is null");
+  refused(sn_cluster_assign(ints, codebook, q2), "x is I32");
+  refused(sn_cluster_assign(x, f64s, q2), "codebook is F64 with 4");
+  for (const Tensor* wrong : {&five_entries, &two, &many, &three})
+    refused(sn_cluster_assign(x, *wrong, q2), "a power of two from 4 to 256 is needed");
+  refused(sn_cluster_assign(longer, codebook, q4), "q is U8 with 12 elements; U8 with 8");
+  refused(sn_cluster_assign(x, codebook, q8), "q is I8");
+  refused(sn_cluster_sums(nullptr, codebook, sums, cluster_counts), "x is null");
+  refused(sn_cluster_sums(x, nullptr, sums, cluster_counts), "codebook is null");
+  refused(sn_cluster_sums(x, codebook, nullptr, cluster_counts), "sums is null");
+  refused(sn_cluster_sums(x, codebook, sums, nullptr), "counts is null");
+  refused(sn_cluster_sums(x, codebook, counts, cluster_counts), "sums is I64 with 65536 elements; I64 with 128");
+  refused(sn_cluster_sums(x, codebook, sums, counts), "counts is I64 with 65536 elements; I64 with 4");
+  refused(sn_cluster_decode(nullptr, codebook, y), "q is null");
+  refused(sn_cluster_decode(q2, nullptr, y), "codebook is null");
+  refused(sn_cluster_decode(q2, codebook, nullptr), "y is null");
+  refused(sn_cluster_decode(q2, codebook, ints), "y is I32");
+  refused(sn_cluster_decode(q4, codebook, y), "q is U8 with 12 elements; U8 with 8");
+  refused(sn_cluster_decode(q2, five_entries, y), "codebook is F32 with 5");
+  // What it holds.
+  float* entries = reinterpret_cast<float*>(codebook.data());
+  entries[1] = -1.0f;
+  refused(sn_cluster_assign(x, codebook, q2), "ascending");
+  refused(sn_cluster_sums(x, codebook, sums, cluster_counts), "ascending");
+  for (float bad : {kNan, -kInfinity, kInfinity}) {
+    entries[1] = bad;
+    refused(sn_cluster_assign(x, codebook, q2), "NaN or infinity", SN_NOT_FINITE);
+    refused(sn_cluster_sums(x, codebook, sums, cluster_counts), "NaN or infinity", SN_NOT_FINITE);
+  }
 }
 
 TEST_F(Arguments, Looking) {
@@ -428,6 +467,17 @@ TEST_F(Arguments, Overlap) {
   refused(sn_scale(lo, inner, SN_INT8_ASYMMETRIC, scale, inner_zeros), "overlap");
   refused(sn_scale(lo, hi, SN_INT8_ASYMMETRIC, inner, inner_zeros), "overlap");
   refused(sn_quantize(x, scale, inner_zeros, 0, bytes), "overlap");
+  Tensor book, bytes8, entry_counts;
+  const int64_t eight_bytes = 8;
+  ASSERT_EQ(sn_tensor_wrap(device, p + 52, SN_U8, 1, &eight_bytes, bytes8.out()), SN_OK);
+  ASSERT_EQ(sn_tensor_wrap(device, p + 44, SN_F32, 1, &four, book.out()), SN_OK);
+  ASSERT_EQ(sn_tensor_wrap(device, p + 48, SN_I64, 1, &four, entry_counts.out()), SN_OK);
+  refused(sn_cluster_assign(whole, codebook, bytes8), "overlap");
+  refused(sn_cluster_assign(x, book, bytes8), "overlap");
+  refused(sn_cluster_sums(whole, codebook, sums, entry_counts), "overlap");
+  refused(sn_cluster_sums(x, book, sums, entry_counts), "overlap");
+  refused(sn_cluster_decode(bytes8, codebook, whole), "overlap");
+  refused(sn_cluster_decode(q2, book, whole), "overlap");
   EXPECT_TRUE(sn_fake_quantize(x, scale, nullptr, 0, 0, x) == SN_OK) << "in place is allowed";
 }
 
@@ -459,6 +509,13 @@ TEST_F(Arguments, ReadOnlyOutputs) {
   refused(sn_range(x, 0, 0, 0, 0, view, hi), "lo is read-only");
   refused(sn_range(x, 0, 0, 0, 0, lo, view), "hi is read-only");
   refused(sn_scale(lo, hi, 0, view, nullptr), "scale is read-only");
+  Tensor i64s, u8;
+  map_zeros(SN_I64, 4, &i64s);
+  map_zeros(SN_U8, 8, &u8);
+  refused(sn_cluster_assign(x, codebook, u8), "q is read-only");
+  refused(sn_cluster_sums(x, codebook, sums, i64s), "counts is read-only");
+  Tensor q6{device, SN_U8, {6}};  // f32 is one row
+  refused(sn_cluster_decode(q6, codebook, f32), "y is read-only");
   // Reading is fine.
   int64_t zeros = 0;
   Tensor pruned{device, SN_F32, {n}};
@@ -480,6 +537,7 @@ TEST_F(Arguments, ClosedDevice) {
   refused(sn_quantize(x, gone_scale, nullptr, 0, q8), "the device of scale is closed");
   refused(sn_quantize(x, scale, gone_zeros, 0, q8), "the device of zero_point is closed");
   refused(sn_dequantize(gone_q, scale, nullptr, 0, y), "the device of q is closed");
+  refused(sn_cluster_assign(x, gone_scale, q2), "the device of codebook is closed");
   refused(sn_compare(x, gone, five), "the device of b is closed");
   refused(sn_convert(gone, y), "closed");
   const sn_tensor* models[] = {x, gone};

@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 DTYPES = {'F32': np.float32, 'I64': np.int64, 'I8': np.int8, 'U8': np.uint8}
-COMPANIONS = ('_scale', '_zero_point', '_shape')
+COMPANIONS = ('_scale', '_zero_point', '_shape', '_codebook')
 
 
 def read_stored(path):
@@ -75,15 +75,30 @@ def expand(stored):
     return stored
 
 
+def look_up(stored, shape, codebook):
+    """The entries that packed indices name, where each codebook serves equally many rows."""
+    groups, entries = codebook.shape
+    width = entries.bit_length() - 1
+    rows = int(shape[0]) if len(shape) > 1 else 1
+    columns = int(np.prod(shape)) // rows
+    bits = np.unpackbits(stored.reshape(rows, -1), axis=1, bitorder='little')[:, :columns * width]
+    index = (bits.reshape(rows, columns, width) << np.arange(width)).sum(-1)
+    group = np.arange(rows) // -(-rows // groups)
+    return codebook[group[:, None], index].reshape(tuple(shape))
+
+
 def read(path):
     """The tensors of a file as real numbers."""
     stored = expand(read_stored(path))
     tensors = {}
     for name, values in stored.items():
-        if any(name.endswith(end) and name[:-len(end)] + '_scale' in stored for end in COMPANIONS):
+        owners = [name[:-len(end)] for end in COMPANIONS if name.endswith(end)]
+        if any(owner + mark in stored for owner in owners for mark in ('_scale', '_codebook')):
             continue
         if name + '_scale' in stored:
-            values = dequantize(values, *(stored.get(name + end) for end in COMPANIONS))
+            values = dequantize(values, *(stored.get(name + end) for end in ('_scale', '_zero_point', '_shape')))
+        elif name + '_codebook' in stored:
+            values = look_up(values, stored[name + '_shape'], stored[name + '_codebook'])
         tensors[name] = values
     return tensors
 

@@ -42,6 +42,8 @@ RECIPES = [
     '--prune sparsity=0.5 --quantize int4 --granularity group=16 --asymmetric',
     '--prune nm=2:4 --sparse-format bitmap',
     '--prune sparsity=0.6 --quantize int8 --sparse-format bitmap',
+    '--cluster bits=4,iterations=2',
+    '--prune nm=2:4 --cluster bits=5,rows=16',
 ]
 
 
@@ -120,6 +122,26 @@ def test_bitmaps_hold_what_dense_tensors_hold(work):
             before, after = os.path.getsize(dense), os.path.getsize(sparse)
             print(f'    {after} bytes instead of {before} ({after / before:.3f}) for {os.path.basename(source)} {recipe}')
             check(after < before, 'not smaller')
+
+
+def test_clustered_mnist(work):
+    """Accuracy by the bits of an index, and what `compare` decodes against NumPy."""
+    out, plain = os.path.join(work, 'out'), mnist_accuracy.read(MNIST)
+    for recipe, least in (('--cluster bits=4', 9880), ('--cluster bits=5', 9900), ('--cluster bits=8', 9912),
+                          ('--prune sparsity=0.5 --cluster bits=4,rows=64', 9880)):
+        optimize(MNIST, out, recipe, '--force')
+        after = mnist_accuracy.read(out)
+        check({n: v.shape for n, v in plain.items()} == {n: v.shape for n, v in after.items()}, 'names or shapes')
+        right = mnist_accuracy.right_answers(after, DATA)
+        print(f'    {right} right, {os.path.getsize(out)} bytes with {recipe}')
+        check(right >= least, f'{right} right answers with {recipe}')
+        if 'prune' in recipe:
+            check(mnist_accuracy.share_of_zeros(after) >= 0.5, 'pruned weights came back')
+        for tensor in json.loads(sinew('compare', MNIST, out, '--json'))['tensors']:
+            a, b = plain[tensor['name']].astype(np.float64), after[tensor['name']].astype(np.float64)
+            if tensor['max_abs_error'] is not None:
+                worst = abs(a - b).max(initial=0)
+                check(abs(tensor['max_abs_error'] - worst) <= 1e-6 * worst, f'{tensor["name"]} with {recipe}')
 
 
 def test_pytorch_file_is_pruned_like_numpy(work):

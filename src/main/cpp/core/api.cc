@@ -194,6 +194,31 @@ sn_status merge_output(const sn_tensor* x, const char* name, const sn_tensor* ou
   return SN_OK;
 }
 
+// The bits that indices into a codebook have; 0 for one of no valid size.
+int index_bits(const sn_tensor* codebook) {
+  for (int bits = 2; bits <= 8; ++bits) {
+    if (codebook->elements == int64_t{1} << bits) return bits;
+  }
+  return 0;
+}
+
+sn_status valid_codebook(const sn_tensor* x, const sn_tensor* codebook) {
+  SN_TRY(present(codebook, "codebook"));
+  SN_TRY(one_device(x, codebook));
+  if (codebook->dtype != SN_F32 || index_bits(codebook) == 0) {
+    return fail(SN_INVALID_ARGUMENT,
+                "codebook is %s with %lld elements; F32 with a power of two from 4 to 256 is needed",
+                dtype_name(codebook->dtype), static_cast<long long>(codebook->elements));
+  }
+  return SN_OK;
+}
+
+// The layout of indices q of real values x.
+sn_status indices(const sn_tensor* x, const sn_tensor* q, const sn_tensor* codebook) {
+  const int bits = index_bits(codebook);
+  return typed(q, "q", SN_U8, x->rows * (x->cols / 8 * bits + (x->cols % 8 * bits + 7) / 8));
+}
+
 // x's device and its slot; a call of no elements still goes to the slot, which then does nothing but set results.
 #define SN_CALL(x, name, ...) (x)->device->backend->ops->name((x)->device, __VA_ARGS__)
 
@@ -382,6 +407,39 @@ sn_status sn_block_products(const sn_tensor* a, const sn_tensor* b, sn_tensor* s
   SN_TRY(output(a, sums, "sums", false));
   SN_TRY(apart(b, sums, false));
   return SN_CALL(a, block_products, a, b, sums);
+}
+
+sn_status sn_cluster_assign(const sn_tensor* x, const sn_tensor* codebook, sn_tensor* q) {
+  SN_TRY(floating(x, "x"));
+  SN_TRY(valid_codebook(x, codebook));
+  SN_TRY(present(q, "q"));
+  SN_TRY(indices(x, q, codebook));
+  SN_TRY(output(x, q, "q", false));
+  SN_TRY(apart(codebook, q, false));
+  return SN_CALL(x, cluster_assign, x, codebook, q);
+}
+
+sn_status sn_cluster_sums(const sn_tensor* x, const sn_tensor* codebook, sn_tensor* sums, sn_tensor* counts) {
+  SN_TRY(floating(x, "x"));
+  SN_TRY(valid_codebook(x, codebook));
+  SN_TRY(typed(sums, "sums", SN_I64, 32 * codebook->elements));
+  SN_TRY(typed(counts, "counts", SN_I64, codebook->elements));
+  SN_TRY(output(x, sums, "sums", false));
+  SN_TRY(output(x, counts, "counts", false));
+  SN_TRY(apart(codebook, sums, false));
+  SN_TRY(apart(codebook, counts, false));
+  SN_TRY(apart(sums, counts, false));
+  return SN_CALL(x, cluster_sums, x, codebook, sums, counts);
+}
+
+sn_status sn_cluster_decode(const sn_tensor* q, const sn_tensor* codebook, sn_tensor* y) {
+  SN_TRY(floating(y, "y"));
+  SN_TRY(valid_codebook(y, codebook));
+  SN_TRY(present(q, "q"));
+  SN_TRY(indices(y, q, codebook));
+  SN_TRY(output(q, y, "y", false));
+  SN_TRY(apart(codebook, y, false));
+  return SN_CALL(q, cluster_decode, q, codebook, y);
 }
 
 sn_status sn_statistics(const sn_tensor* x, sn_tensor* result) {

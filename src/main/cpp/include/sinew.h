@@ -150,10 +150,10 @@ SN_EXPORT sn_status sn_magnitude_count(const sn_tensor* x, float threshold, int6
 /* The range [lo, hi] of every slice, lo <= 0 <= hi; lo = -hi for symmetric schemes.
  * MINMAX: the extremes. PERCENTILE, 0 < percentile <= 100: the smallest value that at least that share of the slice
  * does not exceed (nearest rank), of magnitudes when symmetric, else of values at both ends; a range that would be
- * empty although the slice is not all zero falls back to MINMAX. MSE: of the ranges MINMAX x (100 - j) / 100, j = 0..60,
- * computed in float64 and rounded to F32, the one of least squared error sum (x - dequantized)^2, taken in float64 over
- * blocks of 4096 elements, counted from where the slice begins in each row and combined in index order; of equal ones
- * the widest. SN_NOT_FINITE if x holds NaN or infinity. */
+ * empty although the slice is not all zero falls back to MINMAX. MSE: of the ranges MINMAX x (100 - j) / 100, j =
+ * 0..60, computed in float64 and rounded to F32, the one of least squared error sum (x - dequantized)^2, taken in
+ * float64 over blocks of 4096 elements, counted from where the slice begins in each row and combined in index order; of
+ * equal ones the widest. SN_NOT_FINITE if x holds NaN or infinity. */
 SN_EXPORT sn_status sn_range(const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method,
                              float percentile, sn_tensor* lo, sn_tensor* hi);
 /* Scale and zero point of ranges: symmetric max(-lo, hi) / (127, 7.5 or, for fp8, 448); asymmetric (hi - lo) / (255 or
@@ -225,6 +225,20 @@ SN_EXPORT sn_status sn_merge_dare(const sn_tensor* base, const sn_tensor* const*
 /* sum a^2, sum b^2 and sum a b of every block of 4096 elements, not yet combined: sums is F64 [ceil(n / 4096), 3]. a
  * and b have one floating dtype and n elements. For the angle between models of any size. SN_NOT_FINITE as above. */
 SN_EXPORT sn_status sn_block_products(const sn_tensor* a, const sn_tensor* b, sn_tensor* sums);
+
+/* ---- Weight sharing. A codebook is F32 with 2^b entries, 2 <= b <= 8, in ascending order; q is U8
+ * [rows, ceil(cols b / 8)]: an index of b bits for every element, low bits first, the bits after a row's last one 0. An
+ * element belongs to the nearest entry, of equally near ones to the first; distances are compared exactly. ---- */
+
+/* q = the index of the entry that each element of x belongs to. SN_NOT_FINITE if x or the codebook holds NaN or
+ * infinity. */
+SN_EXPORT sn_status sn_cluster_assign(const sn_tensor* x, const sn_tensor* codebook, sn_tensor* q);
+/* For every entry k, adds the elements of x that belong to it to sums, I64 [2^b, 32], and their number to counts, I64
+ * [2^b]. The sum is exact: sums[k, 0] 2^-149 + sums[k, 1] 2^-141 + ... + sums[k, 31] 2^99, of which all but the last
+ * are left within [0, 255]; sums of up to 2^34 elements fit. SN_NOT_FINITE as above. */
+SN_EXPORT sn_status sn_cluster_sums(const sn_tensor* x, const sn_tensor* codebook, sn_tensor* sums, sn_tensor* counts);
+/* y = codebook[q], F64, F32, F16 or BF16. Any entries are allowed here, in any order. */
+SN_EXPORT sn_status sn_cluster_decode(const sn_tensor* q, const sn_tensor* codebook, sn_tensor* y);
 
 /* ---- Looking and converting ---- */
 

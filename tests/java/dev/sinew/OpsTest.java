@@ -425,4 +425,41 @@ class OpsTest {
       Ops.memoryProbe(x, x);
     }
   }
+
+  @EachFloating
+  void clustering(DType dtype) {
+    double[] x = rounded(dtype, raw);
+    float[] codebook = {-0.5f, 0, 0.25f, 1.5f};
+    try (Tensor tensor = matrix(dtype);
+        Tensor entries = Tensor.of(codebook, 4);
+        Tensor q = empty(DType.U8, ROWS, (COLS * 2 + 7) / 8);
+        Tensor sums = empty(DType.I64, 4, 32);
+        Tensor counts = empty(DType.I64, 4);
+        Tensor y = empty(dtype, ROWS, COLS)) {
+      Ops.clusterAssign(tensor, entries, q);
+      Ops.clusterSums(tensor, entries, sums, counts);
+      Ops.clusterDecode(q, entries, y);
+      double[] expectedSums = new double[4];
+      long[] expectedCounts = new long[4];
+      double[] decoded = new double[x.length];
+      for (int i = 0; i < x.length; i++) {
+        float value = (float) x[i];
+        // Middles: -0.25, 0.125, 0.875.
+        int k = value <= -0.25f ? 0 : value <= 0.125f ? 1 : value <= 0.875f ? 2 : 3;
+        decoded[i] = codebook[k];
+        expectedSums[k] += value;
+        expectedCounts[k]++;
+      }
+      assertArrayEquals(decoded, values(y));
+      assertArrayEquals(expectedCounts, counts.toLongs());
+      long[] digits = sums.toLongs();
+      for (int k = 0; k < 4; k++) {
+        double sum = 0;
+        for (int d = 31; d >= 0; d--) {
+          sum += Math.scalb((double) digits[k * 32 + d], 8 * d - 149);
+        }
+        assertEquals(expectedSums[k], sum, 1e-9);
+      }
+    }
+  }
 }

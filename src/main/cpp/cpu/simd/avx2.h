@@ -169,6 +169,12 @@ SN_INLINE I shift_right(I x) {
   return {_mm256_srai_epi32(x.a, kBits), _mm256_srai_epi32(x.b, kBits)};
 }
 SN_INLINE I max(I x, I y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
+SN_INLINE I shift_left(I x, I by) { return {_mm256_sllv_epi32(x.a, by.a), _mm256_sllv_epi32(x.b, by.b)}; }
+SN_INLINE I increment(I x, M m) { return {_mm256_sub_epi32(x.a, m.a), _mm256_sub_epi32(x.b, m.b)}; }
+SN_INLINE M gt(F x, F y) {
+  return {_mm256_castps_si256(_mm256_cmp_ps(x.a, y.a, _CMP_GT_OQ)),
+          _mm256_castps_si256(_mm256_cmp_ps(x.b, y.b, _CMP_GT_OQ))};
+}
 SN_INLINE M gt(I x, I y) { return {_mm256_cmpgt_epi32(x.a, y.a), _mm256_cmpgt_epi32(x.b, y.b)}; }
 SN_INLINE M eq(I x, I y) { return {_mm256_cmpeq_epi32(x.a, y.a), _mm256_cmpeq_epi32(x.b, y.b)}; }
 SN_INLINE uint32_t bits(M m) {
@@ -309,6 +315,17 @@ SN_INLINE void store_nibbles(uint8_t* p, B b) {
 }
 SN_INLINE I widen_bytes(__m128i v) { return {_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8))}; }
 SN_INLINE I load_int(const int8_t* p) { return widen_bytes(load128(p)); }
+SN_INLINE I load_index(const uint8_t* p) {
+  __m128i v = load128(p);
+  return {_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))};
+}
+SN_INLINE F look_up8(const float* table, I index) {
+  __m256 entries = _mm256_loadu_ps(table);
+  return {_mm256_permutevar8x32_ps(entries, index.a), _mm256_permutevar8x32_ps(entries, index.b)};
+}
+SN_INLINE F gather(const float* table, I index) {
+  return {_mm256_i32gather_ps(table, index.a, 4), _mm256_i32gather_ps(table, index.b, 4)};
+}
 SN_INLINE I load_nibbles(const uint8_t* p) {
   __m128i v = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
   __m128i mask = _mm_set1_epi8(15);

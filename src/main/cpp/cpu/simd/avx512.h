@@ -139,6 +139,9 @@ SN_INLINE I shift_right(I a) {
   return {_mm512_srai_epi32(a.v, kBits)};
 }
 SN_INLINE I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
+SN_INLINE I shift_left(I a, I by) { return {_mm512_sllv_epi32(a.v, by.v)}; }
+SN_INLINE I increment(I a, M m) { return {_mm512_mask_add_epi32(a.v, m.v, a.v, _mm512_set1_epi32(1))}; }
+SN_INLINE M gt(F a, F b) { return {_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)}; }
 SN_INLINE M gt(I a, I b) { return {_mm512_cmpgt_epi32_mask(a.v, b.v)}; }
 SN_INLINE M eq(I a, I b) { return {_mm512_cmpeq_epi32_mask(a.v, b.v)}; }
 SN_INLINE uint32_t bits(M m) { return m.v; }
@@ -224,6 +227,14 @@ SN_INLINE void store_nibbles(uint8_t* p, B b) {
 SN_INLINE I load_int(const int8_t* p) {
   return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
+SN_INLINE I load_index(const uint8_t* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+SN_INLINE F look_up8(const float* table, I index) {
+  // The look-up sees four bits: the table stands there twice.
+  return _mm512_permutexvar_ps(index.v, _mm512_broadcast_f32x8(_mm256_loadu_ps(table)));
+}
+SN_INLINE F gather(const float* table, I index) { return _mm512_i32gather_ps(index.v, table, 4); }
 SN_INLINE I load_nibbles(const uint8_t* p) {
   __m128i v = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
   __m128i mask = _mm_set1_epi8(15);

@@ -159,6 +159,21 @@ SN_INLINE I max(I a, I b) {
   SN_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
   return a;
 }
+// The operand and the result are not negative; shifts are below 32.
+SN_INLINE I shift_left(I a, I by) {
+  SN_EACH a.v[i] <<= by.v[i];
+  return a;
+}
+// One more in the lanes of the mask.
+SN_INLINE I increment(I a, M m) {
+  SN_EACH a.v[i] += m.v[i];
+  return a;
+}
+SN_INLINE M gt(F a, F b) {
+  M r;
+  SN_EACH r.v[i] = a.v[i] > b.v[i];
+  return r;
+}
 SN_INLINE M gt(I a, I b) {
   M r;
   SN_EACH r.v[i] = a.v[i] > b.v[i];
@@ -267,6 +282,23 @@ SN_INLINE void store_nibbles(uint8_t* p, B b) {
 SN_INLINE I load_int(const int8_t* p) {
   I r;
   SN_EACH r.v[i] = p[i];
+  return r;
+}
+// 16 bytes as numbers from 0 to 255.
+SN_INLINE I load_index(const uint8_t* p) {
+  I r;
+  SN_EACH r.v[i] = p[i];
+  return r;
+}
+// The entries of a table of eight that the lower three bits of each lane name.
+SN_INLINE F look_up8(const float* table, I index) {
+  F r;
+  SN_EACH r.v[i] = table[index.v[i] & 7];
+  return r;
+}
+SN_INLINE F gather(const float* table, I index) {
+  F r;
+  SN_EACH r.v[i] = table[index.v[i]];
   return r;
 }
 SN_INLINE I load_nibbles(const uint8_t* p) {

@@ -428,6 +428,38 @@ public final class Ops {
   }
 
   /**
+   * The index of the codebook's entry that is nearest to each element, of equally near ones the
+   * first.
+   *
+   * @param codebook F32 with 2^b finite entries, b from 2 to 8, in ascending order
+   * @param q U8 [rows, ceil(cols b / 8)], indices of b bits from the lowest on; rows are padded
+   *     with zero bits
+   */
+  public static void clusterAssign(Tensor x, Tensor codebook, Tensor q) {
+    call(x, codebook, q, null, (px, pc, pq, d) -> SinewNative.sn_cluster_assign(px, pc, pq));
+  }
+
+  /**
+   * Adds up the elements that belong to each entry, as {@link #clusterAssign} finds it, exactly.
+   *
+   * @param sums I64 [2^b, 32], added to: the digits of a number in base 256 and units of 2^-149,
+   *     the lowest first; afterwards all but the last are from 0 to 255
+   * @param counts I64 [2^b], added to
+   */
+  public static void clusterSums(Tensor x, Tensor codebook, Tensor sums, Tensor counts) {
+    call(
+        x, codebook, sums, counts, (px, pc, ps, pn) -> SinewNative.sn_cluster_sums(px, pc, ps, pn));
+  }
+
+  /**
+   * {@code y = codebook[q]} in y's floating dtype; layouts as in {@link #clusterAssign}, entries of
+   * any value in any order.
+   */
+  public static void clusterDecode(Tensor q, Tensor codebook, Tensor y) {
+    call(q, codebook, y, null, (pq, pc, py, d) -> SinewNative.sn_cluster_decode(pq, pc, py));
+  }
+
+  /**
    * Min, max, absmax and sum of the finite values, then the numbers of zeros, NaN, +infinity and
    * -infinity. Any dtype that a tensor holds. Without finite values min and max are NaN.
    *

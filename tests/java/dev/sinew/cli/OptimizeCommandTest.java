@@ -116,6 +116,43 @@ class OptimizeCommandTest extends CommandLineTest {
   }
 
   @Test
+  void clustersAndPrunedWeightsStayZero() throws IOException {
+    String printed =
+        run("optimize", in, out, "--cluster", "bits=3,rows=20", "--prune", "nm=2:4").ok().out();
+    assertTrue(printed.contains("--prune nm=2:4 --cluster bits=3,rows=20"), printed);
+    assertTrue(printed.contains("weights are zero"), printed);
+    Map<String, Stored> after = TestCheckpoint.read(out);
+    assertEquals("U8", after.get("layer.0.weight").dtype());
+    assertEquals(List.of(33L, 3L), after.get("layer.0.weight").shape());
+    assertEquals(List.of(2L, 8L), after.get("layer.0.weight_codebook").shape());
+    assertEquals(List.of(1L, 8L), after.get("layer.1.weight_codebook").shape());
+    // What compare decodes has the zeros that pruning alone makes.
+    run("optimize", in, path("pruned"), "--prune", "nm=2:4").ok();
+    float[] pruned = TestCheckpoint.read(path("pruned")).get("layer.0.weight").floats();
+    Stored packed = after.get("layer.0.weight");
+    float[] codebooks = after.get("layer.0.weight_codebook").floats();
+    double error = 0;
+    for (int i = 0; i < pruned.length; i++) {
+      int index = 0;
+      for (int b = 0; b < 3; b++) {
+        int at = i / 7 * 24 + i % 7 * 3 + b;
+        index |= (packed.data()[at / 8] >> at % 8 & 1) << b;
+      }
+      float decoded = codebooks[i / 7 / 17 * 8 + index]; // 33 rows in two groups of 17 and 16
+      assertTrue(pruned[i] != 0 || decoded == 0, "weight " + i);
+      error = Math.max(error, Math.abs(decoded - pruned[i]));
+    }
+    assertTrue(error > 0 && error < 0.03, "error " + error);
+    Map<String, Object> compared =
+        JsonText.object(run("compare", path("pruned"), out, "--json").ok().out());
+    Map<String, Object> tensor = JsonText.named(compared, "tensors", "layer.0.weight");
+    assertEquals(error, (Double) tensor.get("max_abs_error"), 1e-9);
+    run("optimize", out, path("o2"), "--quantize", "int8").failed(1, "already quantized");
+    String shown = run("inspect", out).ok().out();
+    assertTrue(shown.contains("layer.0.weight_codebook"), shown);
+  }
+
+  @Test
   void targetsAndSkipsChooseTensors() throws IOException {
     run(
             "optimize",
@@ -258,6 +295,24 @@ class OptimizeCommandTest extends CommandLineTest {
         "--prune nm=2:4 --granularity tensor                | --granularity goes with --quantize",
         "--prune nm=2:4 --range mse                         | --range goes with --quantize",
         "--prune nm=2:4 --asymmetric                        | --asymmetric goes with --quantize",
+        "--cluster bits=1                                   | 2 to 8 bits, not 1",
+        "--cluster bits=9                                   | 2 to 8 bits, not 9",
+        "--cluster 4                                        | bits=B",
+        "--cluster rows=4                                   | bits=B",
+        "--cluster bits=4,bits=4                            | 'bits=4,bits=4'",
+        "--cluster bits=4,                                  | 'bits=4,'",
+        "--cluster bits=x                                   | 'bits=x'",
+        "--cluster bits=4,cols=2                            | cols=2",
+        "--cluster bits=4,rows=0                            | at least 1 row",
+        "--cluster bits=4,rows=-2                           | -2",
+        "--cluster bits=4,rows=99999999999                  | rows=99999999999",
+        "--cluster bits=4,iterations=1001                   | 1001",
+        "--cluster bits=4,iterations=-1                     | -1",
+        "--cluster bits=4 --quantize int8                   | --quantize and --cluster",
+        "--cluster bits=4 --sparse-format bitmap            | --sparse-format does not go with --cluster",
+        "--cluster bits=4 --granularity tensor              | --granularity goes with --quantize",
+        "--cluster bits=4 --range mse                       | --range goes with --quantize",
+        "--cluster bits=4 --asymmetric                      | --asymmetric goes with --quantize",
         "--threads 1                                        | sinew convert",
         "--prune                                            | --prune",
       })

@@ -303,7 +303,8 @@ class BitmapStorageTest {
 
   @Test
   void integersThatHaveNoUseForABitmapAreRefusedBeforeAnythingIsRead() {
-    for (Quantize quantize : List.of(Quantize.int4(2), Quantize.of(8, true, "tensor", "minmax"))) {
+    Pass asymmetric = Quantize.of(8, true, "tensor", "minmax");
+    for (Pass second : List.of(Quantize.int4(2), asymmetric, Cluster.perTensor(4))) {
       MemoryCheckpoint model = model();
       IllegalArgumentException e =
           assertThrows(
@@ -311,7 +312,7 @@ class BitmapStorageTest {
               () ->
                   Optimizer.optimize(
                       model,
-                      List.of(Prune.nm(2, 4), quantize),
+                      List.of(Prune.nm(2, 4), second),
                       options(1, Storage.BITMAP),
                       new MemoryWriter()));
       assertTrue(e.getMessage().contains("cannot be stored with a bitmap"), e.getMessage());

@@ -9,6 +9,7 @@ import dev.sinew.io.ModelFiles;
 import dev.sinew.io.ModelFolder;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointException;
+import dev.sinew.pass.Cluster;
 import dev.sinew.pass.Optimizer;
 import dev.sinew.pass.Pass;
 import dev.sinew.pass.Prune;
@@ -29,7 +30,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "optimize",
     description = {
-      "Makes a checkpoint smaller: prunes its weights, quantizes them, or does both in this order.",
+      "Makes a checkpoint smaller: prunes its weights, quantizes or clusters them, or does two of"
+          + " these in this order.",
       "",
       "Touched are floating tensors of two or more dimensions named *.weight or *.weight_*.",
       "Embeddings, norms and lm_head are left as they are, unless --targets names them."
@@ -83,6 +85,15 @@ final class OptimizeCommand extends SinewCommand {
           "Store what was pruned as its non-zero values and a bitmap of where they are, which other"
               + " tools do not read; 'sinew convert --dense' undoes it.")
   private String sparseFormat;
+
+  @Option(
+      names = "--cluster",
+      paramLabel = "bits=B[,rows=G][,iterations=N]",
+      description = {
+        "Store weights as indices of B bits (2 to 8) into a codebook of 2^B shared values, found by"
+            + " k-means for each tensor or for every G rows. Pruned weights stay 0."
+      })
+  private String cluster;
 
   @Option(
       names = "--targets",
@@ -166,6 +177,9 @@ final class OptimizeCommand extends SinewCommand {
                 granularity == null ? "channel" : granularity,
                 range == null ? "minmax" : range));
       }
+      if (cluster != null) {
+        passes.add(Cluster.parse(cluster));
+      }
     } catch (IllegalArgumentException e) {
       throw wrongUsage(Text.sentence(e.getMessage()));
     }
@@ -173,6 +187,10 @@ final class OptimizeCommand extends SinewCommand {
       String option =
           granularity != null ? "--granularity" : range != null ? "--range" : "--asymmetric";
       throw wrongUsage(option + " goes with --quantize only");
+    }
+    if (quantize != null && cluster != null) {
+      throw wrongUsage(
+          "--quantize and --cluster do not go together: weights are stored in one way");
     }
     if (storage() == Storage.BITMAP && ("int4".equals(quantize) || asymmetric)) {
       throw wrongUsage(
@@ -182,9 +200,14 @@ final class OptimizeCommand extends SinewCommand {
               : "--sparse-format does not go with int4: dense int4 is smaller than int8 with half of"
                   + " its weights zero");
     }
+    if (storage() == Storage.BITMAP && cluster != null) {
+      throw wrongUsage(
+          "--sparse-format does not go with --cluster, which stores a pruned weight as the index of"
+              + " the zero");
+    }
     if (passes.isEmpty() && storage() == Storage.DENSE) {
       throw wrongUsage(
-          "nothing to do: give --prune, --quantize or both; 'sinew convert' only changes the"
+          "nothing to do: give --prune, --quantize or --cluster; 'sinew convert' only changes the"
               + " format");
     }
     return passes;

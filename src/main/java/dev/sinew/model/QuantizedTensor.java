@@ -130,13 +130,14 @@ public record QuantizedTensor(
       String name = tensor.name();
       boolean scaled =
           tensors.containsKey(name + "_scale") || tensors.containsKey(name + "_scale_inv");
+      boolean clustered = ClusteredTensor.hasCodebook(tensors, name);
       boolean packed = name.endsWith(".weight_packed") || name.endsWith(".qweight");
       // bitsandbytes: 4 bits in blocks, and 8 bits by row.
       boolean blocks = tensors.containsKey(name + ".absmax");
       boolean byRow =
           name.endsWith(".weight")
               && tensors.containsKey(name.substring(0, name.length() - "weight".length()) + "SCB");
-      if ((scaled || packed || blocks || byRow) && !tensor.dtype().isFloating()) {
+      if ((scaled || clustered || packed || blocks || byRow) && !tensor.dtype().isFloating()) {
         return Optional.of(name);
       }
     }

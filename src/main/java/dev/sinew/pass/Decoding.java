@@ -3,16 +3,19 @@ package dev.sinew.pass;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.BitmapTensor;
 import dev.sinew.model.Checkpoint;
+import dev.sinew.model.ClusteredTensor;
 import dev.sinew.model.QuantizedTensor;
 import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -23,9 +26,9 @@ public final class Decoding {
 
   /**
    * A view of a checkpoint in which encoded tensors are dense and real: those stored with a bitmap
-   * are dense, then quantized ones are F32 under their plain names, decoded while they are read.
-   * What they are made of (bitmaps, scales, zero points, shapes) is hidden. A checkpoint without
-   * encoded tensors is returned as it is.
+   * are dense, then quantized and clustered ones are F32 under their plain names, decoded while
+   * they are read. What they are made of (bitmaps, scales, zero points, codebooks, shapes) is
+   * hidden. A checkpoint without encoded tensors is returned as it is.
    *
    * <p>Closing the view closes the checkpoint.
    *
@@ -34,15 +37,14 @@ public final class Decoding {
    */
   public static Checkpoint view(Checkpoint checkpoint) throws IOException {
     Checkpoint dense = dense(checkpoint);
-    return view(
-        dense,
-        QuantizedTensor.find(dense).values().stream()
-            .<EncodedTensor>map(QuantizedDecoder::new)
-            .toList());
+    List<EncodedTensor> encoded = new ArrayList<>();
+    QuantizedTensor.find(dense).values().forEach(t -> encoded.add(new QuantizedDecoder(t)));
+    ClusteredTensor.find(dense).values().forEach(t -> encoded.add(new ClusteredDecoder(t)));
+    return view(dense, encoded);
   }
 
   /**
-   * As {@link #view}, but quantized tensors stay integers with scales: only those stored with a
+   * As {@link #view}, but quantized and clustered tensors stay integers: only those stored with a
    * bitmap ({@link BitmapTensor}) are decoded, to the very bits they had.
    */
   public static Checkpoint dense(Checkpoint checkpoint) throws IOException {

@@ -5,7 +5,7 @@ import java.util.List;
 
 /**
  * A step that makes a model smaller. Implement it to add one of your own; {@link Prune}, {@link
- * Quantize} and {@link FakeQuantize} are those that come with Sinew.
+ * Quantize}, {@link FakeQuantize} and {@link Cluster} are those that come with Sinew.
  *
  * <p>{@link Optimizer} streams tensors through passes tile by tile, so that models need not fit in
  * memory. A pass says how much of a tensor a tile must hold, and may ask for sweeps over the data
@@ -33,6 +33,14 @@ public interface Pass {
 
   /** Tiles that hold part of a row begin at a multiple of this column. */
   long alignment();
+
+  /**
+   * How many rows of a tensor decide together: tiles of whole rows hold a multiple of so many if
+   * they can.
+   */
+  default long rowsTogether(TensorInfo tensor) {
+    return 1;
+  }
 
   /**
    * About how many bytes of {@link Tile#scratch} the whole tensor would take in one tile; tensors

@@ -119,10 +119,7 @@ final class QuantizeRun implements PassRun.TensorRun {
       }
     }
     if (int4 && tile.index() == 0) {
-      ByteBuffer shape =
-          ByteBuffer.allocate(8 * tensor.shape().size()).order(ByteOrder.LITTLE_ENDIAN);
-      tensor.shape().forEach(shape::putLong);
-      emitter.emit(name + "_shape", 0, shape.flip());
+      emitShape(emitter, tensor);
     }
   }
 
@@ -174,7 +171,14 @@ final class QuantizeRun implements PassRun.TensorRun {
     emit(emitter, tensor.name() + "_scale", type.bytes(first), written);
   }
 
-  private static void emit(PassRun.Emitter emitter, String name, long offset, Tensor data)
+  static void emitShape(PassRun.Emitter emitter, TensorInfo tensor) throws IOException {
+    ByteBuffer shape =
+        ByteBuffer.allocate(8 * tensor.shape().size()).order(ByteOrder.LITTLE_ENDIAN);
+    tensor.shape().forEach(shape::putLong);
+    emitter.emit(tensor.name() + "_shape", 0, shape.flip());
+  }
+
+  static void emit(PassRun.Emitter emitter, String name, long offset, Tensor data)
       throws IOException {
     data.withBuffer(
         0, Math.toIntExact(data.byteSize()), buffer -> emitter.emit(name, offset, buffer));

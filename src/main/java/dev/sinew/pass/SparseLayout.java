@@ -22,6 +22,9 @@ final class SparseLayout {
   private static final String ASYMMETRIC =
       "asymmetric integers cannot be stored with a bitmap, because they store a pruned weight as"
           + " the zero point; quantize symmetrically, or leave out the bitmap";
+  private static final String CLUSTERED =
+      "clustered weights cannot be stored with a bitmap, because they store a pruned weight as the"
+          + " index of the zero; leave out one of the two";
 
   /** No tensor. */
   static final SparseLayout NONE = new SparseLayout(Map.of());
@@ -63,6 +66,9 @@ final class SparseLayout {
    * @throws IllegalArgumentException if a bitmap of it would be of no use
    */
   static void requirePossible(TensorInfo tensor, List<TensorInfo> outputs) {
+    if (holds(outputs, tensor.name() + "_codebook")) {
+      throw new IllegalArgumentException(CLUSTERED);
+    }
     if (holds(outputs, tensor.name() + "_shape")) {
       throw new IllegalArgumentException(INT4);
     }

@@ -41,10 +41,12 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
     long size = tensor.dtype().bytes(1);
     long alignment = columns;
     long scratch = 0;
+    long together = 1;
     Pass.Extent extent = Pass.Extent.ELEMENT;
     for (Pass pass : passes) {
       alignment = leastCommonMultiple(alignment, pass.alignment());
       scratch += pass.scratchBytes(tensor);
+      together = leastCommonMultiple(together, pass.rowsTogether(tensor));
       extent = pass.extent().compareTo(extent) > 0 ? pass.extent() : extent;
     }
     if (extent == Pass.Extent.TENSOR && tensor.bytes() <= sizes.largest - scratch) {
@@ -52,7 +54,11 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
     }
     boolean rowsMatter = extent != Pass.Extent.ELEMENT;
     if (cols * size <= (rowsMatter ? sizes.largest : sizes.usual)) {
-      return new TileGrid(rows, cols, Math.max(1, sizes.usual / (cols * size)), cols);
+      long tileRows = Math.max(1, sizes.usual / (cols * size));
+      if (together <= sizes.largest / (cols * size)) {
+        tileRows = Math.max(1, tileRows / together) * together;
+      }
+      return new TileGrid(rows, cols, tileRows, cols);
     }
     if (alignment * size > sizes.largest) {
       if (cols * size <= sizes.largest) {
