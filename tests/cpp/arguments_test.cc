@@ -23,8 +23,8 @@ const float kNan = std::nanf("");
 class Arguments : public testing::Test {
  protected:
   Arguments() {
-    for (Tensor* t :
-         {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point, &q2, &sums})
+    for (Tensor* t : {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point, &q2,
+                      &cluster_sums})
       t->fill(kPattern);
   }
 
@@ -34,8 +34,8 @@ class Arguments : public testing::Test {
     const std::string sentence = sn_last_error();
     EXPECT_NE(sentence.find(part), std::string::npos) << "got: " << sentence;
     EXPECT_EQ(sentence.find('\n'), std::string::npos) << sentence;
-    for (const Tensor* t :
-         {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point, &q2, &sums}) {
+    for (const Tensor* t : {&out, &mask, &q8, &q4, &y, &counts, &lo, &hi, &errors, &eight, &five, &scale, &zero_point,
+                            &q2, &cluster_sums}) {
       EXPECT_TRUE(t->holds_only(kPattern)) << "an output was touched by a refused call: " << sentence;
     }
     EXPECT_EQ(number, -7) << "a number was set by a refused call: " << sentence;
@@ -66,7 +66,7 @@ class Arguments : public testing::Test {
   Tensor f64s{device, SN_F64, {4}}, three{device, SN_F32, {3}}, three_zeros{device, SN_I8, {3}},
       shorts{device, SN_I16, {4}};
   // Two bits for each of x's elements.
-  Tensor codebook{device, SN_F32, {4}}, q2{device, SN_U8, {4, 2}}, sums{device, SN_I64, {4, 32}},
+  Tensor codebook{device, SN_F32, {4}}, q2{device, SN_U8, {4, 2}}, cluster_sums{device, SN_I64, {4, 32}},
       cluster_counts{device, SN_I64, {4}};
   int64_t number = -7;
 };
@@ -229,12 +229,12 @@ TEST_F(Arguments, Clustering) {
     refused(sn_cluster_assign(x, *wrong, q2), "a power of two from 4 to 256 is needed");
   refused(sn_cluster_assign(longer, codebook, q4), "q is U8 with 12 elements; U8 with 8");
   refused(sn_cluster_assign(x, codebook, q8), "q is I8");
-  refused(sn_cluster_sums(nullptr, codebook, sums, cluster_counts), "x is null");
-  refused(sn_cluster_sums(x, nullptr, sums, cluster_counts), "codebook is null");
+  refused(sn_cluster_sums(nullptr, codebook, cluster_sums, cluster_counts), "x is null");
+  refused(sn_cluster_sums(x, nullptr, cluster_sums, cluster_counts), "codebook is null");
   refused(sn_cluster_sums(x, codebook, nullptr, cluster_counts), "sums is null");
-  refused(sn_cluster_sums(x, codebook, sums, nullptr), "counts is null");
+  refused(sn_cluster_sums(x, codebook, cluster_sums, nullptr), "counts is null");
   refused(sn_cluster_sums(x, codebook, counts, cluster_counts), "sums is I64 with 65536 elements; I64 with 128");
-  refused(sn_cluster_sums(x, codebook, sums, counts), "counts is I64 with 65536 elements; I64 with 4");
+  refused(sn_cluster_sums(x, codebook, cluster_sums, counts), "counts is I64 with 65536 elements; I64 with 4");
   refused(sn_cluster_decode(nullptr, codebook, y), "q is null");
   refused(sn_cluster_decode(q2, nullptr, y), "codebook is null");
   refused(sn_cluster_decode(q2, codebook, nullptr), "y is null");
@@ -245,11 +245,11 @@ TEST_F(Arguments, Clustering) {
   float* entries = reinterpret_cast<float*>(codebook.data());
   entries[1] = -1.0f;
   refused(sn_cluster_assign(x, codebook, q2), "ascending");
-  refused(sn_cluster_sums(x, codebook, sums, cluster_counts), "ascending");
+  refused(sn_cluster_sums(x, codebook, cluster_sums, cluster_counts), "ascending");
   for (float bad : {kNan, -kInfinity, kInfinity}) {
     entries[1] = bad;
     refused(sn_cluster_assign(x, codebook, q2), "NaN or infinity", SN_NOT_FINITE);
-    refused(sn_cluster_sums(x, codebook, sums, cluster_counts), "NaN or infinity", SN_NOT_FINITE);
+    refused(sn_cluster_sums(x, codebook, cluster_sums, cluster_counts), "NaN or infinity", SN_NOT_FINITE);
   }
 }
 
@@ -474,8 +474,8 @@ TEST_F(Arguments, Overlap) {
   ASSERT_EQ(sn_tensor_wrap(device, p + 48, SN_I64, 1, &four, entry_counts.out()), SN_OK);
   refused(sn_cluster_assign(whole, codebook, bytes8), "overlap");
   refused(sn_cluster_assign(x, book, bytes8), "overlap");
-  refused(sn_cluster_sums(whole, codebook, sums, entry_counts), "overlap");
-  refused(sn_cluster_sums(x, book, sums, entry_counts), "overlap");
+  refused(sn_cluster_sums(whole, codebook, cluster_sums, entry_counts), "overlap");
+  refused(sn_cluster_sums(x, book, cluster_sums, entry_counts), "overlap");
   refused(sn_cluster_decode(bytes8, codebook, whole), "overlap");
   refused(sn_cluster_decode(q2, book, whole), "overlap");
   EXPECT_TRUE(sn_fake_quantize(x, scale, nullptr, 0, 0, x) == SN_OK) << "in place is allowed";
@@ -513,7 +513,7 @@ TEST_F(Arguments, ReadOnlyOutputs) {
   map_zeros(SN_I64, 4, &i64s);
   map_zeros(SN_U8, 8, &u8);
   refused(sn_cluster_assign(x, codebook, u8), "q is read-only");
-  refused(sn_cluster_sums(x, codebook, sums, i64s), "counts is read-only");
+  refused(sn_cluster_sums(x, codebook, cluster_sums, i64s), "counts is read-only");
   Tensor q6{device, SN_U8, {6}};  // f32 is one row
   refused(sn_cluster_decode(q6, codebook, f32), "y is read-only");
   // Reading is fine.

@@ -18,7 +18,7 @@ class BenchCommandTest extends CommandLineTest {
         "[sinew_version, isa, threads, mib, rounds, operations]", json.keySet().toString());
     assertEquals(2L, json.get("threads"));
     List<Map<String, Object>> operations = JsonText.list(json, "operations");
-    assertEquals(22, operations.size());
+    assertEquals(24, operations.size());
     for (Map<String, Object> operation : operations) {
       assertEquals(
           "[name, bytes, seconds, gb_per_second, probe_gb_per_second, ratio]",
@@ -37,7 +37,7 @@ class BenchCommandTest extends CommandLineTest {
     assertEquals(3 * mib, bytes(json, "convert to BF16"));
     assertEquals(2 * mib, bytes(json, "statistics"));
     String table = run("bench", "--mib", "1", "--threads", "1").ok().out();
-    assertEquals(24, table.lines().count(), table);
+    assertEquals(26, table.lines().count(), table);
   }
 
   private static long bytes(Map<String, Object> json, String operation) {
