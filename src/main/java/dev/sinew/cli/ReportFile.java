@@ -6,10 +6,8 @@ import dev.sinew.io.ModelFiles;
 import dev.sinew.pass.Report;
 import java.io.BufferedWriter;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.io.OutputStreamWriter;
 import java.io.Writer;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
@@ -27,7 +25,7 @@ final class ReportFile {
     try (AtomicFile target = AtomicFile.create(file, files.force())) {
       Writer writer =
           new BufferedWriter(
-              new OutputStreamWriter(new AtomicStream(target), StandardCharsets.UTF_8));
+              new OutputStreamWriter(target.stream(), StandardCharsets.UTF_8));
       try (JsonGenerator json = Json.to(writer)) {
         write(json, files, dryRun, done, others);
       }
@@ -78,26 +76,5 @@ final class ReportFile {
     json.writeNumberField("input_bytes", tensor.inputBytes());
     json.writeNumberField("output_bytes", tensor.outputBytes());
     json.writeEndObject();
-  }
-
-  /** Appends to a file, with sentences for the user when that fails. */
-  private static final class AtomicStream extends OutputStream {
-    private final AtomicFile file;
-    private long position;
-
-    AtomicStream(AtomicFile file) {
-      this.file = file;
-    }
-
-    @Override
-    public void write(int value) throws IOException {
-      write(new byte[] {(byte) value}, 0, 1);
-    }
-
-    @Override
-    public void write(byte[] bytes, int offset, int length) throws IOException {
-      file.write(position, ByteBuffer.wrap(bytes, offset, length));
-      position += length;
-    }
   }
 }

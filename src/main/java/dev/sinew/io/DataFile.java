@@ -1,6 +1,8 @@
 package dev.sinew.io;
 
 import dev.sinew.model.CheckpointException;
+import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 
@@ -22,6 +24,24 @@ interface DataFile extends AutoCloseable {
    * @throws CheckpointException if the system refuses
    */
   void commit() throws CheckpointException;
+
+  /** A stream that writes the file from its beginning on; closing it leaves the file open. */
+  default OutputStream stream() {
+    return new OutputStream() {
+      private long position;
+
+      @Override
+      public void write(int value) throws IOException {
+        write(new byte[] {(byte) value}, 0, 1);
+      }
+
+      @Override
+      public void write(byte[] bytes, int offset, int length) throws IOException {
+        DataFile.this.write(position, ByteBuffer.wrap(bytes, offset, length));
+        position += length;
+      }
+    };
+  }
 
   /** Gives the file up unless {@link #commit} has succeeded. Idempotent. */
   @Override

@@ -5,19 +5,21 @@ import dev.sinew.model.CheckpointException;
 import dev.sinew.model.CheckpointPlan;
 import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.TensorInfo;
+import java.io.BufferedOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.TreeSet;
 
 /** A model folder in the making, see {@link ModelFolder#create}. */
@@ -27,8 +29,8 @@ final class FolderWriter implements CheckpointWriter {
 
   private final AtomicFolder folder;
   private final ChannelPool pool = new ChannelPool(ChannelPool.USUAL_LIMIT);
-  private final List<SafeTensorsWriter> shards = new ArrayList<>();
-  private final Map<String, SafeTensorsWriter> shardOf = new HashMap<>();
+  private final List<PooledFile> shards = new ArrayList<>();
+  private final TensorSlots slots = new TensorSlots();
 
   /** Folders inside of the temporary one, to be synced. */
   private final Set<Path> subFolders = new TreeSet<>(Comparator.reverseOrder());
@@ -62,7 +64,8 @@ final class FolderWriter implements CheckpointWriter {
         writer.addShard(shard.getKey(), shard.getValue(), plan.metadata());
       }
       if (byShard.size() > 1 || source.hasIndex()) {
-        writer.writeIndex(byShard);
+        writer.writeIndex(
+            byShard.values().stream().flatMap(List::stream).mapToLong(TensorInfo::bytes).sum());
       }
       return writer;
     } catch (CheckpointException | RuntimeException | Error e) {
@@ -135,34 +138,24 @@ final class FolderWriter implements CheckpointWriter {
 
   private void addShard(String name, List<TensorInfo> tensors, Map<String, String> metadata)
       throws CheckpointException {
-    SafeTensorsLayout layout =
-        SafeTensorsLayout.of(folder.target().resolve(name), tensors, metadata);
-    SafeTensorsWriter shard = new SafeTensorsWriter(new PooledFile(name), layout);
-    shards.add(shard);
-    for (TensorInfo tensor : tensors) {
-      if (shardOf.putIfAbsent(tensor.name(), shard) != null) {
-        throw new IllegalArgumentException(
-            "two tensors have the name " + Messages.quote(tensor.name()));
-      }
-    }
+    PooledFile file = new PooledFile(name);
+    shards.add(file);
+    slots.add(file, SafeTensorsLayout.of(file.target(), tensors, metadata));
   }
 
-  private void writeIndex(Map<String, List<TensorInfo>> byShard) throws CheckpointException {
-    Map<String, String> weightMap = new TreeMap<>();
-    long[] bytes = {0};
-    byShard.forEach(
-        (name, tensors) ->
-            tensors.forEach(
-                tensor -> {
-                  weightMap.put(tensor.name(), name);
-                  bytes[0] += tensor.bytes();
-                }));
-    try {
-      write(INDEX, ShardIndex.write(weightMap, bytes[0]));
-    } catch (CheckpointException e) {
-      throw e;
-    } catch (IOException e) {
-      throw AtomicFile.failure(folder.target().resolve(INDEX), e);
+  private void writeIndex(long totalSize) throws CheckpointException {
+    String[] names = slots.names().toArray(String[]::new);
+    Arrays.sort(names);
+    try (PooledFile file = new PooledFile(INDEX)) {
+      try (OutputStream out = new BufferedOutputStream(file.stream(), 1 << 16)) {
+        ShardIndex.write(
+            out, names, name -> slots.fileOf(name).target().getFileName().toString(), totalSize);
+      } catch (CheckpointException e) {
+        throw e;
+      } catch (IOException e) {
+        throw AtomicFile.failure(file.target(), e);
+      }
+      file.commit();
     }
   }
 
@@ -209,18 +202,14 @@ final class FolderWriter implements CheckpointWriter {
 
   @Override
   public void write(String tensor, long byteOffset, ByteBuffer source) throws CheckpointException {
-    SafeTensorsWriter shard = shardOf.get(tensor);
-    if (shard == null) {
-      throw new IllegalArgumentException(
-          "tensor " + Messages.quote(tensor) + " was not announced at creation");
-    }
-    shard.write(tensor, byteOffset, source);
+    slots.write(tensor, byteOffset, source);
   }
 
   @Override
   public void commit() throws CheckpointException {
     try {
-      for (SafeTensorsWriter shard : shards) {
+      slots.requireComplete();
+      for (PooledFile shard : shards) {
         shard.commit();
       }
       subFolders.forEach(AtomicFile::syncFolder);

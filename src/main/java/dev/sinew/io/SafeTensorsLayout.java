@@ -114,6 +114,8 @@ record SafeTensorsLayout(
         json.writeFieldName("data_offsets");
         json.writeArray(new long[] {begin, begin + tensor.bytes()}, 0, 2);
         json.writeEndObject();
+        // Here and not only at the end, or a model of millions of tensors would first take memory.
+        requireWithinLimit(file, bytes);
       }
       json.writeEndObject();
     } catch (CheckpointException e) {
@@ -124,17 +126,20 @@ record SafeTensorsLayout(
     while (bytes.size() % SafeTensorsHeader.LENGTH_BYTES != 0) {
       bytes.write(' ');
     }
-    int length = bytes.size() - SafeTensorsHeader.LENGTH_BYTES;
-    if (length > SafeTensorsHeader.MAX_BYTES) {
+    requireWithinLimit(file, bytes);
+    long length = bytes.size() - SafeTensorsHeader.LENGTH_BYTES;
+    return bytes.buffer().putLong(0, length).asReadOnlyBuffer();
+  }
+
+  private static void requireWithinLimit(Path file, HeaderBytes bytes) throws CheckpointException {
+    if (bytes.size() - SafeTensorsHeader.LENGTH_BYTES > SafeTensorsHeader.MAX_BYTES) {
       throw new CheckpointException(
           "cannot write "
               + Messages.quote(file)
-              + ": its header would take "
-              + length
-              + " bytes, more than the format's limit of "
-              + SafeTensorsHeader.MAX_BYTES);
+              + ": its header would take more than the format's limit of "
+              + SafeTensorsHeader.MAX_BYTES
+              + " bytes");
     }
-    return bytes.buffer().putLong(0, length).asReadOnlyBuffer();
   }
 
   /** Bytes that are handed out without a copy, after room for the length of the header. */

@@ -5,13 +5,14 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.UnaryOperator;
 
 /**
  * The index of a model in several files, as Hugging Face's {@code save_pretrained} writes it: a
@@ -21,6 +22,9 @@ import java.util.Set;
 final class ShardIndex {
   private static final String WEIGHT_MAP = "weight_map";
   private static final String METADATA = "metadata";
+
+  /** Ten million tensors. Memory is bounded by the budget, which an index meets before this. */
+  private static final long MAX_BYTES = 1L << 30;
 
   /** What an entry of the map takes until the shards are read, besides its name. */
   private static final int ENTRY_COST = 120;
@@ -49,10 +53,9 @@ final class ShardIndex {
    */
   static Map<String, String> read(InputFile file, HeapBudget budget) throws CheckpointException {
     ShardIndex index = new ShardIndex(file, budget);
-    if (file.size() > StrictJson.MAX_BYTES) {
+    if (file.size() > MAX_BYTES) {
       throw index.damaged(
-          "it has " + file.size() + " bytes, more than any index (" + StrictJson.MAX_BYTES + ")",
-          null);
+          "it has " + file.size() + " bytes, more than any index (" + MAX_BYTES + ")", null);
     }
     StrictJson.read(file, 0, file.size(), "its text", budget, index::readAll, index::damaged);
     if (index.weightMap == null || index.weightMap.isEmpty()) {
@@ -149,23 +152,28 @@ final class ShardIndex {
         cause);
   }
 
-  /** The text of an index; both maps in the order given. */
-  static byte[] write(Map<String, String> weightMap, long totalSize) throws IOException {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (JsonGenerator json =
-        StrictJson.factory(0).createGenerator(bytes).useDefaultPrettyPrinter()) {
+  /**
+   * Writes an index.
+   *
+   * @param tensors the names in their order
+   * @param fileOf the name of each tensor's file
+   */
+  static void write(
+      OutputStream out, String[] tensors, UnaryOperator<String> fileOf, long totalSize)
+      throws IOException {
+    try (JsonGenerator json = StrictJson.factory(0).createGenerator(out)) {
+      json.useDefaultPrettyPrinter();
       json.writeStartObject();
       json.writeObjectFieldStart(METADATA);
       json.writeNumberField("total_size", totalSize);
       json.writeEndObject();
       json.writeObjectFieldStart(WEIGHT_MAP);
-      for (Map.Entry<String, String> entry : weightMap.entrySet()) {
-        json.writeStringField(entry.getKey(), entry.getValue());
+      for (String tensor : tensors) {
+        json.writeStringField(tensor, fileOf.apply(tensor));
       }
       json.writeEndObject();
       json.writeEndObject();
+      json.writeRaw('\n');
     }
-    bytes.write('\n');
-    return bytes.toByteArray();
   }
 }

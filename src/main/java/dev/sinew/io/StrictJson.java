@@ -18,9 +18,6 @@ import java.nio.charset.StandardCharsets;
  * memory. Whether keys come twice is for the reader to check.
  */
 final class StrictJson {
-  /** More than any header or index of a model takes; the limit of safetensors. */
-  static final long MAX_BYTES = SafeTensorsHeader.MAX_BYTES;
-
   private static final int MAX_NESTING = 128;
 
   /**
@@ -78,7 +75,7 @@ final class StrictJson {
       throws CheckpointException {
     // The parser makes a string before it can be charged, so its length is limited beforehand, to
     // what takes half as much as all charges may.
-    int maxText = (int) Math.min(MAX_BYTES, budget.limit() / (2 * CHARACTER_COST));
+    int maxText = (int) Math.min(SafeTensorsHeader.MAX_BYTES, budget.limit() / (2 * CHARACTER_COST));
     try (Reader text =
             new InputStreamReader(
                 file.stream(begin, end, what.replace("its ", "the ")),

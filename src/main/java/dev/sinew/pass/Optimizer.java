@@ -267,7 +267,7 @@ public final class Optimizer {
       beside.addAll(outputs.subList(1, outputs.size()));
     }
     beside.add(0, current);
-    return beside;
+    return List.copyOf(beside);
   }
 
   private static void requireDistinct(Checkpoint input, List<TensorInfo> tensors)

@@ -11,10 +11,10 @@ import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
@@ -27,6 +27,9 @@ import java.util.concurrent.atomic.AtomicLong;
 final class TileStream implements AutoCloseable {
   private static final int MOST_WORKERS = 16;
 
+  /** Tensors whose runs exist at a time, at most: models of half a million tensors exist. */
+  private static final int MOST_TOGETHER = 4096;
+
   private final Checkpoint input;
   private final TileSink sink;
   private final List<Pass> passes;
@@ -35,25 +38,75 @@ final class TileStream implements AutoCloseable {
   private final Device device = Device.cpu(1);
   private final WorkerTeam team;
   private final TileGrid.Sizes sizes;
-  private final Map<String, AtomicLong> zeros = new ConcurrentHashMap<>();
   private final List<PassRun> runs = new ArrayList<>();
   private final List<Stage> stages = new ArrayList<>();
 
-  /**
-   * A tensor with its grid, the number of its first tile in the model, and the runs of all passes
-   * over it.
-   */
-  private record Stage(
-      TensorInfo tensor, TileGrid grid, long firstTile, List<PassRun.TensorRun> runs) {
+  /** A tensor with its grid, and the runs of all passes over it while they are needed. */
+  private static final class Stage {
+    private final TensorInfo tensor;
+    private final TileGrid grid;
+
+    /** The number of the first tile in the model. */
+    private final long firstTile;
+
+    /** Those counted so far; -1 if no tile has counted any. */
+    private final AtomicLong zeros = new AtomicLong(-1);
+
+    private List<PassRun.TensorRun> runs = List.of();
+
+    Stage(TensorInfo tensor, TileGrid grid, long firstTile) {
+      this.tensor = tensor;
+      this.grid = grid;
+      this.firstTile = firstTile;
+    }
+
+    void addZeros(long count) {
+      zeros.accumulateAndGet(count, (before, more) -> Math.max(before, 0) + more);
+    }
+
     // Runs may hold memory, which nothing needs once the tensor is written.
     void closeRuns() {
       runs.forEach(PassRun.TensorRun::close);
-      runs.clear();
+      runs = List.of();
     }
   }
 
-  /** One tile of a stage. */
-  private record Place(Stage stage, long index) {}
+  /** Tiles of several stages, in order. */
+  private static final class Places {
+    private final List<Stage> stages = new ArrayList<>();
+    private final PartSequence sequence = new PartSequence();
+    private long bytes;
+
+    static Places of(Collection<Stage> stages) {
+      Places places = new Places();
+      stages.forEach(stage -> places.add(stage, 0, stage.grid.count()));
+      return places;
+    }
+
+    /** The tiles of one stage that hold some of the rows. */
+    static Places ofRows(Stage stage, long fromRow, long toRow) {
+      TileGrid grid = stage.grid;
+      long first = 0;
+      while (first < grid.count() && grid.firstRow(first) + grid.rowCount(first) <= fromRow) {
+        first++;
+      }
+      long end = first;
+      while (end < grid.count() && grid.firstRow(end) < toRow) {
+        end++;
+      }
+      Places places = new Places();
+      places.add(stage, first, end);
+      return places;
+    }
+
+    private void add(Stage stage, long firstTile, long endTile) {
+      stages.add(stage);
+      sequence.add(firstTile, endTile);
+      for (long i = firstTile; i < endTile; i++) {
+        bytes += stage.tensor.dtype().bytes(stage.grid.rowCount(i) * stage.grid.colCount(i));
+      }
+    }
+  }
 
   private interface TileUse {
     void accept(Stage stage, Tile tile) throws IOException;
@@ -82,7 +135,11 @@ final class TileStream implements AutoCloseable {
 
   Map<String, Long> zeros() {
     Map<String, Long> counts = new HashMap<>();
-    zeros.forEach((name, count) -> counts.put(name, count.get()));
+    for (Stage stage : stages) {
+      if (stage.zeros.get() >= 0) {
+        counts.put(stage.tensor.name(), stage.zeros.get());
+      }
+    }
     return counts;
   }
 
@@ -94,22 +151,23 @@ final class TileStream implements AutoCloseable {
 
   /** Copies tensors as they are. */
   void copy(List<TensorInfo> unchanged, CheckpointWriter writer) throws IOException {
-    List<long[]> parts = new ArrayList<>();
-    for (int i = 0; i < unchanged.size(); i++) {
-      long bytes = unchanged.get(i).bytes();
-      long step = sizesFor(unchanged.get(i)).usual();
-      for (long offset = 0; offset < bytes; offset += step) {
-        parts.add(new long[] {i, offset, Math.min(step, bytes - offset)});
-      }
+    PartSequence parts = new PartSequence();
+    for (TensorInfo tensor : unchanged) {
+      long step = sizesFor(tensor).usual();
+      parts.add(0, tensor.bytes() / step + (tensor.bytes() % step == 0 ? 0 : 1));
     }
     team.run(
-        parts.size(),
+        parts.count(),
         (workspace, i) -> {
-          long[] part = parts.get((int) i);
-          String name = unchanged.get((int) part[0]).name();
-          Tensor bytes = workspace.tensor("copy", DType.U8, part[2]);
-          read(name, part[1], bytes);
-          bytes.withBuffer(0, (int) part[2], buffer -> writer.write(name, part[1], buffer));
+          int owner = parts.owner(i);
+          TensorInfo tensor = unchanged.get(owner);
+          long step = sizesFor(tensor).usual();
+          long offset = parts.part(owner, i) * step;
+          long size = Math.min(step, tensor.bytes() - offset);
+          Tensor bytes = workspace.tensor("copy", DType.U8, size);
+          read(tensor.name(), offset, bytes);
+          bytes.withBuffer(
+              0, (int) size, buffer -> writer.write(tensor.name(), offset, buffer));
         },
         () -> {});
   }
@@ -122,12 +180,13 @@ final class TileStream implements AutoCloseable {
     long tile = 0;
     for (TensorInfo tensor : tensors) {
       TileGrid grid = TileGrid.of(tensor, passes, sink.columns(), sizesFor(tensor));
-      stages.add(new Stage(tensor, grid, tile, new ArrayList<>()));
+      stages.add(new Stage(tensor, grid, tile));
       tile += grid.count();
     }
     sweepModel();
     List<Stage> together = new ArrayList<>();
     for (Stage stage : stages) {
+      stage.runs = new ArrayList<>(runs.size());
       for (PassRun run : runs) {
         stage.runs.add(run.begin(stage.tensor, stage.grid));
       }
@@ -137,6 +196,9 @@ final class TileStream implements AutoCloseable {
         finish(new ArrayList<>(List.of(stage)));
       } else {
         together.add(stage);
+        if (together.size() == MOST_TOGETHER) {
+          finish(together);
+        }
       }
     }
     finish(together);
@@ -163,13 +225,9 @@ final class TileStream implements AutoCloseable {
     PassRun run = runs.get(0);
     for (int s = 0; s < run.modelSweeps(); s++) {
       int sweep = s;
-      List<Place> places = new ArrayList<>();
-      for (Stage stage : stages) {
-        if (run.wants(sweep, stage.tensor)) {
-          addPlaces(stage, 0, Long.MAX_VALUE, places);
-        }
-      }
-      meter.expect(bytesOf(places));
+      Places places =
+          Places.of(stages.stream().filter(stage -> run.wants(sweep, stage.tensor)).toList());
+      meter.expect(places.bytes);
       each(places, (stage, tile) -> run.observe(sweep, tile));
       run.finishModelSweep(sweep);
     }
@@ -183,9 +241,8 @@ final class TileStream implements AutoCloseable {
         int sweep = s;
         if (run.wants(sweep, stage.tensor)) {
           long[] rows = run.rows(sweep);
-          List<Place> places = new ArrayList<>();
-          addPlaces(stage, rows[0], rows[1], places);
-          meter.expect(bytesOf(places));
+          Places places = Places.ofRows(stage, rows[0], rows[1]);
+          meter.expect(places.bytes);
           each(
               places,
               (of, tile) -> {
@@ -202,19 +259,15 @@ final class TileStream implements AutoCloseable {
 
   // Transforms and writes what these stages hold, then ends their runs.
   private void finish(List<Stage> together) throws IOException {
-    List<Place> places = new ArrayList<>();
-    for (Stage stage : together) {
-      addPlaces(stage, 0, Long.MAX_VALUE, places);
-    }
     each(
-        places,
+        Places.of(together),
         (stage, tile) -> {
           String name = stage.tensor.name();
           for (PassRun.TensorRun run : stage.runs) {
             run.apply(tile, sink);
           }
           if (tile.zeros() >= 0) {
-            zeros.computeIfAbsent(name, n -> new AtomicLong()).addAndGet(tile.zeros());
+            stage.addZeros(tile.zeros());
           }
           if (tile.data() != null) {
             sink.take(tile, stage.grid);
@@ -224,34 +277,14 @@ final class TileStream implements AutoCloseable {
     together.clear();
   }
 
-  private static void addPlaces(Stage stage, long fromRow, long toRow, List<Place> places) {
-    TileGrid grid = stage.grid;
-    for (long i = 0; i < grid.count(); i++) {
-      long row = grid.firstRow(i);
-      if (row < toRow && row + grid.rowCount(i) > fromRow) {
-        places.add(new Place(stage, i));
-      }
-    }
-  }
-
-  private static long bytesOf(List<Place> places) {
-    long bytes = 0;
-    for (Place place : places) {
-      TileGrid grid = place.stage.grid;
-      bytes +=
-          place.stage.tensor.dtype().bytes(grid.rowCount(place.index) * grid.colCount(place.index));
-    }
-    return bytes;
-  }
-
-  private void each(List<Place> places, TileUse use) throws IOException {
+  private void each(Places places, TileUse use) throws IOException {
     team.run(
-        places.size(),
+        places.sequence.count(),
         (workspace, i) -> {
-          Place place = places.get((int) i);
-          Stage stage = place.stage;
+          int owner = places.sequence.owner(i);
+          Stage stage = places.stages.get(owner);
           TileGrid grid = stage.grid;
-          long index = place.index;
+          long index = places.sequence.part(owner, i);
           DType dtype = stage.tensor.dtype();
           Tensor data = workspace.tensor("tile", dtype, grid.rowCount(index), grid.colCount(index));
           long first = grid.firstRow(index) * grid.cols() + grid.firstCol(index);
