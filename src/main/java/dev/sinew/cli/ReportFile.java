@@ -24,8 +24,7 @@ final class ReportFile {
       throws IOException {
     try (AtomicFile target = AtomicFile.create(file, files.force())) {
       Writer writer =
-          new BufferedWriter(
-              new OutputStreamWriter(target.stream(), StandardCharsets.UTF_8));
+          new BufferedWriter(new OutputStreamWriter(target.stream(), StandardCharsets.UTF_8));
       try (JsonGenerator json = Json.to(writer)) {
         write(json, files, dryRun, done, others);
       }

@@ -176,7 +176,7 @@ final class ForeignFormat {
     }
     if (text.startsWith("{") || text.startsWith("[")) {
       return text.contains("\"weight_map\"")
-          ? "is the index of a model in several files (JSON); give one of the files that it names"
+          ? "is the index of a model in several files (JSON); give the folder that it is in"
           : "is JSON, not weights" + GIVE_WEIGHTS;
     }
     return "is plain text, not weights" + GIVE_WEIGHTS;

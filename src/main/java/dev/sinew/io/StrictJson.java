@@ -75,7 +75,8 @@ final class StrictJson {
       throws CheckpointException {
     // The parser makes a string before it can be charged, so its length is limited beforehand, to
     // what takes half as much as all charges may.
-    int maxText = (int) Math.min(SafeTensorsHeader.MAX_BYTES, budget.limit() / (2 * CHARACTER_COST));
+    int maxText =
+        (int) Math.min(SafeTensorsHeader.MAX_BYTES, budget.limit() / (2 * CHARACTER_COST));
     try (Reader text =
             new InputStreamReader(
                 file.stream(begin, end, what.replace("its ", "the ")),

@@ -3,8 +3,8 @@ package dev.sinew.pass;
 import java.util.Arrays;
 
 /**
- * Numbers the parts of many owners in a row, with a few bytes an owner and none a part. Once filled,
- * safe for use by many threads.
+ * Numbers the parts of many owners in a row, with a few bytes an owner and none a part. Once
+ * filled, safe for use by many threads.
  */
 final class PartSequence {
   /** Where the parts of each owner end in the sequence. */

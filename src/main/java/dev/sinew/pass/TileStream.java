@@ -166,8 +166,7 @@ final class TileStream implements AutoCloseable {
           long size = Math.min(step, tensor.bytes() - offset);
           Tensor bytes = workspace.tensor("copy", DType.U8, size);
           read(tensor.name(), offset, bytes);
-          bytes.withBuffer(
-              0, (int) size, buffer -> writer.write(tensor.name(), offset, buffer));
+          bytes.withBuffer(0, (int) size, buffer -> writer.write(tensor.name(), offset, buffer));
         },
         () -> {});
   }
