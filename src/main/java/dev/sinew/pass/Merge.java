@@ -48,8 +48,8 @@ public record Merge(
      */
     TIES,
     /**
-     * Elements of task vectors are dropped at random and the others made larger in compensation:
-     * Yu et al., "Language models are super Mario", 2024.
+     * Elements of task vectors are dropped at random and the others made larger in compensation: Yu
+     * et al., "Language models are super Mario", 2024.
      */
     DARE;
 
@@ -245,8 +245,7 @@ public record Merge(
 
   /** How many elements of a task vector TIES trims: floor((1 - density) n). */
   long trimmed(long elements) {
-    return SmallestSelection.share(
-        BigDecimal.ONE.subtract(BigDecimal.valueOf(density)), elements);
+    return SmallestSelection.share(BigDecimal.ONE.subtract(BigDecimal.valueOf(density)), elements);
   }
 
   /** What merges one tensor. */

@@ -81,8 +81,7 @@ final class MergeStream implements AutoCloseable {
     progress.started(expectedBytes);
   }
 
-  private void read(Checkpoint source, String tensor, long offset, Tensor into)
-      throws IOException {
+  private void read(Checkpoint source, String tensor, long offset, Tensor into) throws IOException {
     int bytes = Math.toIntExact(into.byteSize());
     into.withBuffer(0, bytes, buffer -> source.read(tensor, offset, buffer));
     bytesRead.addAndGet(bytes);
@@ -279,8 +278,7 @@ final class MergeStream implements AutoCloseable {
     }
     Tensor out = output ? workspace.tensor("out", info.dtype(), length) : null;
     Tensor base = models < sources.size() ? loaded.get(models) : null;
-    return new MergeTile(
-        workspace, place.tile, first, loaded.subList(0, models), base, out);
+    return new MergeTile(workspace, place.tile, first, loaded.subList(0, models), base, out);
   }
 
   // Which source has NaN or infinity here: the operations do not say.

@@ -22,8 +22,7 @@ record MergeTensor(TensorInfo info, int models, long step) {
   static MergeTensor of(TensorInfo info, int models, int buffers, long budget) {
     // Some are F32 whatever the tensor's type.
     long size = Math.max(4, info.dtype().bytes(1));
-    return new MergeTensor(
-        info, models, Math.max(1, budget / (buffers * size) / BLOCK) * BLOCK);
+    return new MergeTensor(info, models, Math.max(1, budget / (buffers * size) / BLOCK) * BLOCK);
   }
 
   long tiles() {

@@ -243,7 +243,8 @@ public record Prune(
 
     TensorSelection(TensorInfo tensor, TileGrid grid) {
       selection =
-          grid.holdsTensor() ? null
+          grid.holdsTensor()
+              ? null
               : new SmallestSelection(Device.cpu(), smallest(tensor.elements()));
     }
 
