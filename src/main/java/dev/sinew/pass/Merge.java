@@ -198,7 +198,7 @@ public record Merge(
    * @throws IllegalArgumentException if this does not go with so many models, or with or without a
    *     base
    */
-  void requireModels(int models, boolean base) {
+  public void requireModels(int models, boolean base) {
     int least = method.needsBase() ? 1 : 2;
     int most = method == Method.SLERP ? 2 : MOST_MODELS;
     if (models < least || models > most) {

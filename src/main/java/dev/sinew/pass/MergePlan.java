@@ -10,6 +10,7 @@ import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 
@@ -49,9 +50,9 @@ record MergePlan(List<Planned> tensors) {
    * Matches names, shapes and kinds of type.
    *
    * @param sources the models, then the base if there is one
-   * @throws CheckpointException if shapes or kinds differ, or names do and {@code missing} says so
+   * @throws CheckpointException if shapes or kinds differ, or names do and the options say so
    */
-  static MergePlan of(List<Checkpoint> sources, int models, Merger.Missing missing)
+  static MergePlan of(List<Checkpoint> sources, int models, Merger.Options options)
       throws CheckpointException {
     Map<String, Integer> firstSource = new LinkedHashMap<>();
     for (int s = 0; s < sources.size(); s++) {
@@ -59,13 +60,15 @@ record MergePlan(List<Planned> tensors) {
         firstSource.putIfAbsent(name, s);
       }
     }
-    requireEqualShapes(sources, firstSource);
-    if (missing == Merger.Missing.ERROR) {
-      requireAllNames(sources, firstSource);
+    Map<String, Integer> matched = new LinkedHashMap<>(firstSource);
+    matched.keySet().removeIf(name -> options.skipping(name).isPresent());
+    requireEqualShapes(sources, matched);
+    if (options.missing() == Merger.Missing.ERROR) {
+      requireAllNames(sources, matched);
     }
     List<Planned> planned = new ArrayList<>();
     for (Map.Entry<String, Integer> entry : firstSource.entrySet()) {
-      planned.add(plan(sources, models, missing, entry.getKey(), entry.getValue()));
+      planned.add(plan(sources, models, options, entry.getKey(), entry.getValue()));
     }
     if (!planned.isEmpty()
         && planned.stream().allMatch(tensor -> tensor.action == MergeReport.Action.SKIPPED)) {
@@ -79,14 +82,23 @@ record MergePlan(List<Planned> tensors) {
   }
 
   private static Planned plan(
-      List<Checkpoint> sources, int models, Merger.Missing missing, String name, int first) {
+      List<Checkpoint> sources, int models, Merger.Options options, String name, int first) {
     TensorInfo tensor = sources.get(first).tensors().get(name);
-    long having = sources.stream().filter(s -> s.tensors().containsKey(name)).count();
-    if (having < sources.size()) {
-      boolean skip = missing == Merger.Missing.SKIP;
+    Optional<String> skip = options.skipping(name);
+    if (skip.isPresent()) {
       return new Planned(
           tensor,
-          skip ? MergeReport.Action.SKIPPED : MergeReport.Action.COPIED,
+          first == 0 ? MergeReport.Action.COPIED : MergeReport.Action.SKIPPED,
+          first,
+          false,
+          "matches --skip " + skip.get());
+    }
+    long having = sources.stream().filter(s -> s.tensors().containsKey(name)).count();
+    if (having < sources.size()) {
+      boolean leftOut = options.missing() == Merger.Missing.SKIP;
+      return new Planned(
+          tensor,
+          leftOut ? MergeReport.Action.SKIPPED : MergeReport.Action.COPIED,
           first,
           false,
           "only in " + having + " of " + sources.size() + " checkpoints");
@@ -138,7 +150,7 @@ record MergePlan(List<Planned> tensors) {
           "the models do not fit together: "
               + String.join("; ", different)
               + more(count)
-              + "; give models of one architecture");
+              + "; give models of one architecture, or take these from the first with --skip");
     }
   }
 

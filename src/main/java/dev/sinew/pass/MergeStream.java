@@ -16,7 +16,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.IntPredicate;
 
 /**
@@ -32,13 +31,11 @@ final class MergeStream implements AutoCloseable {
   private final int models;
   private final CheckpointWriter writer;
   private final Merge merge;
-  private final Optimizer.Progress progress;
+  private final ReadMeter meter;
   private final Device device = Device.cpu(1);
   private final WorkerTeam team;
   private final long largeBudget;
-  private final AtomicLong bytesRead = new AtomicLong();
   private final List<TensorMerge> running = new ArrayList<>();
-  private long expectedBytes;
 
   /** One tile of a tensor. */
   private record Place(MergeTensor tensor, TensorMerge run, long tile) {}
@@ -62,7 +59,7 @@ final class MergeStream implements AutoCloseable {
     this.models = sources.size() - (merge.method().needsBase() ? 1 : 0);
     this.writer = writer;
     this.merge = merge;
-    this.progress = progress;
+    this.meter = new ReadMeter(progress);
     this.largeBudget = budget;
     this.team = new WorkerTeam(threads, device);
   }
@@ -73,19 +70,13 @@ final class MergeStream implements AutoCloseable {
   }
 
   long bytesRead() {
-    return bytesRead.get();
-  }
-
-  private void expect(long bytes) {
-    expectedBytes += bytes;
-    progress.started(expectedBytes);
+    return meter.bytesRead();
   }
 
   private void read(Checkpoint source, String tensor, long offset, Tensor into) throws IOException {
     int bytes = Math.toIntExact(into.byteSize());
     into.withBuffer(0, bytes, buffer -> source.read(tensor, offset, buffer));
-    bytesRead.addAndGet(bytes);
-    progress.advanced(bytes);
+    meter.advance(bytes);
   }
 
   /** A tensor that is written as one of the sources has it. */
@@ -99,15 +90,16 @@ final class MergeStream implements AutoCloseable {
   Set<String> copy(List<Copy> copies) throws IOException {
     record Part(Copy copy, long offset, long bytes) {}
     List<Part> parts = new ArrayList<>();
+    long expected = 0;
     for (Copy copy : copies) {
       long bytes = copy.tensor.bytes();
       long step = budgetFor(copy.tensor.name()) / 4;
       for (long offset = 0; offset < bytes; offset += step) {
         parts.add(new Part(copy, offset, Math.min(step, bytes - offset)));
       }
-      expectedBytes += bytes * (copy.compare ? models : 1);
+      expected += bytes * (copy.compare ? models : 1);
     }
-    expect(0);
+    meter.expect(expected);
     Set<String> different = ConcurrentHashMap.newKeySet();
     team.run(
         parts.size(),
@@ -239,7 +231,7 @@ final class MergeStream implements AutoCloseable {
         }
       }
     }
-    expect(bytes);
+    meter.expect(bytes);
     team.run(
         places.size(),
         (workspace, i) -> {

@@ -43,13 +43,21 @@ public final class Merger {
    * How to run.
    *
    * @param missing what becomes of tensors that not all have
+   * @param skips patterns (see {@link Targets}) of tensors that the first model decides about: they
+   *     are copied from it if it has them, else left out, whatever the others have
    * @param threads how many threads read, compute and write; more than 16 gain nothing and are not
    *     used
    * @param dryRun whether to stop after planning, without reading data or writing
    * @param progress told how far the work is
    */
-  public record Options(Missing missing, int threads, boolean dryRun, Optimizer.Progress progress) {
+  public record Options(
+      Missing missing,
+      List<String> skips,
+      int threads,
+      boolean dryRun,
+      Optimizer.Progress progress) {
     public Options {
+      skips = List.copyOf(skips);
       if (threads < 1) {
         throw new IllegalArgumentException("at least 1 thread is needed, not " + threads);
       }
@@ -58,7 +66,12 @@ public final class Merger {
     /** No tensor may be missing, all available processors, no progress. */
     public static Options defaults() {
       return new Options(
-          Missing.ERROR, Device.availableProcessors(), false, Optimizer.Progress.NONE);
+          Missing.ERROR, List.of(), Device.availableProcessors(), false, Optimizer.Progress.NONE);
+    }
+
+    /** The pattern that keeps a tensor from being merged. */
+    Optional<String> skipping(String name) {
+      return skips.stream().filter(skip -> Glob.matches(skip, name)).findFirst();
     }
   }
 
@@ -81,8 +94,8 @@ public final class Merger {
       Options options,
       Optimizer.Output output)
       throws IOException {
-    int workers = Math.min(options.threads(), TileStream.MOST_WORKERS);
-    return merge(models, base, merge, options, output, MergeStream.budget(workers));
+    long budget = MergeStream.budget(TileStream.workers(options.threads()));
+    return merge(models, base, merge, options, output, budget);
   }
 
   static MergeReport merge(
@@ -102,7 +115,7 @@ public final class Merger {
     if (base != null) {
       sources.add(readable(base));
     }
-    MergePlan plan = MergePlan.of(sources, models.size(), options.missing());
+    MergePlan plan = MergePlan.of(sources, models.size(), options);
     Map<String, List<TensorInfo>> outputs = new LinkedHashMap<>();
     List<TensorInfo> merged = new ArrayList<>();
     List<MergeStream.Copy> copies = new ArrayList<>();
@@ -122,7 +135,7 @@ public final class Merger {
     Set<String> different = Set.of();
     long bytesRead = 0;
     if (!options.dryRun()) {
-      int workers = Math.min(options.threads(), TileStream.MOST_WORKERS);
+      int workers = TileStream.workers(options.threads());
       try (CheckpointWriter writer = output.create(announced);
           MergeStream stream =
               new MergeStream(sources, writer, merge, workers, budget, options.progress())) {
@@ -147,7 +160,8 @@ public final class Merger {
   }
 
   private static Checkpoint readable(Checkpoint checkpoint) throws IOException {
-    Optional<String> sign = QuantizedTensor.signOfQuantization(checkpoint);
+    Checkpoint dense = Decoding.dense(checkpoint);
+    Optional<String> sign = QuantizedTensor.signOfQuantization(dense);
     if (sign.isPresent()) {
       throw new CheckpointException(
           Messages.quote(checkpoint.path())
@@ -155,7 +169,7 @@ public final class Merger {
               + Messages.quote(sign.get())
               + "); give the checkpoint it was made from, and quantize the merged one");
     }
-    return Decoding.view(checkpoint);
+    return dense;
   }
 
   private static void requireMergeable(MergePlan plan, Set<String> different)

@@ -25,8 +25,7 @@ import java.util.concurrent.atomic.AtomicLong;
  * see as a whole first are swept alone; the others flow together.
  */
 final class TileStream implements AutoCloseable {
-  /** More threads than this gain nothing. */
-  static final int MOST_WORKERS = 16;
+  private static final int MOST_WORKERS = 16;
 
   private final Checkpoint input;
   private final TileSink sink;
