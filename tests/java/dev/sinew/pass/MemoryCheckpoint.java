@@ -28,6 +28,7 @@ final class MemoryCheckpoint implements Checkpoint {
   final AtomicLong reads = new AtomicLong();
   volatile ReadHook hook = (tensor, offset, bytes) -> {};
   volatile boolean closed;
+  private Path path = Path.of("folder", "model.test");
 
   MemoryCheckpoint add(TensorInfo info, byte[] bytes) {
     if (bytes.length != info.bytes()) {
@@ -42,6 +43,11 @@ final class MemoryCheckpoint implements Checkpoint {
     return add(TensorInfo.of(name, dtype, shape), Numbers.encode(dtype, values));
   }
 
+  MemoryCheckpoint at(String file) {
+    path = Path.of(file);
+    return this;
+  }
+
   MemoryCheckpoint meta(String key, String value) {
     metadata.put(key, value);
     return this;
@@ -53,7 +59,7 @@ final class MemoryCheckpoint implements Checkpoint {
 
   @Override
   public Path path() {
-    return Path.of("folder", "model.test");
+    return path;
   }
 
   @Override

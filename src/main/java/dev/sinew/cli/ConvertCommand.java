@@ -39,7 +39,7 @@ final class ConvertCommand extends SinewCommand {
   public Integer call() throws IOException {
     long start = System.nanoTime();
     try (Checkpoint input = CheckpointFormat.open(files.input())) {
-      files.requireWritableOutput(input);
+      files.requireWritableOutput(List.of(input));
       // Closed with the input.
       @SuppressWarnings("resource")
       Checkpoint source = dense ? Decoding.dense(input) : input;

@@ -2,13 +2,10 @@ package dev.sinew.cli;
 
 import dev.sinew.Device;
 import dev.sinew.QuantScheme;
-import dev.sinew.internal.Messages;
-import dev.sinew.io.AtomicFile;
 import dev.sinew.io.CheckpointFormat;
 import dev.sinew.io.ModelFiles;
 import dev.sinew.io.ModelFolder;
 import dev.sinew.model.Checkpoint;
-import dev.sinew.model.CheckpointException;
 import dev.sinew.pass.Cluster;
 import dev.sinew.pass.Optimizer;
 import dev.sinew.pass.Pass;
@@ -18,7 +15,6 @@ import dev.sinew.pass.Report;
 import dev.sinew.pass.Storage;
 import dev.sinew.pass.Targets;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -109,11 +105,7 @@ final class OptimizeCommand extends SinewCommand {
 
   @Mixin private ThreadsOption threads;
 
-  @Option(
-      names = "--report",
-      paramLabel = "FILE.json",
-      description = "Write what was done to each tensor; docs/cli.md describes the fields.")
-  private Path report;
+  @Mixin private ReportOption report;
 
   @Option(names = "--dry-run", description = "Say what would be done, and write no OUT.")
   private boolean dryRun;
@@ -127,31 +119,13 @@ final class OptimizeCommand extends SinewCommand {
       Optional<ModelFolder> folder = files.folderToFollow(input);
       ModelFiles others = folder.isPresent() ? folder.get().files() : null;
       Report done = optimize(input, passes, threadCount);
-      if (report != null) {
-        writeReport(done, others);
-      }
+      report.write(files, dryRun, json -> OptimizeReport.write(json, files, dryRun, done, others));
       new OptimizeSummary(files, dryRun, done).print(terminal().out());
       if (others != null) {
         FolderSummary.print(terminal().out(), others);
       }
     }
     return Main.OK;
-  }
-
-  /** A checkpoint whose report cannot be written stays: it is complete, and holds the work. */
-  private void writeReport(Report done, ModelFiles others) throws IOException {
-    try {
-      ReportFile.write(report, files, dryRun, done, others);
-    } catch (IOException e) {
-      if (dryRun) {
-        throw e;
-      }
-      throw new CheckpointException(
-          Messages.quote(files.output())
-              + " is complete, but its report was not written: "
-              + Failure.sentence(e),
-          e);
-    }
   }
 
   private Report optimize(Checkpoint input, List<Pass> passes, int threadCount) throws IOException {
@@ -223,16 +197,10 @@ final class OptimizeCommand extends SinewCommand {
 
   /** Before hours of work rather than after them. */
   private void requireWritableFiles(Checkpoint input) throws IOException {
-    files.requireOtherOutput(input);
+    files.requireOtherOutput(List.of(input));
     if (!dryRun) {
-      files.requireWritableOutput(input);
+      files.requireWritableOutput(List.of(input));
     }
-    if (report != null) {
-      if (AtomicFile.isSameFile(report, files.output())) {
-        throw wrongUsage("--report and OUT name the same file; give the report a name of its own");
-      }
-      files.requireOtherThanInput(report);
-      files.requireWritable(report);
-    }
+    report.requireWritable(files);
   }
 }

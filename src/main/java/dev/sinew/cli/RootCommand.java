@@ -11,7 +11,8 @@ import picocli.CommandLine.Spec;
 /** {@code sinew} without a command; holds what all commands share. */
 @Command(
     name = "sinew",
-    description = "Makes neural network checkpoints smaller: prunes and quantizes them.",
+    description =
+        "Makes neural network checkpoints smaller: prunes and quantizes them. Also merges them.",
     scope = ScopeType.INHERIT,
     mixinStandardHelpOptions = true,
     versionProvider = RootCommand.Version.class,
@@ -28,6 +29,7 @@ import picocli.CommandLine.Spec;
       InspectCommand.class,
       CompareCommand.class,
       ConvertCommand.class,
+      MergeCommand.class,
       BenchCommand.class,
       DoctorCommand.class,
       DemoCommand.class

@@ -28,7 +28,7 @@ import java.util.stream.Stream;
  */
 public final class Optimizer {
   /** Version recorded in the metadata of what is written. */
-  private static final String VERSION =
+  static final String VERSION =
       Optional.ofNullable(Optimizer.class.getPackage().getImplementationVersion())
           .orElse("development");
 

@@ -5,7 +5,6 @@ import dev.sinew.Ops;
 import dev.sinew.Tensor;
 import dev.sinew.model.TensorInfo;
 import java.math.BigDecimal;
-import java.math.RoundingMode;
 import java.util.List;
 
 /**
@@ -173,22 +172,12 @@ public record Prune(
       case NM:
         return Ops.pruneNM(tensor, n, m, out);
       default:
-        try (Selection selection = new Selection(tensor.device(), smallest(tensor.elements()))) {
-          for (int sweep = 0; sweep < 2; sweep++) {
-            selection.observe(sweep, tensor, 0);
-            selection.finish(sweep);
-          }
-          return Ops.pruneSmallest(tensor, selection.threshold, selection.ties, out);
-        }
+        return SmallestSelection.prune(tensor, smallest(tensor.elements()), out);
     }
   }
 
-  /** floor(sparsity x n), with the sparsity as the decimal number that it is written as. */
   private long smallest(long elements) {
-    return BigDecimal.valueOf(sparsity)
-        .multiply(BigDecimal.valueOf(elements))
-        .setScale(0, RoundingMode.FLOOR)
-        .longValueExact();
+    return SmallestSelection.share(BigDecimal.valueOf(sparsity), elements);
   }
 
   @Override
@@ -202,61 +191,12 @@ public record Prune(
     return new GlobalSelection(tensors.stream().mapToLong(TensorInfo::elements).sum());
   }
 
-  /** The magnitude below which everything goes, and how many of those equal to it. */
-  private static final class Selection implements AutoCloseable {
-    private final long count;
-    private final RadixSelector selector;
-    float threshold;
-    long ties;
-    boolean allTies;
-
-    Selection(Device device, long count) {
-      this.count = count;
-      this.selector = new RadixSelector(device, true, Math.max(0, count - 1));
-    }
-
-    void observe(int sweep, Tensor data, int worker) {
-      selector.observe(sweep, data, worker);
-    }
-
-    void finish(int sweep) {
-      if (count == 0) {
-        return;
-      }
-      selector.finish(sweep);
-      if (sweep == 1) {
-        threshold = selector.value(0);
-        ties = count - selector.before(0);
-        allTies = ties == selector.equal(0);
-      }
-    }
-
-    void apply(Tile tile, TieLedger ledger, long sequence) {
-      Tensor data = tile.data();
-      if (allTies) {
-        tile.countZeros(Ops.pruneThreshold(data, threshold, data));
-        return;
-      }
-      long here = 0;
-      if (ties > 0) {
-        long equal = Ops.magnitudeCount(data, threshold)[1];
-        here = Math.max(0, Math.min(equal, ties - ledger.claim(sequence, equal)));
-      }
-      tile.countZeros(Ops.pruneSmallest(data, threshold, here, data));
-    }
-
-    @Override
-    public void close() {
-      selector.close();
-    }
-  }
-
   private final class GlobalSelection implements PassRun {
     private final TieLedger ledger = new TieLedger();
-    private final Selection selection;
+    private final SmallestSelection selection;
 
     GlobalSelection(long elements) {
-      selection = new Selection(Device.cpu(), smallest(elements));
+      selection = new SmallestSelection(Device.cpu(), smallest(elements));
     }
 
     @Override
@@ -281,7 +221,8 @@ public record Prune(
 
     @Override
     public TensorRun begin(TensorInfo tensor, TileGrid grid) {
-      return (tile, emitter) -> selection.apply(tile, ledger, tile.sequence());
+      return (tile, emitter) ->
+          tile.countZeros(selection.apply(tile.data(), ledger, tile.sequence()));
     }
 
     @Override
@@ -298,11 +239,13 @@ public record Prune(
   private final class TensorSelection implements PassRun.TensorRun {
     private final TieLedger ledger = new TieLedger();
     // Null if the tensor is one tile: a selection holds a histogram, too much for each of many.
-    private final Selection selection;
+    private final SmallestSelection selection;
 
     TensorSelection(TensorInfo tensor, TileGrid grid) {
       selection =
-          grid.holdsTensor() ? null : new Selection(Device.cpu(), smallest(tensor.elements()));
+          grid.holdsTensor()
+              ? null
+              : new SmallestSelection(Device.cpu(), smallest(tensor.elements()));
     }
 
     @Override
@@ -330,7 +273,7 @@ public record Prune(
       if (selection == null) {
         tile.countZeros(Prune.this.apply(tile.data()));
       } else {
-        selection.apply(tile, ledger, tile.index());
+        tile.countZeros(selection.apply(tile.data(), ledger, tile.index()));
       }
     }
 
