@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 DTYPES = {'F32': np.float32, 'I64': np.int64, 'I8': np.int8, 'U8': np.uint8}
-COMPANIONS = ('_scale', '_zero_point', '_shape', '_codebook')
+COMPANIONS = ('_scale', '_zero_point', '_shape', '_codebook', '_bitmap', '_row_offsets')
 
 
 def read_stored(path):
