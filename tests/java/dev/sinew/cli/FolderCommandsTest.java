@@ -69,7 +69,8 @@ class FolderCommandsTest extends CommandLineTest {
         "--quantize int8",
         "--quantize int8 --granularity tensor --asymmetric --range percentile=99.5",
         "--quantize int4 --granularity group=32 --range mse",
-        "--prune sparsity=0.5 --quantize int4 --granularity group=16 --asymmetric"
+        "--prune sparsity=0.5 --quantize int4 --granularity group=16 --asymmetric",
+        "--prune sparsity=0.7 --sparse-format bitmap"
       })
   void aFolderGivesWhatOneFileGives(String recipe) throws IOException {
     Path one = TestModels.writeSafeTensors(path("one"), TestModels.llamaTensors(1));

@@ -17,6 +17,7 @@ import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -364,7 +365,8 @@ class FolderWriterTest {
   void whatIsReplacedHasItsNameAgainIfTheSystemRefuses() throws IOException {
     TestModels.bert(out, 14);
     Path gone = folder.resolve("gone");
-    assertThrows(IOException.class, () -> TemporaryFiles.publish(gone, out));
+    assertThrows(IOException.class, () -> TemporaryFiles.publish(gone, out, true));
+    assertThrows(FileAlreadyExistsException.class, () -> TemporaryFiles.publish(gone, out, false));
     assertEquals(List.of("out"), names(folder));
     assertTrue(Files.exists(out.resolve("model.safetensors")));
   }

@@ -3,6 +3,7 @@ package dev.sinew.io;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import java.io.IOException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -170,10 +171,12 @@ final class AtomicFolder implements AutoCloseable {
     try {
       AtomicFile.syncFolder(temporary);
       requireReplaceable(target, overwrite);
-      old = TemporaryFiles.publish(temporary, target);
+      old = TemporaryFiles.publish(temporary, target, overwrite);
       finished = true;
     } catch (CheckpointException e) {
       throw e;
+    } catch (FileAlreadyExistsException e) {
+      throw AtomicFile.exists(target);
     } catch (IOException e) {
       throw AtomicFile.failure(target, e);
     } finally {

@@ -108,16 +108,21 @@ final class TemporaryFiles {
   }
 
   /**
-   * Gives a temporary folder its final name, where nothing may be or a folder that is replaced. The
-   * shutdown hook waits meanwhile. If the system refuses, what had the name has it again.
+   * Gives a temporary folder its final name, where nothing may be or, if {@code overwrite}, a
+   * folder that is replaced. The shutdown hook waits meanwhile. If the system refuses, what had the
+   * name has it again.
    *
    * @return the folder that was replaced, a temporary one now, or null
+   * @throws FileAlreadyExistsException if there is something and {@code overwrite} is false
    */
-  static Path publish(Path temporary, Path target) throws IOException {
+  static Path publish(Path temporary, Path target, boolean overwrite) throws IOException {
     synchronized (LOCK) {
       requireRunning();
       Path old = null;
       if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+        if (!overwrite) {
+          throw new FileAlreadyExistsException(target.toString());
+        }
         old = target.resolveSibling(temporaryName(target.getFileName().toString()));
         Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
       }
