@@ -26,17 +26,13 @@ struct Storage {
 namespace {
 
 thread_local char last_error[1024];
-int64_t live_tensors = 0;
+int64_t live_handles = 0;
 
 // strerror is not safe to call from many threads at once.
 const char* reason_of(int error) {
   static thread_local char text[128];
   // The GNU variant, which may return a constant instead of filling the buffer.
   return strerror_r(error, text, sizeof text);
-}
-
-void release_device(sn_device* device) {
-  if (__atomic_sub_fetch(&device->references, 1, __ATOMIC_ACQ_REL) == 0) device->backend->destroy(device);
 }
 
 void release_storage(sn_device* device, Storage* storage) {
@@ -98,13 +94,24 @@ sn_status attach(sn_tensor* t, Storage::Kind kind, void* base, int64_t bytes, vo
   *storage = {1, kind, base, bytes};
   t->storage = storage;
   t->data = data;
-  __atomic_add_fetch(&t->device->references, 1, __ATOMIC_RELAXED);
-  __atomic_add_fetch(&live_tensors, 1, __ATOMIC_RELAXED);
+  live_handle_opens(t->device);
   *out = t;
   return SN_OK;
 }
 
 }  // namespace
+
+void live_handle_opens(sn_device* device) {
+  __atomic_add_fetch(&device->references, 1, __ATOMIC_RELAXED);
+  __atomic_add_fetch(&live_handles, 1, __ATOMIC_RELAXED);
+}
+void live_handle_closes(sn_device* device) {
+  release_device(device);
+  __atomic_sub_fetch(&live_handles, 1, __ATOMIC_RELAXED);
+}
+void release_device(sn_device* device) {
+  if (__atomic_sub_fetch(&device->references, 1, __ATOMIC_ACQ_REL) == 0) device->backend->destroy(device);
+}
 
 sn_status fail(sn_status status, const char* format, ...) {
   va_list arguments;
@@ -121,7 +128,7 @@ using sn::Storage;
 
 const char* sn_last_error(void) { return sn::last_error; }
 int32_t sn_api_version(void) { return SN_API_VERSION; }
-int64_t sn_live_tensors(void) { return __atomic_load_n(&sn::live_tensors, __ATOMIC_RELAXED); }
+int64_t sn_live_tensors(void) { return __atomic_load_n(&sn::live_handles, __ATOMIC_RELAXED); }
 int32_t sn_device_threads(const sn_device* device) { return device == nullptr ? 0 : device->threads; }
 
 void sn_device_close(sn_device* device) {
@@ -233,8 +240,7 @@ sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t rank, const i
   t->read_only = parent->read_only;
   t->data = static_cast<char*>(parent->data) + first * sn::dtype_size(parent->dtype);
   __atomic_add_fetch(&t->storage->references, 1, __ATOMIC_RELAXED);
-  __atomic_add_fetch(&t->device->references, 1, __ATOMIC_RELAXED);
-  __atomic_add_fetch(&sn::live_tensors, 1, __ATOMIC_RELAXED);
+  sn::live_handle_opens(t->device);
   *tensor = t;
   return SN_OK;
 }
@@ -244,7 +250,6 @@ void* sn_tensor_data(const sn_tensor* tensor) { return tensor == nullptr ? nullp
 void sn_tensor_close(sn_tensor* tensor) {
   if (tensor == nullptr) return;
   sn::release_storage(tensor->device, tensor->storage);
-  sn::release_device(tensor->device);
+  sn::live_handle_closes(tensor->device);
   sn::destroy(tensor);
-  __atomic_sub_fetch(&sn::live_tensors, 1, __ATOMIC_RELAXED);
 }

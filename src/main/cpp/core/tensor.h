@@ -11,6 +11,11 @@ struct Storage;
 
 // Records the sentence for sn_last_error() (printf format) and returns the status.
 __attribute__((format(printf, 2, 3))) sn_status fail(sn_status status, const char* format, ...);
+
+// Every tensor and every handle of packed weights keeps its device's object and is counted by sn_live_tensors.
+void live_handle_opens(sn_device* device);
+void live_handle_closes(sn_device* device);
+void release_device(sn_device* device);
 }  // namespace sn
 
 struct sn_tensor {

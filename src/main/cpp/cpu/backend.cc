@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "cpu/device.h"
 #include "cpu/isa.h"
+#include "cpu/scratch.h"
 #include "cpu/thread_pool.h"
 
 namespace sn {
@@ -15,6 +16,7 @@ namespace {
 struct CpuDevice : sn_device {
   ThreadPool* pool = nullptr;  // null once the device is closed
   int streams = 1;
+  ScratchBlocks scratch;
 };
 
 constexpr int64_t kHugePage = 2 << 20;
@@ -58,6 +60,7 @@ void cpu_close(sn_device* device) {
   CpuDevice* cpu = static_cast<CpuDevice*>(device);
   destroy(cpu->pool);
   cpu->pool = nullptr;
+  cpu->scratch.free_all();
 }
 
 void cpu_destroy(sn_device* device) { destroy(static_cast<CpuDevice*>(device)); }
@@ -77,6 +80,11 @@ void run_tasks(sn_device* device, int64_t tasks, void (*task)(void* context, int
 }
 
 int memory_streams(const sn_device* device) { return static_cast<const CpuDevice*>(device)->streams; }
+
+void* take_scratch(sn_device* device, int64_t bytes) {
+  return static_cast<CpuDevice*>(device)->scratch.take(bytes, cpu_allocate, cpu_release);
+}
+void give_scratch(sn_device* device, void* scratch) { static_cast<CpuDevice*>(device)->scratch.give(scratch); }
 
 void* scratch_allocate(int64_t bytes) { return calloc(1, static_cast<size_t>(bytes)); }
 void scratch_free(void* p) { free(p); }

@@ -29,6 +29,21 @@ namespace avx512 {
 #endif
 }  // namespace sn
 #undef SN_OP
+#if defined(__x86_64__)
+// The tiers that add matrix instructions to AVX-512 have only the operations that gain from them.
+#define SN_OP(name, params)
+#define SN_MATRIX_OP(name, params) sn_status name params;
+namespace sn {
+namespace vnni {
+#include "core/ops.inc"
+}
+#define SN_MATRIX_OP(name, params) sn_status name params;
+namespace amx {
+#include "core/ops.inc"
+}
+}  // namespace sn
+#undef SN_OP
+#endif
 
 namespace sn {
 namespace {
@@ -46,6 +61,14 @@ const sn_ops kAvx2Ops = {
 #undef SN_OP
 #define SN_OP(name, params) avx512::name,
 const sn_ops kAvx512Ops = {
+#include "core/ops.inc"
+};
+#define SN_MATRIX_OP(name, params) vnni::name,
+const sn_ops kVnniOps = {
+#include "core/ops.inc"
+};
+#define SN_MATRIX_OP(name, params) amx::name,
+const sn_ops kAmxOps = {
 #include "core/ops.inc"
 };
 #undef SN_OP
@@ -84,7 +107,9 @@ IsaTier best_tier() { return kScalar; }
 
 const sn_ops* ops_of(IsaTier tier) {
 #if defined(__x86_64__)
-  if (tier >= kAvx512) return &kAvx512Ops;
+  if (tier == kAmx) return &kAmxOps;
+  if (tier == kVnni) return &kVnniOps;
+  if (tier == kAvx512) return &kAvx512Ops;
   if (tier == kAvx2) return &kAvx2Ops;
 #endif
   (void)tier;

@@ -40,6 +40,9 @@ extern "C" {
 
 typedef struct sn_device sn_device;
 typedef struct sn_tensor sn_tensor;
+/* Weights of a linear layer [out, in], copied into an order that suits the device. They never change, so a handle may be
+ * used by many threads at once. */
+typedef struct sn_weights sn_weights;
 
 typedef int32_t sn_status;
 #define SN_OK 0
@@ -84,6 +87,25 @@ typedef int32_t sn_range_method;
 #define SN_RANGE_PERCENTILE 1
 #define SN_RANGE_MSE 2
 
+/* How the weights behind an sn_weights handle are stored. */
+typedef int32_t sn_kind;
+#define SN_W8A8 0      /* int8; activations are quantized to int8 too */
+#define SN_W8 1        /* int8 or fp8, computed with in floating point */
+#define SN_W4 2        /* int4 */
+#define SN_SPARSE 3    /* a bitmap and the values that are not zero */
+#define SN_CLUSTERED 4 /* indices into codebooks */
+#define SN_FLOAT 5     /* dense F32, BF16 or F16 */
+
+/* What a layer applies to each element v of its result. */
+typedef int32_t sn_activation;
+#define SN_NONE 0
+#define SN_RELU 1      /* max(v, 0); NaN stays */
+#define SN_GELU 2      /* v (1 + erf(v / sqrt 2)) / 2 */
+#define SN_SILU 3      /* v / (1 + exp(-v)) */
+#define SN_GELU_TANH 4 /* v (1 + tanh(sqrt(2 / pi) (v + 0.044715 v^3))) / 2 */
+#define SN_SIGMOID 5   /* 1 / (1 + exp(-v)) */
+#define SN_TANH 6
+
 /* One sentence about the last failure on this thread, valid until the thread's next call; "" if there was none. */
 SN_EXPORT const char* sn_last_error(void);
 SN_EXPORT int32_t sn_api_version(void);
@@ -118,7 +140,7 @@ SN_EXPORT sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t ran
                                    sn_tensor** tensor);
 SN_EXPORT void* sn_tensor_data(const sn_tensor* tensor);
 SN_EXPORT void sn_tensor_close(sn_tensor* tensor);
-/* Tensors (views included) created and not yet closed in this process. */
+/* Tensors (views included) and handles of packed weights created and not yet closed in this process. */
 SN_EXPORT int64_t sn_live_tensors(void);
 
 /* ---- Pruning. x is F64, F32, F16 or BF16; out has x's dtype and shape (in place allowed; pruned elements become +0,
@@ -239,6 +261,28 @@ SN_EXPORT sn_status sn_cluster_assign(const sn_tensor* x, const sn_tensor* codeb
 SN_EXPORT sn_status sn_cluster_sums(const sn_tensor* x, const sn_tensor* codebook, sn_tensor* sums, sn_tensor* counts);
 /* y = codebook[q], F64, F32, F16 or BF16. Any entries are allowed here, in any order. */
 SN_EXPORT sn_status sn_cluster_decode(const sn_tensor* q, const sn_tensor* codebook, sn_tensor* y);
+
+/* ---- Linear layers. y = activation(x W^T + bias), where W [out, in] is behind a handle. Making a handle copies, so its
+ * sources may be closed. ---- */
+
+/* Weights of int8 that are multiplied by activations quantized to int8. weight is I8 [out, in], in at most 65536; scale
+ * is F32 and zero_point, null for symmetric weights, is I8, both with one element, or one a row of weight. */
+SN_EXPORT sn_status sn_pack_w8a8(const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
+                                 sn_weights** weights);
+SN_EXPORT void sn_weights_close(sn_weights* weights);
+SN_EXPORT sn_kind sn_weights_kind(const sn_weights* weights);
+SN_EXPORT int64_t sn_weights_rows(const sn_weights* weights); /* out */
+SN_EXPORT int64_t sn_weights_cols(const sn_weights* weights); /* in */
+SN_EXPORT int64_t sn_weights_bytes(const sn_weights* weights);
+
+/* x is F32 or BF16 [..., in], y is F32 or BF16 [..., out] with as many rows (the product of the dimensions before the
+ * last), bias is F32 [out] or null. The result does not depend on the number of threads.
+ * W8A8: each row of x is quantized by the rules of sn_scale and sn_quantize for symmetric int8: s = absmax / 127, q =
+ * round_half_even(x / s) within [-127, 127]. With a = sum q (w - zero_point), exact in int32, y is
+ * activation(((F32(a) scale) s) + bias) in F32, rounded after each operation, then to y's dtype. A row of x with NaN or
+ * infinity gives a row of NaN. */
+SN_EXPORT sn_status sn_linear(const sn_tensor* x, const sn_weights* weights, const sn_tensor* bias,
+                              sn_activation activation, sn_tensor* y);
 
 /* ---- Looking and converting ---- */
 

@@ -314,6 +314,7 @@ SN_INLINE void store_nibbles(uint8_t* p, B b) {
   write<kBypass>(p, nibbles(b));
 }
 SN_INLINE I widen_bytes(__m128i v) { return {_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8))}; }
+SN_INLINE I load_int(const int32_t* p) { return {load256(p), load256(p + 8)}; }
 SN_INLINE I load_int(const int8_t* p) { return widen_bytes(load128(p)); }
 SN_INLINE I load_index(const uint8_t* p) {
   __m128i v = load128(p);

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 
 namespace sn {
-namespace avx512 {
+namespace SN_ISA_NAME {
 
 using F = __m512;
 struct I {
@@ -224,6 +224,7 @@ template <bool kBypass = false>
 SN_INLINE void store_nibbles(uint8_t* p, B b) {
   write<kBypass>(p, nibbles(b));
 }
+SN_INLINE I load_int(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 SN_INLINE I load_int(const int8_t* p) {
   return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
@@ -273,13 +274,13 @@ SN_INLINE double reduce(D s) {
   return _mm_cvtsd_f64(two) + _mm_cvtsd_f64(_mm_unpackhi_pd(two, two));
 }
 
-}  // namespace avx512
+}  // namespace SN_ISA_NAME
 }  // namespace sn
 
 #include "cpu/simd/shuffles.h"
 
 namespace sn {
-namespace avx512 {
+namespace SN_ISA_NAME {
 
 SN_INLINE __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
 SN_INLINE uint64_t nonzero_64(const uint8_t* p) { return _mm512_test_epi8_mask(load512(p), load512(p)); }
@@ -321,5 +322,5 @@ SN_INLINE void expand_16(uint64_t* out, const uint64_t* in, uint64_t mask) {
   write<kBypass>(out + 8, _mm512_maskz_expand_epi64(static_cast<__mmask8>(high), b));
 }
 
-}  // namespace avx512
+}  // namespace SN_ISA_NAME
 }  // namespace sn

@@ -279,6 +279,11 @@ template <bool kBypass = false>
 SN_INLINE void store_nibbles(uint8_t* p, B b) {
   for (int i = 0; i < 32; ++i) p[i] = static_cast<uint8_t>((b.v[2 * i] + 8) | (b.v[2 * i + 1] + 8) << 4);
 }
+SN_INLINE I load_int(const int32_t* p) {
+  I r;
+  memcpy(r.v, p, sizeof r.v);
+  return r;
+}
 SN_INLINE I load_int(const int8_t* p) {
   I r;
   SN_EACH r.v[i] = p[i];

@@ -32,7 +32,14 @@
 #endif
 
 #if defined(SN_TIER_AVX512)
+// The tiers that add matrix instructions have the same vectors, in namespaces of their own.
+#if defined(SN_TIER_AMX)
+#define SN_ISA_NAME amx
+#elif defined(SN_TIER_VNNI)
+#define SN_ISA_NAME vnni
+#else
 #define SN_ISA_NAME avx512
+#endif
 #include "cpu/simd/avx512.h"
 #elif defined(SN_TIER_AVX2)
 #define SN_ISA_NAME avx2

@@ -1,0 +1,120 @@
+// The C interface of layers with packed weights: checks every argument once, then calls the device's slot.
+#include <stdio.h>
+
+#include "core/checks.h"
+#include "core/weights.h"
+
+namespace {
+
+using namespace sn::checks;
+using sn::dtype_name;
+using sn::fail;
+
+// Sums of products of int8 stay within int32 up to so many columns: 65536 x 127 x 255 is below 2^31.
+constexpr int64_t kMostColumns = 65536;
+
+// "F32 [2, 3]", for messages that name two tensors.
+struct Described {
+  char text[160];
+};
+Described describe(const sn_tensor* t) {
+  Described d;
+  int at = snprintf(d.text, sizeof d.text, "%s [", dtype_name(t->dtype));
+  for (int32_t i = 0; i < t->rank && at < 120; ++i) {
+    at += snprintf(d.text + at, sizeof d.text - static_cast<size_t>(at), i == 0 ? "%lld" : ", %lld",
+                   static_cast<long long>(t->shape[i]));
+  }
+  snprintf(d.text + at, sizeof d.text - static_cast<size_t>(at), "]");
+  return d;
+}
+
+// Per tensor or per row of the weights.
+sn_status row_scales(const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point) {
+  SN_TRY(present(scale, "scale"));
+  SN_TRY(one_device(weight, scale));
+  if (scale->dtype != SN_F32 || (scale->elements != 1 && scale->elements != weight->rows)) {
+    return fail(SN_INVALID_ARGUMENT, "scale is %s with %lld elements; F32 with 1 or %lld is needed for %s",
+                dtype_name(scale->dtype), static_cast<long long>(scale->elements),
+                static_cast<long long>(weight->rows), describe(weight).text);
+  }
+  if (zero_point == nullptr) return SN_OK;
+  SN_TRY(typed(zero_point, "zero_point", SN_I8, scale->elements));
+  return one_device(weight, zero_point);
+}
+
+// A new handle that `fill` gives its parts.
+template <class Fill>
+sn_status pack(const sn_tensor* weight, sn_kind kind, int64_t rows, int64_t cols, sn_weights** weights, Fill fill) {
+  if (weights == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
+  sn_weights* made = nullptr;
+  SN_TRY(sn::create_weights(weight->device, kind, weight->dtype, rows, cols, &made));
+  const sn_status status = fill(made);
+  if (status != SN_OK) {
+    sn_weights_close(made);
+    return status;
+  }
+  *weights = made;
+  return SN_OK;
+}
+
+bool takes_activations(const sn_tensor* t) { return t->dtype == SN_F32 || t->dtype == SN_BF16; }
+
+// x [..., in] and y [..., out] for weights [out, in].
+sn_status layer(const sn_tensor* x, const sn_weights* weights, const sn_tensor* bias, sn_activation activation,
+                const sn_tensor* y) {
+  SN_TRY(present(x, "x"));
+  if (weights == nullptr) return fail(SN_INVALID_ARGUMENT, "the weights are null");
+  SN_TRY(present(y, "y"));
+  const long long out = weights->rows, in = weights->cols;
+  if (!takes_activations(x) || x->rank < 1 || x->shape[x->rank - 1] != in) {
+    return fail(SN_INVALID_ARGUMENT, "x is %s; F32 or BF16 [..., %lld] is needed for weights [%lld, %lld]",
+                describe(x).text, in, out, in);
+  }
+  // Its rows are the product of the dimensions before the last, which does not overflow where elements do not; of a
+  // layer without inputs they have to be multiplied.
+  int64_t rows = 1, elements = 0;
+  for (int32_t i = 0; i + 1 < x->rank; ++i) {
+    if (__builtin_mul_overflow(rows, x->shape[i], &rows))
+      return fail(SN_INVALID_ARGUMENT, "x is %s, which has too many rows", describe(x).text);
+  }
+  const bool overflow = __builtin_mul_overflow(rows, weights->rows, &elements);
+  if (!takes_activations(y) || y->rank < 1 || y->shape[y->rank - 1] != out || overflow || y->elements != elements) {
+    return fail(SN_INVALID_ARGUMENT, "y is %s; F32 or BF16 with %lld rows of %lld is needed for x %s", describe(y).text,
+                static_cast<long long>(rows), out, describe(x).text);
+  }
+  if (weights->device->backend != x->device->backend)
+    return fail(SN_INVALID_ARGUMENT, "x and the weights are on different devices");
+  SN_TRY(output(x, y, "y", false));
+  if (activation < SN_NONE || activation > SN_TANH)
+    return fail(SN_INVALID_ARGUMENT, "%d is not an activation", activation);
+  if (bias == nullptr) return SN_OK;
+  SN_TRY(typed(bias, "bias", SN_F32, weights->rows));
+  SN_TRY(one_device(x, bias));
+  return apart(bias, y, false);
+}
+
+}  // namespace
+
+sn_status sn_pack_w8a8(const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
+                       sn_weights** weights) {
+  SN_TRY(present(weight, "weight"));
+  SN_TRY(typed(weight, "weight", SN_I8, weight->elements));
+  if (weight->cols > kMostColumns) {
+    return fail(SN_INVALID_ARGUMENT, "weight is %s with %lld columns; int32 sums of int8 products take at most %lld",
+                describe(weight).text, static_cast<long long>(weight->cols), static_cast<long long>(kMostColumns));
+  }
+  SN_TRY(row_scales(weight, scale, zero_point));
+  return pack(weight, SN_W8A8, weight->rows, weight->cols, weights,
+              [&](sn_weights* made) { return SN_CALL(weight, pack_w8a8, weight, scale, zero_point, made); });
+}
+
+sn_status sn_linear(const sn_tensor* x, const sn_weights* weights, const sn_tensor* bias, sn_activation activation,
+                    sn_tensor* y) {
+  SN_TRY(layer(x, weights, bias, activation, y));
+  switch (weights->kind) {
+    case SN_W8A8:
+      return SN_CALL(x, linear_w8a8, x, weights, bias, activation, y);
+    default:
+      return fail(SN_INTERNAL, "there is no operation for weights of kind %d", weights->kind);
+  }
+}

@@ -1,0 +1,191 @@
+// int8 weights times activations quantized row by row. See sinew.h.
+#include "cpu/matmul/linear.h"
+
+namespace sn {
+namespace SN_ISA_NAME {
+namespace {
+
+// Parts of the handle.
+constexpr int kWeights = 0;     // panels, see dot.h
+constexpr int kScales = 1;      // F32, one a channel, padded to whole panels
+constexpr int kZeroPoints = 2;  // I32 likewise, with the tier's offset added; absent when all are 0
+
+// Columns of a panel that are computed with at once: with the activations they stay in the first-level cache.
+constexpr int64_t kChunkSteps = 256;
+// Rows of activations that use a panel while it is in the caches.
+constexpr int64_t kRowBlock = 4 * kMostRows;
+// Products of int8 that are worth a task of their own.
+constexpr int64_t kTaskProducts = 1 << 17;
+
+int64_t steps_of(const sn_weights& w) { return ceil_div(w.cols, kStep); }
+int64_t panels_of(const sn_weights& w) { return ceil_div(w.rows, kPanel); }
+
+// One panel: 16 channels of I8 [rows, cols] from `first` on.
+void pack_panel(const int8_t* weight, int64_t rows, int64_t cols, int64_t first, uint8_t* panel) {
+  const int64_t channels = min_of(kPanel, rows - first);
+  for (int64_t step = 0; step * kStep < cols; ++step) {
+    const int64_t col = step * kStep;
+    const int64_t count = min_of(kStep, cols - col);
+    for (int64_t c = 0; c < kPanel; ++c) {
+      for (int64_t i = 0; i < kStep; ++i) {
+        const int v = c < channels && i < count ? weight[(first + c) * cols + col + i] : 0;
+        panel[step * kStepBytes + c * kStep + i] = static_cast<uint8_t>(v + kWeightOffset);
+      }
+    }
+  }
+}
+
+// Activations of some rows, quantized.
+struct Tokens {
+  const Quantized* q;
+  int64_t stride;
+  const Token* tokens;
+};
+
+// Channels of one panel of rows [first, first + rows), at most kRowBlock.
+template <class T>
+void panel_of_rows(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel,
+                   const Layer<T>& layer) {
+  int32_t sums[kRowBlock * kPanel];
+  memset(sums, 0, static_cast<size_t>(rows * kPanel) * sizeof *sums);
+  const int64_t steps = steps_of(w);
+  const uint8_t* weights = w.part<uint8_t>(kWeights) + panel * steps * kStepBytes;
+  for (int64_t s = 0; s < steps; s += kChunkSteps) {
+    for (int64_t r = 0; r < rows; r += kMostRows) {
+      multiply_rows(min_of(kMostRows, rows - r), x.q + (first + r) * x.stride + s * kStep, x.stride,
+                    weights + s * kStepBytes, min_of(kChunkSteps, steps - s), sums + r * kPanel);
+    }
+  }
+  const F scale = load(w.part<float>(kScales) + panel * kPanel);
+  const int32_t* zero_points = w.part<int32_t>(kZeroPoints);
+  for (int64_t r = 0; r < rows; ++r) {
+    const Token token = x.tokens[first + r];
+    I sum = load_int(sums + r * kPanel);
+    if (zero_points != nullptr) {
+      I high, low;
+      multiply(load_int(zero_points + panel * kPanel), static_cast<uint32_t>(token.sum), &high, &low);
+      sum = sub(sum, low);
+    }
+    finish(layer, first + r, panel * kPanel, mul(mul(from_int(sum), scale), splat(token.scale)));
+  }
+}
+
+}  // namespace
+
+sn_status pack_w8a8(sn_device* device, const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
+                    sn_weights* w) {
+  const int64_t panels = panels_of(*w), panel_bytes = steps_of(*w) * kStepBytes;
+  sn_status status = allocate_part(w, kWeights, panels * panel_bytes);
+  if (status == SN_OK) status = allocate_part(w, kScales, panels * kPanel * int64_t{sizeof(float)});
+  const bool corrected = zero_point != nullptr || kWeightOffset != 0;
+  if (status == SN_OK && corrected)
+    status = allocate_part(w, kZeroPoints, panels * kPanel * int64_t{sizeof(int32_t)});
+  if (status != SN_OK) return status;
+  auto* scales = static_cast<float*>(w->parts[kScales]);
+  auto* zero_points = static_cast<int32_t*>(w->parts[kZeroPoints]);
+  for (int64_t c = 0; c < w->rows; ++c) {
+    const int64_t from = scale->elements == 1 ? 0 : c;
+    scales[c] = data_of<float>(scale)[from];
+    if (corrected)
+      zero_points[c] = kWeightOffset + (zero_point == nullptr ? 0 : data_of<int8_t>(zero_point)[from]);
+  }
+  auto* bytes = static_cast<uint8_t*>(w->parts[kWeights]);
+  auto task = [&](int64_t panel) {
+    pack_panel(data_of<int8_t>(weight), w->rows, w->cols, panel * kPanel, bytes + panel * panel_bytes);
+  };
+  for_tasks(device, panels, task);
+  return SN_OK;
+}
+
+namespace {
+
+// Rows of x, quantized, then multiplied.
+template <class T>
+struct Work {
+  const sn_weights& w;
+  int64_t rows, stride;
+  Quantized* q;
+  Token* tokens;
+  Layer<T> layer;
+
+  template <class X>
+  void quantize(const X* x, int64_t row) const {
+    tokens[row] = quantize_token(x + row * w.cols, w.cols, q + row * stride, stride);
+  }
+  void multiply(int64_t first, int64_t panel) const {
+    panel_of_rows(w, {q, stride, tokens}, first, min_of(kRowBlock, rows - first), panel, layer);
+  }
+};
+
+int64_t stride_of(const sn_weights& w) { return steps_of(w) * kStep; }
+
+template <class T>
+Work<T> work_of(const sn_weights& w, int64_t rows, const Layer<T>& layer, void* scratch) {
+  auto* tokens = static_cast<Token*>(scratch);
+  auto* q = reinterpret_cast<Quantized*>(static_cast<char*>(scratch) + round_up(rows * int64_t{sizeof(Token)}, 64));
+  return {w, rows, stride_of(w), q, tokens, layer};
+}
+
+template <class X, class T>
+void run(sn_device* device, const X* x, const Work<T>& work) {
+  const sn_weights& w = work.w;
+  // Tasks depend on the shape alone.
+  const int64_t rows_a_task = max_of(1, (1 << 15) / max_of(w.cols, 1));
+  auto quantize = [&](int64_t task) {
+    const int64_t end = min_of((task + 1) * rows_a_task, work.rows);
+    for (int64_t row = task * rows_a_task; row < end; ++row) work.quantize(x, row);
+  };
+  for_tasks(device, ceil_div(work.rows, rows_a_task), quantize);
+  const int64_t blocks = ceil_div(work.rows, kRowBlock), panels = panels_of(w);
+  const int64_t panels_a_task =
+      max_of(1, kTaskProducts / max_of(1, min_of(work.rows, kRowBlock) * kPanel * work.stride));
+  const int64_t groups = ceil_div(panels, panels_a_task);
+  auto multiply = [&](int64_t task) {
+    const int64_t block = task / groups, group = task % groups;
+    const int64_t end = min_of((group + 1) * panels_a_task, panels);
+    for (int64_t panel = group * panels_a_task; panel < end; ++panel) work.multiply(block * kRowBlock, panel);
+  };
+  for_tasks(device, blocks * groups, multiply);
+}
+
+// F32 or BF16.
+template <class F>
+void with_activations(sn_dtype dtype, F f) {
+  dtype == SN_BF16 ? f(static_cast<bf16*>(nullptr)) : f(static_cast<float*>(nullptr));
+}
+
+}  // namespace
+
+int64_t w8a8_scratch(const sn_weights& w, int64_t rows) {
+  return round_up(rows * int64_t{sizeof(Token)}, 64) + rows * stride_of(w) * int64_t{sizeof(Quantized)};
+}
+
+void w8a8_rows(const sn_weights& w, const float* x, int64_t rows, const Layer<float>& layer, void* scratch) {
+  const Work<float> work = work_of(w, rows, layer, scratch);
+  for (int64_t row = 0; row < rows; ++row) work.quantize(x, row);
+  const int64_t panels = panels_of(w);
+  for (int64_t first = 0; first < rows; first += kRowBlock) {
+    for (int64_t panel = 0; panel < panels; ++panel) work.multiply(first, panel);
+  }
+}
+
+sn_status linear_w8a8(sn_device* device, const sn_tensor* x, const sn_weights* w, const sn_tensor* bias,
+                      sn_activation activation, sn_tensor* y) {
+  if (y->elements == 0) return SN_OK;
+  const int64_t rows = leading_rows(x), bytes = w8a8_scratch(*w, rows);
+  const Scratch scratch(device, bytes);
+  if (scratch.data() == nullptr) return no_scratch(bytes);
+  const float* bias_data = bias == nullptr ? nullptr : data_of<float>(bias);
+  with_activations(y->dtype, [&](auto* y_type) {
+    using T = typename Pointee<decltype(y_type)>::type;
+    const Layer<T> layer = {data_of<T>(y), w->rows, w->rows, bias_data, activation};
+    with_activations(x->dtype, [&](auto* x_type) {
+      using X = typename Pointee<decltype(x_type)>::type;
+      run(device, data_of<X>(x), work_of(*w, rows, layer, scratch.data()));
+    });
+  });
+  return SN_OK;
+}
+
+}  // namespace SN_ISA_NAME
+}  // namespace sn

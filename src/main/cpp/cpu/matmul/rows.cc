@@ -1,0 +1,26 @@
+// Rows of a layer whatever the kind of its weights, on the calling thread. See linear.h.
+#include "cpu/matmul/linear.h"
+
+namespace sn {
+namespace SN_ISA_NAME {
+
+int64_t linear_rows_scratch(const sn_weights& weights, int64_t rows) {
+  switch (weights.kind) {
+    case SN_W8A8:
+      return w8a8_scratch(weights, rows);
+    default:
+      return 0;
+  }
+}
+
+void linear_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch) {
+  switch (weights.kind) {
+    case SN_W8A8:
+      return w8a8_rows(weights, x, rows, layer, scratch);
+    default:
+      return;
+  }
+}
+
+}  // namespace SN_ISA_NAME
+}  // namespace sn
