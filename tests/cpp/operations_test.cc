@@ -19,15 +19,18 @@ const char* const kOperations[] = {
 
 // A forgotten case must fail, so this test does not depend on what has been registered.
 TEST(Registry, EveryOperationHasACase) {
+  size_t covered = 0;
   for (const char* op : kOperations) {
-    const auto of_op = [&](const Case& c) { return std::string(c.op) == op; };
+    const auto of_op = [&](const Case& c) {
+      return std::string(c.op) == op || (c.packing != nullptr && std::string(c.packing) == op);
+    };
     ASSERT_EQ(std::count_if(all_cases().begin(), all_cases().end(), of_op), 1)
         << "tests/cpp/cases/" << op << ".cc registers no case, or several";
     const Case& found = *std::find_if(all_cases().begin(), all_cases().end(), of_op);
     EXPECT_FALSE(found.sections.empty()) << op << " has no calls";
   }
-  EXPECT_EQ(all_cases().size(), sizeof kOperations / sizeof kOperations[0])
-      << "a case names an operation that ops.inc lacks";
+  for (const Case& c : all_cases()) covered += c.packing == nullptr ? 1 : 2;
+  EXPECT_EQ(covered, sizeof kOperations / sizeof kOperations[0]) << "a case names an operation that ops.inc lacks";
 }
 
 class SectionTest : public testing::Test {

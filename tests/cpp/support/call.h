@@ -27,18 +27,31 @@ struct Operand {
 
 using Tensors = std::vector<sn_tensor*>;
 
+// Float results that need not be the exact ones: |result - value| <= bound for each element; NaN where value is NaN.
+struct Bounded {
+  std::vector<double> value, bound;
+};
+
 struct Call {
   std::string label;  // operation, dtypes, shape and seed: what a failure prints
   std::vector<Operand> inputs, outputs;
   // Calls the library. numbers has room for four results.
   std::function<sn_status(const Tensors& in, const Tensors& out, int64_t* numbers)> run;
 
+  // Of operations on packed weights: what a handle is packed from, how, and the call, which takes the place of `run`.
+  // The sources are closed before it, and each way of running packs anew.
+  std::vector<Operand> sources;
+  std::function<sn_status(const Tensors& sources, sn_weights** weights)> pack;
+  std::function<sn_status(const Tensors& in, const sn_weights* weights, const Tensors& out)> run_packed;
+
   sn_status status = SN_OK;                    // when it is not SN_OK, outputs and numbers are not looked at
   std::vector<std::vector<uint8_t>> expected;  // one an output
+  // In the place of `expected`, one an output; all ways of running have to give the same bits all the same.
+  std::vector<Bounded> bounded;
   std::vector<int64_t> numbers;
   bool in_place = false;      // output 0 may be input 0
   bool created_only = false;  // operands have to be memory of sn_tensor_create
-  bool any_nan = false;       // F64 outputs: which NaN it is does not matter
+  bool any_nan = false;       // which NaN it is does not matter
 };
 
 // Receives the calls of a case one by one, so that only one is in memory.
@@ -58,6 +71,8 @@ struct Case {
   const char* op;
   std::vector<Section> sections;
   std::vector<Timed> timed;
+  // The operation that packs weights for this one: every call runs it too, so it has no case of its own.
+  const char* packing = nullptr;
 };
 
 // Construct one at namespace scope in every cases/<op>.cc.

@@ -1,6 +1,8 @@
 #include "support/check.h"
 
+#include <cmath>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -30,11 +32,13 @@ std::string hex(const uint8_t* p, int64_t size) {
   return text;
 }
 
-bool is_nan(const uint8_t* p) {
+double number_of(sn_dtype dtype, const uint8_t* p) {
+  if (dtype != SN_F64) return static_cast<double>(as_f32(dtype, p));
   double value;
   std::memcpy(&value, p, sizeof value);
-  return value != value;
+  return value;
 }
+bool is_nan(sn_dtype dtype, const uint8_t* p) { return dtype <= SN_BF16 && std::isnan(number_of(dtype, p)); }
 
 std::string compare(const Operand& operand, const std::vector<uint8_t>& expected, const uint8_t* actual, bool any_nan) {
   if (static_cast<int64_t>(expected.size()) != operand.size())
@@ -45,12 +49,27 @@ std::string compare(const Operand& operand, const std::vector<uint8_t>& expected
     const uint8_t* e = expected.data() + i * size;
     const uint8_t* a = actual + i * size;
     if (std::memcmp(e, a, static_cast<size_t>(size)) == 0) continue;
-    if (any_nan && operand.dtype == SN_F64 && is_nan(e) && is_nan(a)) continue;
+    if (any_nan && is_nan(operand.dtype, e) && is_nan(operand.dtype, a)) continue;
     std::string text = "element " + std::to_string(i) + " is " + hex(a, size) + ", expected " + hex(e, size);
     if (operand.dtype <= SN_BF16) {
       text += " (as F32 " + std::to_string(as_f32(operand.dtype, a)) + ", expected " +
               std::to_string(as_f32(operand.dtype, e)) + ")";
     }
+    return text;
+  }
+  return "";
+}
+
+std::string compare(const Operand& operand, const Bounded& expected, const uint8_t* actual) {
+  if (static_cast<int64_t>(expected.value.size()) != operand.count() || expected.bound.size() != expected.value.size())
+    return "the oracle gives " + std::to_string(expected.value.size()) + " numbers";
+  for (size_t i = 0; i < expected.value.size(); ++i) {
+    const double a = number_of(operand.dtype, actual + static_cast<int64_t>(i) * size_of(operand.dtype));
+    const double e = expected.value[i];
+    if (std::isnan(e) ? std::isnan(a) : a == e || std::fabs(a - e) <= expected.bound[i]) continue;
+    char text[200];
+    std::snprintf(text, sizeof text, "element %zu is %.9g, expected %.9g with an error of at most %.3g", i, a, e,
+                  expected.bound[i]);
     return text;
   }
   return "";
@@ -81,8 +100,11 @@ void install_crash_handler() {
 }
 #endif
 
-std::string run_once(const Call& call, std::vector<std::unique_ptr<Buffer>>& in,
-                     std::vector<std::unique_ptr<Buffer>>& out, bool in_place) {
+// The bytes of all bounded outputs of a call's first run, which all others have to repeat.
+using Outputs = std::vector<std::vector<uint8_t>>;
+
+std::string run_once(const Call& call, const sn_weights* weights, std::vector<std::unique_ptr<Buffer>>& in,
+                     std::vector<std::unique_ptr<Buffer>>& out, bool in_place, Outputs& first) {
   Tensors inputs, outputs;
   for (size_t i = 0; i < in.size(); ++i) {
     in[i]->fill(call.inputs[i].bytes);
@@ -94,7 +116,8 @@ std::string run_once(const Call& call, std::vector<std::unique_ptr<Buffer>>& in,
     outputs.push_back(buffer.tensor());
   }
   int64_t numbers[4] = {kUnset, kUnset, kUnset, kUnset};
-  const sn_status status = call.run(inputs, outputs, numbers);
+  const sn_status status =
+      call.run_packed ? call.run_packed(inputs, weights, outputs) : call.run(inputs, outputs, numbers);
   if (status != call.status) {
     return "status " + std::to_string(status) + " (" + (status == SN_OK ? "" : sn_last_error()) + "), expected " +
            std::to_string(call.status);
@@ -115,8 +138,13 @@ std::string run_once(const Call& call, std::vector<std::unique_ptr<Buffer>>& in,
   if (status != SN_OK) return "";
   for (size_t i = 0; i < call.outputs.size(); ++i) {
     const Buffer& buffer = in_place && i == 0 ? *in[0] : *out[i];
-    const std::string difference = compare(call.outputs[i], call.expected[i], buffer.data(), call.any_nan);
+    const std::string difference = call.bounded.empty()
+                                       ? compare(call.outputs[i], call.expected[i], buffer.data(), call.any_nan)
+                                       : compare(call.outputs[i], call.bounded[i], buffer.data());
     if (!difference.empty()) return "output " + std::to_string(i) + ": " + difference;
+    if (call.bounded.empty()) continue;
+    if (first.size() <= i) first.push_back(buffer.bytes());
+    if (first[i] != buffer.bytes()) return "output " + std::to_string(i) + " has other bits than in the first run";
   }
   for (size_t i = 0; i < 4; ++i) {
     const int64_t expected = i < call.numbers.size() ? call.numbers[i] : kUnset;
@@ -127,18 +155,46 @@ std::string run_once(const Call& call, std::vector<std::unique_ptr<Buffer>>& in,
   return "";
 }
 
-std::string run_in(const Call& call, Place place, int32_t threads, bool in_place, int times) {
+// A handle of packed weights that closes itself.
+struct Weights {
+  sn_weights* handle = nullptr;
+  ~Weights() { sn_weights_close(handle); }
+};
+
+// Packs the call's weights from sources that are gone afterwards.
+std::string pack(const Call& call, sn_device* device, Place place, Weights& weights) {
+  if (!call.pack) return "";
+  std::vector<std::unique_ptr<Buffer>> sources;
+  Tensors tensors;
+  for (const Operand& operand : call.sources) {
+    sources.push_back(std::make_unique<Buffer>(device, operand, place));
+    tensors.push_back(sources.back()->tensor());
+  }
+  if (call.pack(tensors, &weights.handle) != SN_OK) return std::string("packing failed: ") + sn_last_error();
+  for (size_t i = 0; i < sources.size(); ++i) {
+    if (!sources[i]->surroundings_intact() ||
+        (!call.sources[i].bytes.empty() && sources[i]->bytes() != call.sources[i].bytes))
+      return "packing has written to source " + std::to_string(i);
+    sources[i]->fill({});
+  }
+  return "";
+}
+
+std::string run_in(const Call& call, Place place, int32_t threads, bool in_place, int times, Outputs& first) {
   const std::string where =
       call.label + ", " + name_of(place) + ", " + std::to_string(threads) + " threads" + (in_place ? ", in place" : "");
   std::strncpy(running, where.c_str(), sizeof running - 1);
   sn_device* device = device_with(threads);
+  Weights weights;
+  const std::string unpacked = pack(call, device, place, weights);
+  if (!unpacked.empty()) return where + ": " + unpacked;
   std::vector<std::unique_ptr<Buffer>> in, out;
   for (const Operand& operand : call.inputs) in.push_back(std::make_unique<Buffer>(device, operand, place));
   for (size_t i = 0; i < call.outputs.size(); ++i) {
     out.push_back(in_place && i == 0 ? nullptr : std::make_unique<Buffer>(device, call.outputs[i], place));
   }
   for (int t = 0; t < times; ++t) {
-    const std::string wrong = run_once(call, in, out, in_place);
+    const std::string wrong = run_once(call, weights.handle, in, out, in_place, first);
     if (!wrong.empty()) return where + (t == 0 ? ": " : ", again: ") + wrong;
   }
   return "";
@@ -169,10 +225,11 @@ std::string check(const Call& call) {
   const bool small = bytes_read(call) + bytes_written(call) < kManyBytes;
   std::vector<Way> ways =
       small ? std::vector<Way>(std::begin(all), std::end(all)) : std::vector<Way>(std::begin(few), std::end(few));
+  Outputs first;
   for (size_t i = 0; i < ways.size(); ++i) {
     if (call.created_only) ways[i].place = Place::kCreated;
-    std::string wrong = run_in(call, ways[i].place, ways[i].threads, false, i == 0 ? 2 : 1);
-    if (wrong.empty() && call.in_place) wrong = run_in(call, ways[i].place, ways[i].threads, true, 1);
+    std::string wrong = run_in(call, ways[i].place, ways[i].threads, false, i == 0 ? 2 : 1, first);
+    if (wrong.empty() && call.in_place) wrong = run_in(call, ways[i].place, ways[i].threads, true, 1, first);
     if (!wrong.empty()) return wrong;
   }
   return "";

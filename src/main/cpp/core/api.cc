@@ -1,5 +1,5 @@
-// The C interface of operations on tensors: checks every argument once, then calls the device's slot. Those that compute
-// with packed weights are in api_linear.cc.
+// The C interface of operations on tensors: checks every argument once, then calls the device's slot. Those that
+// compute with packed weights are in api_linear.cc.
 #include <math.h>
 
 #include "core/checks.h"

@@ -34,8 +34,8 @@ sn_status row_scales(const sn_tensor* weight, const sn_tensor* scale, const sn_t
   SN_TRY(one_device(weight, scale));
   if (scale->dtype != SN_F32 || (scale->elements != 1 && scale->elements != weight->rows)) {
     return fail(SN_INVALID_ARGUMENT, "scale is %s with %lld elements; F32 with 1 or %lld is needed for %s",
-                dtype_name(scale->dtype), static_cast<long long>(scale->elements),
-                static_cast<long long>(weight->rows), describe(weight).text);
+                dtype_name(scale->dtype), static_cast<long long>(scale->elements), static_cast<long long>(weight->rows),
+                describe(weight).text);
   }
   if (zero_point == nullptr) return SN_OK;
   SN_TRY(typed(zero_point, "zero_point", SN_I8, scale->elements));

@@ -31,8 +31,8 @@ namespace sn {
 // A handle without parts; counted by sn_live_tensors until sn_weights_close.
 sn_status create_weights(sn_device* device, sn_kind kind, sn_dtype dtype, int64_t rows, int64_t cols,
                          sn_weights** weights);
-// Zeroed memory of the device for a part, 64-byte aligned and never null: at least one byte. SN_OUT_OF_MEMORY leaves the
-// handle as it was.
+// Zeroed memory of the device for a part, 64-byte aligned and never null: at least one byte. SN_OUT_OF_MEMORY leaves
+// the handle as it was.
 sn_status allocate_part(sn_weights* weights, int index, int64_t bytes);
 
 }  // namespace sn

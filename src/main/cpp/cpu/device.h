@@ -16,9 +16,9 @@ void run_tasks(sn_device* device, int64_t tasks, void (*task)(void* context, int
 // streams (12.8 against 17 GB/s on Sapphire Rapids); on AMD's Zen 4 one is fastest (27 against 18 GB/s).
 int memory_streams(const sn_device* device);
 
-// Memory that belongs to the device and is used again, for operations that must not allocate each time: at least `bytes`,
-// 64-byte aligned, of any content, until it is given back; null when there is no memory. After a while there are as many
-// blocks as are ever in use at once, as large as was ever asked for.
+// Memory that belongs to the device and is used again, for operations that must not allocate each time: at least
+// `bytes`, 64-byte aligned, of any content, until it is given back; null when there is no memory. After a while there
+// are as many blocks as are ever in use at once, as large as was ever asked for.
 void* take_scratch(sn_device* device, int64_t bytes);
 void give_scratch(sn_device* device, void* scratch);
 

@@ -15,8 +15,8 @@ void* ScratchBlocks::take(int64_t bytes, Allocate allocate, Release release) {
   Block** best = nullptr;
   for (Block** at = &free_; *at != nullptr; at = &(*at)->next) {
     const int64_t size = (*at)->bytes;
-    const bool better = best == nullptr || (size >= needed ? (*best)->bytes < needed || size < (*best)->bytes
-                                                           : size > (*best)->bytes);
+    const bool better =
+        best == nullptr || (size >= needed ? (*best)->bytes < needed || size < (*best)->bytes : size > (*best)->bytes);
     if (better) best = at;
   }
   Block* block = nullptr;

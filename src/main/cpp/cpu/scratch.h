@@ -19,8 +19,8 @@ class ScratchBlocks {
   ScratchBlocks(const ScratchBlocks&) = delete;
   ScratchBlocks& operator=(const ScratchBlocks&) = delete;
 
-  // The smallest free block that is large enough, else the largest free one, replaced by one that is; null when there is
-  // no memory.
+  // The smallest free block that is large enough, else the largest free one, replaced by one that is; null when there
+  // is no memory.
   void* take(int64_t bytes, Allocate allocate, Release release);
   void give(void* scratch);
   // Frees the blocks that are not in use.

@@ -40,8 +40,8 @@ extern "C" {
 
 typedef struct sn_device sn_device;
 typedef struct sn_tensor sn_tensor;
-/* Weights of a linear layer [out, in], copied into an order that suits the device. They never change, so a handle may be
- * used by many threads at once. */
+/* Weights of a linear layer [out, in], copied into an order that suits the device. They never change, so a handle may
+ * be used by many threads at once. */
 typedef struct sn_weights sn_weights;
 
 typedef int32_t sn_status;
@@ -262,8 +262,8 @@ SN_EXPORT sn_status sn_cluster_sums(const sn_tensor* x, const sn_tensor* codeboo
 /* y = codebook[q], F64, F32, F16 or BF16. Any entries are allowed here, in any order. */
 SN_EXPORT sn_status sn_cluster_decode(const sn_tensor* q, const sn_tensor* codebook, sn_tensor* y);
 
-/* ---- Linear layers. y = activation(x W^T + bias), where W [out, in] is behind a handle. Making a handle copies, so its
- * sources may be closed. ---- */
+/* ---- Linear layers. y = activation(x W^T + bias), where W [out, in] is behind a handle. Making a handle copies, so
+ * its sources may be closed. ---- */
 
 /* Weights of int8 that are multiplied by activations quantized to int8. weight is I8 [out, in], in at most 65536; scale
  * is F32 and zero_point, null for symmetric weights, is I8, both with one element, or one a row of weight. */

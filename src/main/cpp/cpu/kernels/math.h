@@ -59,8 +59,8 @@ SN_INLINE F hyperbolic_tangent(F x) {
   return unless_nan(x, turn(positive, x));
 }
 
-// x Phi(x), Phi being the normal distribution. With z = |x| and the tail Phi(-z) = e^(-z^2 / 2) t p(t), t = 1 / (1 + 0.3
-// z): p is a fit to Mills' ratio on [0, 14], beyond which the tail has vanished.
+// x Phi(x), Phi being the normal distribution. With z = |x| and the tail Phi(-z) = e^(-z^2 / 2) t p(t), t = 1 / (1 +
+// 0.3 z): p is a fit to Mills' ratio on [0, 14], beyond which the tail has vanished.
 SN_INLINE F gelu(F x) {
   const F z = min(abs(x), splat(16.0f));
   const F t = div(splat(1.0f), add(splat(1.0f), mul(z, splat(0.3f))));

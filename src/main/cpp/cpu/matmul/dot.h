@@ -1,7 +1,8 @@
 // Products of a panel of int8 weights with rows of quantized activations, exact in int32 on every tier.
 //
-// A panel is 16 output channels. Its weights lie in steps of 4 columns: for each step 16 x 4 bytes, the 4 of one channel
-// side by side, which is what 8-bit dot products and the tiles of AMX read. Columns are padded with zeros to whole steps.
+// A panel is 16 output channels. Its weights lie in steps of 4 columns: for each step 16 x 4 bytes, the 4 of one
+// channel side by side, which is what 8-bit dot products and the tiles of AMX read. Columns are padded with zeros to
+// whole steps.
 #pragma once
 
 #include "cpu/kernels/driver.h"

@@ -78,16 +78,14 @@ sn_status pack_w8a8(sn_device* device, const sn_tensor* weight, const sn_tensor*
   sn_status status = allocate_part(w, kWeights, panels * panel_bytes);
   if (status == SN_OK) status = allocate_part(w, kScales, panels * kPanel * int64_t{sizeof(float)});
   const bool corrected = zero_point != nullptr || kWeightOffset != 0;
-  if (status == SN_OK && corrected)
-    status = allocate_part(w, kZeroPoints, panels * kPanel * int64_t{sizeof(int32_t)});
+  if (status == SN_OK && corrected) status = allocate_part(w, kZeroPoints, panels * kPanel * int64_t{sizeof(int32_t)});
   if (status != SN_OK) return status;
   auto* scales = static_cast<float*>(w->parts[kScales]);
   auto* zero_points = static_cast<int32_t*>(w->parts[kZeroPoints]);
   for (int64_t c = 0; c < w->rows; ++c) {
     const int64_t from = scale->elements == 1 ? 0 : c;
     scales[c] = data_of<float>(scale)[from];
-    if (corrected)
-      zero_points[c] = kWeightOffset + (zero_point == nullptr ? 0 : data_of<int8_t>(zero_point)[from]);
+    if (corrected) zero_points[c] = kWeightOffset + (zero_point == nullptr ? 0 : data_of<int8_t>(zero_point)[from]);
   }
   auto* bytes = static_cast<uint8_t*>(w->parts[kWeights]);
   auto task = [&](int64_t panel) {
