@@ -1,9 +1,10 @@
 package dev.sinew;
 
+import static dev.sinew.NativeCall.call;
+import static dev.sinew.NativeCall.callMany;
+
 import dev.sinew.internal.SinewNative;
-import dev.sinew.internal.Status;
 import dev.sinew.internal.sn_tensor;
-import java.lang.ref.Reference;
 import java.util.List;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
@@ -26,72 +27,6 @@ import org.bytedeco.javacpp.PointerPointer;
  */
 public final class Ops {
   private Ops() {}
-
-  private interface Call {
-    int run(sn_tensor a, sn_tensor b, sn_tensor c, sn_tensor d);
-  }
-
-  // Keeps up to four tensors open during a native call, and the device of the first, whose threads
-  // compute; null stands for a tensor that is not there.
-  private static void call(Tensor a, Tensor b, Tensor c, Tensor d, Call call) {
-    if (a == null) {
-      callWithTensors(a, b, c, d, call);
-      return;
-    }
-    a.device().acquire();
-    try {
-      callWithTensors(a, b, c, d, call);
-    } finally {
-      a.device().release();
-    }
-  }
-
-  private static void callWithTensors(Tensor a, Tensor b, Tensor c, Tensor d, Call call) {
-    sn_tensor pa = acquire(a);
-    try {
-      sn_tensor pb = acquire(b);
-      try {
-        sn_tensor pc = acquire(c);
-        try {
-          sn_tensor pd = acquire(d);
-          try {
-            Status.check(call.run(pa, pb, pc, pd));
-          } finally {
-            release(d);
-          }
-        } finally {
-          release(c);
-        }
-      } finally {
-        release(b);
-      }
-    } finally {
-      release(a);
-    }
-  }
-
-  private interface ManyCall {
-    int run(sn_tensor[] tensors);
-  }
-
-  // As call, for any number of tensors, the first of which is there.
-  private static void callMany(ManyCall call, Tensor... tensors) {
-    Device device = tensors[0].device();
-    device.acquire();
-    int held = 0;
-    try {
-      sn_tensor[] pointers = new sn_tensor[tensors.length];
-      for (; held < tensors.length; held++) {
-        pointers[held] = acquire(tensors[held]);
-      }
-      Status.check(call.run(pointers));
-    } finally {
-      while (held > 0) {
-        release(tensors[--held]);
-      }
-      device.release();
-    }
-  }
 
   private interface ArrayCall {
     int run(PointerPointer<sn_tensor> array, FloatPointer weights, sn_tensor first, sn_tensor last);
@@ -127,17 +62,6 @@ public final class Ops {
           }
         },
         tensors);
-  }
-
-  private static sn_tensor acquire(Tensor tensor) {
-    return tensor == null ? null : tensor.acquire();
-  }
-
-  private static void release(Tensor tensor) {
-    if (tensor != null) {
-      tensor.release();
-      Reference.reachabilityFence(tensor);
-    }
   }
 
   /**
