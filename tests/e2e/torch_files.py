@@ -1,6 +1,6 @@
-"""Reads and writes the files of torch.save before PyTorch 1.6, without PyTorch.
+"""Reads the files of torch.save, and writes those from before PyTorch 1.6, without PyTorch.
 
-The reader is what the command line is compared with: Python's own pickle module, with classes replaced by recorders, and NumPy.
+The readers are what the command line is compared with: Python's own pickle module, with classes replaced by recorders, and NumPy.
 """
 import argparse
 import collections
@@ -10,6 +10,7 @@ import pathlib
 import pickle
 import struct
 import tarfile
+import zipfile
 
 import numpy as np
 
@@ -112,6 +113,22 @@ def read_legacy(path):
         assert file.read() == b''
     tensors = flatten(value, [], {})
     return {name: (tensor.storage.kind, view(data[tensor.storage.key], tensor)) for name, tensor in tensors.items()}
+
+
+def read_zip(path):
+    """The same of a file of PyTorch 1.6 or later."""
+    with zipfile.ZipFile(path) as archive:
+        top = archive.namelist()[0].split('/')[0]
+
+        def resolve(saved):
+            label, kind, key, _, _ = saved
+            assert label == 'storage'
+            return Storage(kind, key, None, 0)
+
+        with archive.open(f'{top}/data.pkl') as file:
+            tensors = flatten(Unpickler(file, resolve).load(), [], {})
+        return {name: (t.storage.kind, view(np.frombuffer(archive.read(f'{top}/data/{t.storage.key}'), dtype(t.storage.kind)), t))
+                for name, t in tensors.items()}
 
 
 # The writers. PyTorch's functions are written as globals that a pickle refers to, so they need not exist.

@@ -154,6 +154,14 @@ class FolderCommandsTest extends CommandLineTest {
   }
 
   @Test
+  void aNameThatIsTooLongIsRefusedAtOnce() throws IOException {
+    run("convert", in, path("y".repeat(256))).failed(1, "File name too long", "at most 255 bytes");
+    run("convert", in, path("y".repeat(256)), "--force").failed(1, "at most 255 bytes");
+    assertEquals(List.of("in"), files(folder));
+    run("convert", in, path("y".repeat(255))).ok();
+  }
+
+  @Test
   void nothingIsWrittenIntoTheInput() throws IOException {
     List<String> before = files(in);
     String shard = TestModels.LLAMA_SHARDS.get(0);

@@ -255,6 +255,51 @@ class OptimizeCommandTest extends CommandLineTest {
   }
 
   @Test
+  void aPatternThatMatchesNothingIsAWarning() throws IOException {
+    Path report = path("report.json");
+    Result result =
+        run(
+            "optimize",
+            in,
+            out,
+            "--quantize",
+            "int8",
+            "--targets",
+            "*.kernel\u001b",
+            "--skip",
+            "layer.1.*",
+            "--skip",
+            "layer.2.*",
+            "--report",
+            report);
+    assertEquals(0, result.status());
+    assertEquals(
+        "sinew: warning: --targets *.kernel\\u001b matches no tensor\n"
+            + "sinew: warning: --skip layer.2.* matches no tensor\n",
+        result.err());
+    assertTrue(result.out().contains("1 touched, 5 left"), result.out());
+    assertEquals(
+        List.of("--targets *.kernel\u001b", "--skip layer.2.*"),
+        JsonText.object(Files.readString(report)).get("unmatched_patterns"));
+  }
+
+  @Test
+  void aNameThatIsTooLongIsRefusedAtOnce() throws IOException {
+    // 255 bytes, of which some characters take three.
+    String longest = "\u6a21".repeat(85);
+    for (String name : List.of(longest + "x", "y".repeat(256))) {
+      run("optimize", in, path(name), "--quantize", "int8")
+          .failed(1, "File name too long", "at most 255 bytes");
+      run("optimize", path(name), out, "--quantize", "int8").failed(1, "File name too long");
+      run("optimize", in, out, "--quantize", "int8", "--report", path(name))
+          .failed(1, "File name too long", "at most 255 bytes");
+    }
+    assertEquals(List.of("in.safetensors"), files(folder));
+    run("optimize", in, path(longest), "--quantize", "int8").ok();
+    run("inspect", path(longest)).ok();
+  }
+
+  @Test
   void aDryRunWritesNothing() throws IOException {
     String printed = run("optimize", in, out, "--quantize", "int8", "--dry-run").ok().out();
     assertTrue(printed.contains("dry run"), printed);

@@ -63,5 +63,8 @@ class MessagesTest {
     assertEquals("FileSystemException", Messages.reason(new FileSystemException("f")));
     assertEquals("disk\\u000afull", Messages.reason(new IOException("disk\nfull")));
     assertEquals("IOException", Messages.reason(new IOException()));
+    assertEquals(
+        "File name too long (a name has at most 255 bytes, and 4095 with its folders)",
+        Messages.reason(new FileSystemException("f", null, "File name too long")));
   }
 }

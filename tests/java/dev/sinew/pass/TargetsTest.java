@@ -88,7 +88,25 @@ class TargetsTest {
     "fc.bias, not a weight by its name",
     "lm_head_proj.weight,",
     "kiln.weight,",
-    "bnb.weight,"
+    "bnb.weight,",
+    // Words that say norm, and words that only contain it
+    "block.RMSNorm_0.weight, norm",
+    "batch_normalization_1.weight, norm",
+    "layernormalization.weight, norm",
+    "blocks.0.norm1.weight, norm",
+    "attn.q_norm.weight, norm",
+    "attn.qnorm.weight, norm",
+    "adaLN.normLayer.weight, norm",
+    "adain.normlayer.weight, norm",
+    "FrozenBatchNorm2d.weight, norm",
+    "layernorm_qkv.weight, norm",
+    "layers.0.norms.1.weight, norm",
+    "layers.0.feed_forward_layer_norm.0.weight, norm",
+    "enormous.weight,",
+    "abnormal_head.weight,",
+    "surface_normals.weight,",
+    "normal.weight,",
+    "informant.weight,"
   })
   void namesOfRealModels(String name, String reason) {
     assertEquals(Optional.ofNullable(reason), byDefault(matrix(name)));
@@ -122,6 +140,17 @@ class TargetsTest {
     // A target names tensors; it does not make them quantizable.
     assertTrue(targets.reasonToSkip(TensorInfo.of("a.kernel", DType.I64, 2, 2)).isPresent());
     assertTrue(targets.reasonToSkip(TensorInfo.of("a.kernel", DType.F32, 2)).isPresent());
+  }
+
+  @Test
+  void patternsThatMatchNothingAreFound() {
+    List<String> names = List.of("a.weight", "b.bias");
+    Targets targets =
+        new Targets(List.of("*.weight", "*.kernel"), List.of("*.bais", "b.*", "*.bais", "B.*"));
+    assertEquals(
+        List.of("--targets *.kernel", "--skip *.bais", "--skip B.*"), targets.unmatched(names));
+    assertEquals(List.of(), Targets.byDefault().unmatched(names));
+    assertEquals(List.of("--skip *"), new Targets(List.of(), List.of("*")).unmatched(List.of()));
   }
 
   @Test

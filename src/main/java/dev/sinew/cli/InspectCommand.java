@@ -6,6 +6,7 @@ import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.Tensor;
 import dev.sinew.internal.Messages;
+import dev.sinew.internal.NativeLibrary;
 import dev.sinew.io.CheckpointFormat;
 import dev.sinew.model.BitmapTensor;
 import dev.sinew.model.Checkpoint;
@@ -46,6 +47,10 @@ final class InspectCommand extends SinewCommand {
       // Closed with what it shows.
       @SuppressWarnings("resource")
       Checkpoint checkpoint = Decoding.dense(stored);
+      if (checkpoint.tensors().values().stream().anyMatch(t -> t.dtype().isComputable())) {
+        // Before half of an answer is printed.
+        NativeLibrary.load();
+      }
       // A table that grows on the terminal shows progress by itself.
       if (json || !terminal().outIsTerminal()) {
         progress.started(totalBytes(checkpoint.tensors().values()));

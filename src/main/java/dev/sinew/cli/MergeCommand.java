@@ -84,8 +84,8 @@ final class MergeCommand extends SinewCommand {
       names = "--missing",
       paramLabel = "error|skip|copy",
       description =
-          "What to do with tensors that not all models have: fail (the default), leave them out, or"
-              + " copy them from the first that has them.")
+          "What to do with tensors that not all models have, or not with one shape: fail (the"
+              + " default), leave them out, or copy them from the first that has them.")
   private String missing = "error";
 
   @Option(
@@ -145,11 +145,14 @@ final class MergeCommand extends SinewCommand {
       throws IOException {
     int models = files.models().size();
     try (ProgressDisplay progress = progress()) {
+      Merger.Options options = new Merger.Options(policy, skips, threadCount, dryRun, progress);
+      warnOf(
+          options.unmatched(opened.stream().flatMap(c -> c.tensors().keySet().stream()).toList()));
       return Merger.merge(
           opened.subList(0, models),
           files.base() == null ? null : opened.get(models),
           merge,
-          new Merger.Options(policy, skips, threadCount, dryRun, progress),
+          options,
           plan -> files.create(opened.get(0), plan, Map.of()));
     }
   }
@@ -176,7 +179,9 @@ final class MergeCommand extends SinewCommand {
 
   private void requireFitting(Merge.Method chosen) {
     boolean slerp = chosen == Merge.Method.SLERP;
-    requireUnused(slerp && !weights.isEmpty(), "--weights", "the other methods; slerp has --t");
+    if (slerp && !weights.isEmpty()) {
+      throw wrongUsage("--method slerp takes --t, the place between its two models, not --weights");
+    }
     requireUnused(!slerp && t != null, "--t", "--method slerp");
     requireUnused(
         !chosen.usesDensity() && density != null, "--density", "--method ties and --method dare");

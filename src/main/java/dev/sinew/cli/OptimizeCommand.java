@@ -116,9 +116,11 @@ final class OptimizeCommand extends SinewCommand {
     int threadCount = threads.countOr(Device::availableProcessors);
     try (Checkpoint input = CheckpointFormat.open(files.input())) {
       requireWritableFiles(input);
+      Targets chosen = new Targets(targets, skips);
+      warnOf(chosen.unmatched(input.tensors().keySet()));
       Optional<ModelFolder> folder = files.folderToFollow(input);
       ModelFiles others = folder.isPresent() ? folder.get().files() : null;
-      Report done = optimize(input, passes, threadCount);
+      Report done = optimize(input, passes, chosen, threadCount);
       report.write(files, dryRun, json -> OptimizeReport.write(json, files, dryRun, done, others));
       new OptimizeSummary(files, dryRun, done).print(terminal().out());
       if (others != null) {
@@ -128,11 +130,11 @@ final class OptimizeCommand extends SinewCommand {
     return Main.OK;
   }
 
-  private Report optimize(Checkpoint input, List<Pass> passes, int threadCount) throws IOException {
+  private Report optimize(Checkpoint input, List<Pass> passes, Targets chosen, int threadCount)
+      throws IOException {
     try (ProgressDisplay progress = progress()) {
       Optimizer.Options options =
-          new Optimizer.Options(
-              new Targets(targets, skips), threadCount, dryRun, progress, storage());
+          new Optimizer.Options(chosen, threadCount, dryRun, progress, storage());
       return Optimizer.optimize(
           input, passes, options, plan -> files.create(input, plan, Map.of()));
     }

@@ -23,6 +23,7 @@ final class OptimizeReport {
     json.writeStringField("output", files.output().toString());
     json.writeBooleanField("dry_run", dryRun);
     json.writeStringField("recipe", done.recipe());
+    Json.strings(json, "unmatched_patterns", done.unmatched());
     json.writeNumberField("input_bytes", done.inputBytes());
     json.writeNumberField("output_bytes", done.outputBytes());
     json.writeNumberField("bytes_read", done.bytesRead());

@@ -1,5 +1,7 @@
 package dev.sinew.cli;
 
+import dev.sinew.internal.Messages;
+import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
@@ -19,6 +21,13 @@ abstract class SinewCommand implements Callable<Integer> {
   /** Wrong usage that depends on more than one argument; {@code message} has no full stop. */
   ParameterException wrongUsage(String message) {
     return new ParameterException(spec.commandLine(), message);
+  }
+
+  /** Warns of patterns that match no tensor. */
+  void warnOf(List<String> unmatchedPatterns) {
+    for (String pattern : unmatchedPatterns) {
+      terminal().warning(Messages.printable(pattern) + " matches no tensor");
+    }
   }
 
   /** A display of this command's progress on standard error. */

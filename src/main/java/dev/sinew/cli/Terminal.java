@@ -77,6 +77,11 @@ final class Terminal {
     err.flush();
   }
 
+  /** Prints one sentence on standard error about what is no failure, but hardly meant. */
+  void warning(String sentence) {
+    error("warning: " + sentence);
+  }
+
   /** Draws over the line that the cursor is in; an empty bar takes it away. */
   void bar(String text, int columns) {
     barVisible = !text.isEmpty();

@@ -16,6 +16,7 @@ import java.nio.file.Path;
  */
 public final class Messages {
   private static final int NAME_LIMIT = 120;
+  private static final String TOO_LONG = "File name too long";
 
   private Messages() {}
 
@@ -48,6 +49,9 @@ public final class Messages {
       return "Permission denied";
     }
     String reason = e instanceof FileSystemException system ? system.getReason() : e.getMessage();
+    if (TOO_LONG.equals(reason)) {
+      return TOO_LONG + " (a name has at most 255 bytes, and 4095 with its folders)";
+    }
     return reason == null ? e.getClass().getSimpleName() : brief(reason);
   }
 

@@ -2,9 +2,8 @@ package dev.sinew.internal;
 
 import java.io.File;
 import java.io.IOException;
-import java.io.InputStream;
+import java.net.URL;
 import java.nio.charset.Charset;
-import java.nio.file.Files;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.Map;
@@ -15,14 +14,15 @@ import org.bytedeco.javacpp.Loader;
  *
  * <p>It is looked for in the folder that the system property {@code sinew.library.path} names, or
  * else among the resources of the class path (the jar with classifier {@code linux-x86_64}, or the
- * {@code -all} jar), from where JavaCPP extracts it to its cache ({@code
- * org.bytedeco.javacpp.cachedir}, by default {@code ~/.javacpp/cache}).
+ * {@code -all} jar), from where JavaCPP extracts it to its cache: the folder that the property
+ * {@code org.bytedeco.javacpp.cachedir} names, or {@code ~/.javacpp/cache}, or where that cannot be
+ * written, or others could, a new folder that goes when the JVM ends.
  */
 public final class NativeLibrary {
   private static final String PATH_PROPERTY = "sinew.library.path";
   private static final int API_VERSION = 1;
   private static final String[] FILES = {"libsinew.so", "libjniSinewNative.so"};
-  private static final System.Logger LOGGER = System.getLogger("dev.sinew");
+  private static final String RESOURCES = "/dev/sinew/internal/linux-x86_64/";
 
   /** How file names are encoded for the system, which Java calls the platform's encoding. */
   public static final Charset FILE_NAMES =
@@ -88,31 +88,22 @@ public final class NativeLibrary {
       FAILURE = failure;
     }
 
-    /**
-     * Makes sure that JavaCPP's cache holds what the jar holds. JavaCPP goes by size and date,
-     * which two builds can share, and would load the older one.
-     */
-    private static void refreshCache() {
-      for (String name : FILES) {
-        String resource = "/dev/sinew/internal/linux-x86_64/" + name;
-        try {
-          File cached = Loader.cacheResource(NativeLibrary.class, resource);
-          // A class folder, not a jar, is used in place.
-          if (cached == null || !cached.toPath().startsWith(Loader.getCacheDir().toPath())) {
-            continue;
-          }
-          try (InputStream packed = NativeLibrary.class.getResourceAsStream(resource)) {
-            if (!Arrays.equals(packed.readAllBytes(), Files.readAllBytes(cached.toPath()))) {
-              // Deleting leaves the file to processes that have it mapped; overwriting would not.
-              Files.delete(cached.toPath());
-              Loader.cacheResource(NativeLibrary.class, resource);
-            }
-          }
-        } catch (IOException e) {
-          // Loading fails next, and says why, or works from a folder outside the cache.
-          LOGGER.log(System.Logger.Level.DEBUG, "cannot check the cache of native libraries", e);
-        }
+    // Not where the libraries are files of a class folder, which are used in place.
+    private static void requireCache() {
+      String[] resources = Arrays.stream(FILES).map(RESOURCES::concat).toArray(String[]::new);
+      URL first = NativeLibrary.class.getResource(resources[0]);
+      if (first == null || first.getProtocol().equals("file")) {
+        return;
       }
+      try {
+        LibraryCache.choose();
+      } catch (IOException e) {
+        UnsatisfiedLinkError error =
+            new UnsatisfiedLinkError("the native library cannot be extracted: " + e.getMessage());
+        error.initCause(e);
+        throw error;
+      }
+      LibraryCache.refresh(resources);
     }
 
     private static String find() {
@@ -134,7 +125,7 @@ public final class NativeLibrary {
         System.setProperty("org.bytedeco.javacpp.pathsFirst", "true");
         Loader.loadProperties().setProperty("platform.linkpath", folder);
       } else {
-        refreshCache();
+        requireCache();
       }
       try {
         Class.forName("dev.sinew.internal.SinewNative", true, NativeLibrary.class.getClassLoader());

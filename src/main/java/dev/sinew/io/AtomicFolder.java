@@ -6,7 +6,9 @@ import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -38,7 +40,6 @@ final class AtomicFolder implements AutoCloseable {
    *     created beside it
    */
   static AtomicFolder create(Path target, boolean overwrite) throws CheckpointException {
-    requireReplaceable(target, overwrite);
     Path absolute = target.toAbsolutePath();
     Path parent = absolute.getParent();
     if (parent == null || !Files.isDirectory(parent)) {
@@ -53,6 +54,7 @@ final class AtomicFolder implements AutoCloseable {
                           ? " is not a folder"
                           : " does not exist; create that folder first")));
     }
+    requireReplaceable(target, overwrite);
     try {
       String name = absolute.getFileName().toString();
       return new AtomicFolder(target, overwrite, TemporaryFiles.createFolder(parent, name));
@@ -95,7 +97,7 @@ final class AtomicFolder implements AutoCloseable {
 
   private static void requireReplaceable(Path target, boolean overwrite)
       throws CheckpointException {
-    if (!Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+    if (!isThere(target)) {
       return;
     }
     if (Files.isRegularFile(target)) {
@@ -114,6 +116,19 @@ final class AtomicFolder implements AutoCloseable {
               + " is not replaced, even with --force: "
               + why
               + "; choose another name, or delete it yourself");
+    }
+  }
+
+  // Not Files.exists, for which a name that cannot be is one that does not exist.
+  private static boolean isThere(Path target) throws CheckpointException {
+    try {
+      Files.readAttributes(target, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+      return true;
+    } catch (NoSuchFileException e) {
+      return false;
+    } catch (IOException e) {
+      throw new CheckpointException(
+          "cannot create " + Messages.quote(target) + ": " + Messages.reason(e), e);
     }
   }
 

@@ -1,11 +1,23 @@
 package dev.sinew.pass;
 
+import java.util.Collection;
+import java.util.List;
+
 /**
  * Patterns over tensor names: {@code *} stands for any characters, dots included, and {@code ?} for
  * one.
  */
 final class Glob {
   private Glob() {}
+
+  /** Those patterns that match none of the names, each behind the option that it was given with. */
+  static List<String> unmatched(String option, List<String> patterns, Collection<String> names) {
+    return patterns.stream()
+        .distinct()
+        .filter(pattern -> names.stream().noneMatch(name -> matches(pattern, name)))
+        .map(pattern -> option + " " + pattern)
+        .toList();
+  }
 
   /**
    * Whether the whole name matches. Takes time proportional to the product of the lengths, whatever

@@ -10,6 +10,7 @@ import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -62,21 +63,26 @@ record MergePlan(List<Planned> tensors) {
     }
     Map<String, Integer> matched = new LinkedHashMap<>(firstSource);
     matched.keySet().removeIf(name -> options.skipping(name).isPresent());
-    requireEqualShapes(sources, matched);
     if (options.missing() == Merger.Missing.ERROR) {
+      requireEqualShapes(sources, matched);
       requireAllNames(sources, matched);
     }
     List<Planned> planned = new ArrayList<>();
     for (Map.Entry<String, Integer> entry : firstSource.entrySet()) {
       planned.add(plan(sources, models, options, entry.getKey(), entry.getValue()));
     }
+    boolean oneInCommon =
+        firstSource.keySet().stream()
+            .anyMatch(name -> sources.stream().allMatch(s -> s.tensors().containsKey(name)));
     if (!planned.isEmpty()
-        && planned.stream().allMatch(tensor -> tensor.action == MergeReport.Action.SKIPPED)) {
+        && (!oneInCommon
+            || planned.stream().allMatch(t -> t.action == MergeReport.Action.SKIPPED))) {
       throw new CheckpointException(
           "the models have no tensor in common: "
               + sources.stream()
                   .map(source -> Messages.quote(source.path()))
-                  .collect(Collectors.joining(", ")));
+                  .collect(Collectors.joining(", "))
+              + "; give models of one architecture");
     }
     return new MergePlan(planned);
   }
@@ -93,15 +99,22 @@ record MergePlan(List<Planned> tensors) {
           false,
           "matches --skip " + skip.get());
     }
-    long having = sources.stream().filter(s -> s.tensors().containsKey(name)).count();
-    if (having < sources.size()) {
+    List<TensorInfo> having =
+        sources.stream()
+            .map(source -> source.tensors().get(name))
+            .filter(Objects::nonNull)
+            .toList();
+    boolean fits = having.stream().allMatch(other -> fitTogether(tensor, other));
+    if (!fits || having.size() < sources.size()) {
       boolean leftOut = options.missing() == Merger.Missing.SKIP;
       return new Planned(
           tensor,
           leftOut ? MergeReport.Action.SKIPPED : MergeReport.Action.COPIED,
           first,
           false,
-          "only in " + having + " of " + sources.size() + " checkpoints");
+          fits
+              ? "only in " + having.size() + " of " + sources.size() + " checkpoints"
+              : "shape or type differs between checkpoints");
     }
     if (tensor.dtype().isFloating()) {
       return new Planned(tensor, MergeReport.Action.MERGED, first, false, null);
@@ -127,7 +140,7 @@ record MergePlan(List<Planned> tensors) {
       TensorInfo first = sources.get(entry.getValue()).tensors().get(entry.getKey());
       for (Checkpoint source : sources.subList(entry.getValue() + 1, sources.size())) {
         TensorInfo other = source.tensors().get(entry.getKey());
-        if (other != null && !(first.shape().equals(other.shape()) && sameKind(first, other))) {
+        if (other != null && !fitTogether(first, other)) {
           count++;
           if (different.size() < NAMES_SHOWN) {
             different.add(
@@ -150,15 +163,18 @@ record MergePlan(List<Planned> tensors) {
           "the models do not fit together: "
               + String.join("; ", different)
               + more(count)
-              + "; give models of one architecture, or take these from the first with --skip");
+              + "; --missing skip leaves such tensors out, --missing copy takes them from the first"
+              + " model, and --skip GLOB takes those of some names from it");
     }
   }
 
   // Integers of several types come from the first model, as those of one do.
-  private static boolean sameKind(TensorInfo a, TensorInfo b) {
-    return a.dtype() == b.dtype()
-        || a.dtype().isFloating() && b.dtype().isFloating()
-        || INTEGERS.contains(a.dtype()) && INTEGERS.contains(b.dtype());
+  private static boolean fitTogether(TensorInfo a, TensorInfo b) {
+    boolean sameKind =
+        a.dtype() == b.dtype()
+            || a.dtype().isFloating() && b.dtype().isFloating()
+            || INTEGERS.contains(a.dtype()) && INTEGERS.contains(b.dtype());
+    return sameKind && a.shape().equals(b.shape());
   }
 
   private static String describe(TensorInfo tensor) {

@@ -8,6 +8,7 @@ import java.util.List;
  *
  * @param recipe the merge in the form of command line options
  * @param tensors one entry a tensor name, in the order of the first model and then of the others
+ * @param unmatched see {@link Merger.Options#unmatched}
  * @param inputBytes size of the tensors of all models and of the base
  * @param outputBytes size of the output tensors
  * @param bytesRead what was read in all sweeps; 0 for a dry run
@@ -16,12 +17,14 @@ import java.util.List;
 public record MergeReport(
     String recipe,
     List<Entry> tensors,
+    List<String> unmatched,
     long inputBytes,
     long outputBytes,
     long bytesRead,
     double seconds) {
   public MergeReport {
     tensors = List.copyOf(tensors);
+    unmatched = List.copyOf(unmatched);
   }
 
   /** What became of a tensor. */

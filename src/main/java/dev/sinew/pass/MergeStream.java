@@ -27,6 +27,9 @@ final class MergeStream implements AutoCloseable {
   /** What the buffers of one worker's tile take together. */
   private static final long USUAL_BUDGET = 4 << 20;
 
+  /** From so many tiles on, tensors do not wait for more to be merged with. */
+  private static final int MOST_TOGETHER = 4096;
+
   private final List<Checkpoint> sources;
   private final int models;
   private final CheckpointWriter writer;
@@ -79,6 +82,35 @@ final class MergeStream implements AutoCloseable {
     meter.advance(bytes);
   }
 
+  /** Tells the progress what copying and merging these tensors will read, sweeps included. */
+  void announce(List<Copy> copies, List<TensorInfo> merged) {
+    long bytes = 0;
+    for (Copy copy : copies) {
+      bytes += copy.tensor.bytes() * (copy.compare ? models : 1);
+    }
+    for (TensorInfo tensor : merged) {
+      bytes += bytes(tensor, model -> true);
+      try (TensorMerge run = merge.start(cut(tensor))) {
+        for (int s = 0; s < run.sweeps(); s++) {
+          int sweep = s;
+          bytes += bytes(tensor, model -> run.wants(sweep, model));
+        }
+      }
+    }
+    meter.expect(bytes);
+  }
+
+  // What these models, and the base, have of a tensor.
+  private long bytes(TensorInfo tensor, IntPredicate wanted) {
+    long bytes = 0;
+    for (int s = 0; s < sources.size(); s++) {
+      if (s >= models || wanted.test(s)) {
+        bytes += sources.get(s).tensors().get(tensor.name()).bytes();
+      }
+    }
+    return bytes;
+  }
+
   /** A tensor that is written as one of the sources has it. */
   record Copy(TensorInfo tensor, int source, boolean compare) {}
 
@@ -90,16 +122,13 @@ final class MergeStream implements AutoCloseable {
   Set<String> copy(List<Copy> copies) throws IOException {
     record Part(Copy copy, long offset, long bytes) {}
     List<Part> parts = new ArrayList<>();
-    long expected = 0;
     for (Copy copy : copies) {
       long bytes = copy.tensor.bytes();
       long step = budgetFor(copy.tensor.name()) / 4;
       for (long offset = 0; offset < bytes; offset += step) {
         parts.add(new Part(copy, offset, Math.min(step, bytes - offset)));
       }
-      expected += bytes * (copy.compare ? models : 1);
     }
-    meter.expect(expected);
     Set<String> different = ConcurrentHashMap.newKeySet();
     team.run(
         parts.size(),
@@ -173,6 +202,9 @@ final class MergeStream implements AutoCloseable {
         write(together);
       } else {
         together.addAll(places(tensor, run));
+        if (together.size() >= MOST_TOGETHER) {
+          write(together);
+        }
       }
     }
     write(together);
@@ -222,16 +254,6 @@ final class MergeStream implements AutoCloseable {
 
   private void each(List<Place> places, IntPredicate wanted, boolean output, TileUse use)
       throws IOException {
-    long bytes = 0;
-    for (Place place : places) {
-      for (int s = 0; s < sources.size(); s++) {
-        if (s >= models || wanted.test(s)) {
-          DType dtype = sources.get(s).tensors().get(place.tensor.info().name()).dtype();
-          bytes += dtype.bytes(place.tensor.length(place.tile));
-        }
-      }
-    }
-    meter.expect(bytes);
     team.run(
         places.size(),
         (workspace, i) -> {

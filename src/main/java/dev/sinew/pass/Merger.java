@@ -11,6 +11,7 @@ import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -29,7 +30,10 @@ import java.util.stream.Collectors;
 public final class Merger {
   private Merger() {}
 
-  /** What becomes of tensors that not all models, and the base, have. */
+  /**
+   * What becomes of tensors that not all models, and the base, have with one shape and kind of
+   * type.
+   */
   public enum Missing {
     /** The merge fails and names them. */
     ERROR,
@@ -42,7 +46,7 @@ public final class Merger {
   /**
    * How to run.
    *
-   * @param missing what becomes of tensors that not all have
+   * @param missing what becomes of tensors that not all have, or not with one shape
    * @param skips patterns (see {@link Targets}) of tensors that the first model decides about: they
    *     are copied from it if it has them, else left out, whatever the others have
    * @param threads how many threads read, compute and write; more than 16 gain nothing and are not
@@ -67,6 +71,11 @@ public final class Merger {
     public static Options defaults() {
       return new Options(
           Missing.ERROR, List.of(), Device.availableProcessors(), false, Optimizer.Progress.NONE);
+    }
+
+    /** Those patterns that match none of these names, as options of the command line. */
+    public List<String> unmatched(Collection<String> names) {
+      return Glob.unmatched("--skip", skips, names);
     }
 
     /** The pattern that keeps a tensor from being merged. */
@@ -139,6 +148,7 @@ public final class Merger {
       try (CheckpointWriter writer = output.create(announced);
           MergeStream stream =
               new MergeStream(sources, writer, merge, workers, budget, options.progress())) {
+        stream.announce(copies, merged);
         different = stream.copy(copies);
         requireMergeable(plan, different);
         stream.merge(merged);
@@ -153,6 +163,7 @@ public final class Merger {
     return new MergeReport(
         merge.recipe(),
         entries(plan, different, options.dryRun()),
+        options.unmatched(plan.tensors().stream().map(t -> t.tensor().name()).toList()),
         inputBytes,
         announced.tensors().stream().mapToLong(TensorInfo::bytes).sum(),
         bytesRead,

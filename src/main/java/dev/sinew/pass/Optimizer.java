@@ -242,6 +242,7 @@ public final class Optimizer {
           recipe(passes, options.storage()),
           options.storage(),
           entries,
+          options.targets().unmatched(input.tensors().keySet()),
           total(input.tensors().values()),
           outputs.values().stream().mapToLong(Optimizer::total).sum(),
           meter.bytesRead(),

@@ -9,6 +9,7 @@ import java.util.List;
  * @param recipe the passes in the form of command line options
  * @param storage how touched tensors were to be stored
  * @param tensors one entry a tensor of the input, in its order
+ * @param unmatched see {@link Targets#unmatched}
  * @param inputBytes size of the input tensors
  * @param outputBytes size of the output tensors
  * @param bytesRead what was read in all sweeps; 0 for a dry run
@@ -18,12 +19,14 @@ public record Report(
     String recipe,
     Storage storage,
     List<Entry> tensors,
+    List<String> unmatched,
     long inputBytes,
     long outputBytes,
     long bytesRead,
     double seconds) {
   public Report {
     tensors = List.copyOf(tensors);
+    unmatched = List.copyOf(unmatched);
   }
 
   /**

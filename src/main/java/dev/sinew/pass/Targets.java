@@ -1,9 +1,12 @@
 package dev.sinew.pass;
 
 import dev.sinew.model.TensorInfo;
+import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /**
  * Which tensors passes touch.
@@ -15,6 +18,8 @@ import java.util.Optional;
  * included, {@code ?} one.
  */
 public record Targets(List<String> targets, List<String> skips) {
+  private static final Pattern WORDS = Pattern.compile("[^\\p{L}]+|(?<=\\p{Ll})(?=\\p{Lu})");
+
   public Targets {
     targets = List.copyOf(targets);
     skips = List.copyOf(skips);
@@ -65,13 +70,37 @@ public record Targets(List<String> targets, List<String> skips) {
           || part.equals("relative_attention_bias")) {
         return Optional.of("embedding");
       }
-      if (part.contains("norm")
-          || part.equals("ln")
-          || part.startsWith("ln_")
-          || part.matches("ln\\d+|bn\\d*")) {
+      if (part.equals("ln") || part.startsWith("ln_") || part.matches("ln\\d+|bn\\d*")) {
         return Optional.of("norm");
       }
     }
-    return Optional.empty();
+    return hasNorm(name) ? Optional.of("norm") : Optional.empty();
+  }
+
+  // Words are runs of letters, and begin anew where a capital follows a small letter: layer_norm,
+  // LayerNorm, RMSNorm, norm1 and batch_normalization have one that says norm; enormous, abnormal
+  // and surface_normals do not.
+  private static boolean hasNorm(String name) {
+    for (String word : WORDS.split(name)) {
+      String lower = word.toLowerCase(Locale.ROOT);
+      if (lower.endsWith("norm")
+          || lower.endsWith("norms")
+          || lower.contains("normaliz")
+          || lower.contains("normalis")
+          || lower.startsWith("norm") && !lower.startsWith("normal")) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /**
+   * Those patterns that match none of these names, written as options of the command line: a
+   * spelling mistake, most likely, that passes cannot notice.
+   */
+  public List<String> unmatched(Collection<String> names) {
+    List<String> found = new ArrayList<>(Glob.unmatched("--targets", targets, names));
+    found.addAll(Glob.unmatched("--skip", skips, names));
+    return found;
   }
 }
