@@ -20,6 +20,7 @@ import time
 
 import numpy as np
 
+import compressed_tensors
 import mnist_accuracy
 import model_folder
 import torch_files
@@ -285,6 +286,40 @@ def test_a_model_folder(work):
     sinew('optimize', source, one, '--quantize', 'int8', expect=1)
     sinew('optimize', one, source, '--quantize', 'int8', expect=1)
     sinew('optimize', source, os.path.join(source, 'out'), '--quantize', 'int8', expect=1)
+
+
+def test_folders_for_other_loaders(work):
+    """The format of compressed-tensors on Llamas and a BERT, sharded or not, tied or not, with rows that no group divides."""
+    sources = {
+        'llama': compressed_tensors.llama(os.path.join(work, 'llama')),
+        'llama f16': compressed_tensors.llama(os.path.join(work, 'llama f16'), 3, 128, 256, torch_dtype='float16'),
+        'tied': compressed_tensors.llama(os.path.join(work, 'tied'), 4, 64, 136, True, 1, architecture='Qwen3ForCausalLM'),
+        'bert': compressed_tensors.bert(os.path.join(work, 'bert')),
+    }
+    recipes = (('int8', ''), ('int4', ''), ('fp8', ''), ('int8', '--granularity tensor'), ('int4', '--granularity group=32'),
+               ('int4', '--granularity channel'), ('fp8', '--granularity tensor'))
+    out, back = os.path.join(work, 'out'), os.path.join(work, 'back')
+    for name, source in sources.items():
+        for kind, more in recipes if name == 'llama' else recipes[:3]:
+            recipe = f'--quantize {kind} --format compressed-tensors {more}'
+            optimize(source, out, recipe, '--force')
+            worst = compressed_tensors.check(source, out, kind)
+            print(f'    {worst:.3f} steps at most for {name}, {kind} {more}')
+            if not more:
+                sinew('convert', out, back, '--dense', '--force')
+                compressed_tensors.check_dense(source, out, back)
+        check(json.loads(sinew('compare', source, out, '--json'))['comparable'], 'names or shapes differ')
+        sinew('optimize', out, back, '--quantize', kind, '--format', 'compressed-tensors', '--force', expect=1)
+    llama = sources['llama']
+    optimize(llama, out, '--quantize int8 --format compressed-tensors --skip *.down_proj.weight --prune sparsity=0.5,scope=tensor', '--force')
+    compressed_tensors.check(llama, out, 'int8', ['down_proj'], 0.5)
+    # The same model in another order of threads and on other tiers.
+    found = set()
+    for isa in ('scalar', 'avx2', 'avx512'):
+        for threads in (1, 5):
+            optimize(llama, out, '--quantize int4 --format compressed-tensors --force', '--threads', threads, env={'SINEW_ISA': isa})
+            found.add(tuple((name, sha256(os.path.join(out, name))) for name in sorted(os.listdir(out))))
+    check(len(found) == 1, found)
 
 
 def test_one_result_for_all_tiers_and_threads(work):

@@ -10,6 +10,7 @@ import dev.sinew.model.TensorInfo;
 import dev.sinew.pass.Decoding;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -21,7 +22,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "convert",
     description = {
-      "Writes a checkpoint of any readable format as safetensors, values unchanged.",
+      "Writes a checkpoint of any readable format as safetensors, values unchanged unless told"
+          + " otherwise.",
       "",
       "The folder of a model becomes a folder, or one file if OUT ends with .safetensors."
     })
@@ -32,21 +34,27 @@ final class ConvertCommand extends SinewCommand {
       names = "--dense",
       description =
           "Write tensors that 'sinew optimize --sparse-format' has stored with a bitmap as dense"
-              + " ones again.")
+              + " ones again, and a folder in the format compressed-tensors as the model that it"
+              + " was made from.")
   private boolean dense;
+
+  @Option(
+      names = "--dequantize",
+      description =
+          "Write all quantized and clustered tensors as floats, in the type that config.json states"
+              + " or that of their scales.")
+  private boolean dequantize;
 
   @Override
   public Integer call() throws IOException {
     long start = System.nanoTime();
     try (Checkpoint input = CheckpointFormat.open(files.input())) {
       files.requireWritableOutput(List.of(input));
-      // Closed with the input.
-      @SuppressWarnings("resource")
-      Checkpoint source = dense ? Decoding.dense(input) : input;
-      List<TensorInfo> tensors = List.copyOf(source.tensors().values());
+      Dequantized converted = converted(input);
+      Checkpoint source = converted.view();
+      List<TensorInfo> tensors = converted.tensors();
       long bytes = tensors.stream().mapToLong(TensorInfo::bytes).sum();
-      try (CheckpointWriter writer =
-              files.create(input, CheckpointPlan.copyOf(source, metadata(input)), Map.of());
+      try (CheckpointWriter writer = files.create(input, plan(input, converted), converted.files());
           ProgressDisplay progress = progress()) {
         progress.started(bytes);
         TensorReader reader = new TensorReader();
@@ -70,6 +78,26 @@ final class ConvertCommand extends SinewCommand {
       }
     }
     return Main.OK;
+  }
+
+  private Dequantized converted(Checkpoint input) throws IOException {
+    if (dequantize || dense && Dequantized.quantizedConfig(input).isPresent()) {
+      return Dequantized.of(input);
+    }
+    // Closed with the input.
+    @SuppressWarnings("resource")
+    Checkpoint view = dense ? Decoding.dense(input) : input;
+    return new Dequantized(view, List.copyOf(view.tensors().values()), Map.of());
+  }
+
+  private static CheckpointPlan plan(Checkpoint input, Dequantized converted) {
+    Map<String, List<TensorInfo>> outputs = new LinkedHashMap<>();
+    for (TensorInfo tensor : converted.tensors()) {
+      // Packed weights have another name, and stay in their shard.
+      String name = tensor.name();
+      outputs.put(input.tensors().containsKey(name) ? name : name + "_packed", List.of(tensor));
+    }
+    return new CheckpointPlan(outputs, metadata(input));
   }
 
   private static void copy(

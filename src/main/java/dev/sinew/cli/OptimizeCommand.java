@@ -7,10 +7,12 @@ import dev.sinew.io.ModelFiles;
 import dev.sinew.io.ModelFolder;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.pass.Cluster;
+import dev.sinew.pass.CompressedTensors;
 import dev.sinew.pass.Optimizer;
 import dev.sinew.pass.Pass;
 import dev.sinew.pass.Prune;
 import dev.sinew.pass.Quantize;
+import dev.sinew.pass.QuantizedLayout;
 import dev.sinew.pass.Report;
 import dev.sinew.pass.Storage;
 import dev.sinew.pass.Targets;
@@ -33,6 +35,9 @@ import picocli.CommandLine.Option;
       "Embeddings, norms and lm_head are left as they are, unless --targets names them."
     })
 final class OptimizeCommand extends SinewCommand {
+  /** Of int4 for other loaders, as their own tools write it. */
+  private static final String USUAL_GROUPS = "group=128";
+
   @Mixin private InputAndOutput files;
 
   @Option(
@@ -73,6 +78,17 @@ final class OptimizeCommand extends SinewCommand {
           "What the integers span: all values (the default), P percent of them, or the range of"
               + " least squared error.")
   private String range;
+
+  @Option(
+      names = "--format",
+      paramLabel = "sinew|compressed-tensors",
+      description = {
+        "How quantized weights are stored: for Sinew (the default), or in a folder that vLLM and"
+            + " transformers load, with a quantization_config in config.json. There only Linear"
+            + " layers are quantized: those of the architecture that config.json names, and"
+            + " matrices named by --targets; int4 has groups of 128."
+      })
+  private String format;
 
   @Option(
       names = "--sparse-format",
@@ -120,9 +136,12 @@ final class OptimizeCommand extends SinewCommand {
       warnOf(chosen.unmatched(input.tensors().keySet()));
       Optional<ModelFolder> folder = files.folderToFollow(input);
       ModelFiles others = folder.isPresent() ? folder.get().files() : null;
-      Report done = optimize(input, passes, chosen, threadCount);
-      report.write(files, dryRun, json -> OptimizeReport.write(json, files, dryRun, done, others));
-      new OptimizeSummary(files, dryRun, done).print(terminal().out());
+      CompressedTensorsOutput loadable = loadable(input, folder, passes, chosen);
+      Report done = optimize(input, passes, chosen, loadable, threadCount);
+      CompressedTensors plan = loadable == null ? null : loadable.plan();
+      report.write(
+          files, dryRun, json -> OptimizeReport.write(json, files, dryRun, done, others, plan));
+      new OptimizeSummary(files, dryRun, done, plan).print(terminal().out());
       if (others != null) {
         FolderSummary.print(terminal().out(), others);
       }
@@ -130,13 +149,32 @@ final class OptimizeCommand extends SinewCommand {
     return Main.OK;
   }
 
-  private Report optimize(Checkpoint input, List<Pass> passes, Targets chosen, int threadCount)
+  // What makes the folder one that others load; null in the format of Sinew.
+  private CompressedTensorsOutput loadable(
+      Checkpoint input, Optional<ModelFolder> folder, List<Pass> passes, Targets chosen)
       throws IOException {
+    for (Pass pass : passes) {
+      if (pass instanceof Quantize q && q.layout() == QuantizedLayout.COMPRESSED_TENSORS) {
+        return CompressedTensorsOutput.of(input, folder, q, chosen);
+      }
+    }
+    return null;
+  }
+
+  private Report optimize(
+      Checkpoint input,
+      List<Pass> passes,
+      Targets chosen,
+      CompressedTensorsOutput loadable,
+      int threadCount)
+      throws IOException {
+    Targets touched = loadable == null ? chosen : loadable.plan().targets();
+    List<Pass> run = loadable == null ? passes : loadable.passes(passes);
+    Map<String, byte[]> anew = loadable == null ? Map.of() : loadable.files();
     try (ProgressDisplay progress = progress()) {
       Optimizer.Options options =
-          new Optimizer.Options(chosen, threadCount, dryRun, progress, storage());
-      return Optimizer.optimize(
-          input, passes, options, plan -> files.create(input, plan, Map.of()));
+          new Optimizer.Options(touched, threadCount, dryRun, progress, storage());
+      return Optimizer.optimize(input, run, options, plan -> files.create(input, plan, anew));
     }
   }
 
@@ -147,11 +185,11 @@ final class OptimizeCommand extends SinewCommand {
         passes.add(Prune.parse(prune));
       }
       if (quantize != null) {
-        passes.add(
-            Quantize.of(
-                QuantScheme.named(quantize, asymmetric),
-                granularity == null ? "channel" : granularity,
-                range == null ? "minmax" : range));
+        QuantizedLayout layout = layout();
+        QuantScheme scheme = QuantScheme.named(quantize, asymmetric);
+        boolean groups = scheme.bits() == 4 && layout == QuantizedLayout.COMPRESSED_TENSORS;
+        String shared = granularity != null ? granularity : groups ? USUAL_GROUPS : "channel";
+        passes.add(Quantize.of(scheme, shared, range == null ? "minmax" : range).in(layout));
       }
       if (cluster != null) {
         passes.add(Cluster.parse(cluster));
@@ -159,10 +197,11 @@ final class OptimizeCommand extends SinewCommand {
     } catch (IllegalArgumentException e) {
       throw wrongUsage(Text.sentence(e.getMessage()));
     }
-    if (quantize == null && (granularity != null || range != null || asymmetric)) {
-      String option =
-          granularity != null ? "--granularity" : range != null ? "--range" : "--asymmetric";
-      throw wrongUsage(option + " goes with --quantize only");
+    if (quantize == null) {
+      requireNone("--granularity", granularity != null);
+      requireNone("--range", range != null);
+      requireNone("--asymmetric", asymmetric);
+      requireNone("--format", format != null);
     }
     if (quantize != null && cluster != null) {
       throw wrongUsage(
@@ -181,12 +220,27 @@ final class OptimizeCommand extends SinewCommand {
           "--sparse-format does not go with --cluster, which stores a pruned weight as the index of"
               + " the zero");
     }
+    if (storage() == Storage.BITMAP && "compressed-tensors".equals(format)) {
+      throw wrongUsage(
+          "--sparse-format does not go with --format compressed-tensors, whose loaders do not read"
+              + " bitmaps; pruned weights are stored as zeros");
+    }
     if (passes.isEmpty() && storage() == Storage.DENSE) {
       throw wrongUsage(
           "nothing to do: give --prune, --quantize or --cluster; 'sinew convert' only changes the"
               + " format");
     }
     return passes;
+  }
+
+  private void requireNone(String option, boolean given) {
+    if (given) {
+      throw wrongUsage(option + " goes with --quantize only");
+    }
+  }
+
+  private QuantizedLayout layout() {
+    return format == null ? QuantizedLayout.SINEW : QuantizedLayout.named(format);
   }
 
   private Storage storage() {

@@ -2,6 +2,7 @@ package dev.sinew.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
 import dev.sinew.io.ModelFiles;
+import dev.sinew.pass.CompressedTensors;
 import dev.sinew.pass.Report;
 import java.io.IOException;
 import java.util.List;
@@ -13,9 +14,15 @@ final class OptimizeReport {
 
   /**
    * @param others the files of a model folder besides its weights; null for an output of one file
+   * @param plan of the format compressed-tensors, or null
    */
   static void write(
-      JsonGenerator json, InputAndOutput files, boolean dryRun, Report done, ModelFiles others)
+      JsonGenerator json,
+      InputAndOutput files,
+      boolean dryRun,
+      Report done,
+      ModelFiles others,
+      CompressedTensors plan)
       throws IOException {
     json.writeStartObject();
     json.writeStringField("sinew_version", RootCommand.Version.text());
@@ -30,6 +37,9 @@ final class OptimizeReport {
     Json.number(json, "seconds", done.seconds());
     Json.strings(json, "files_copied", others == null ? List.of() : others.copied());
     Json.strings(json, "files_not_copied", others == null ? List.of() : others.leftOut());
+    json.writeStringField("format", plan == null ? "sinew" : "compressed-tensors");
+    Json.strings(json, "ignored_layers", plan == null ? List.of() : plan.ignore());
+    Json.strings(json, "notes", plan == null ? List.of() : plan.notes());
     json.writeArrayFieldStart("tensors");
     for (Report.Entry tensor : done.tensors()) {
       write(json, tensor);

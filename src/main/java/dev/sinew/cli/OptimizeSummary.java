@@ -1,6 +1,7 @@
 package dev.sinew.cli;
 
 import dev.sinew.internal.Messages;
+import dev.sinew.pass.CompressedTensors;
 import dev.sinew.pass.Report;
 import dev.sinew.pass.Storage;
 import java.io.PrintWriter;
@@ -16,11 +17,16 @@ final class OptimizeSummary {
   private final InputAndOutput files;
   private final boolean dryRun;
   private final Report report;
+  private final CompressedTensors plan;
 
-  OptimizeSummary(InputAndOutput files, boolean dryRun, Report report) {
+  /**
+   * @param plan of the format compressed-tensors, or null
+   */
+  OptimizeSummary(InputAndOutput files, boolean dryRun, Report report, CompressedTensors plan) {
     this.files = files;
     this.dryRun = dryRun;
     this.report = report;
+    this.plan = plan;
   }
 
   void print(PrintWriter out) {
@@ -45,6 +51,9 @@ final class OptimizeSummary {
       out.printf(
           "  time      %s s, %s%n",
           Text.fixed(report.seconds(), 2), Text.rate(report.inputBytes(), report.seconds()));
+    }
+    if (plan != null) {
+      plan.notes().forEach(note -> out.println("  note      " + note));
     }
     if (touched.isEmpty()) {
       out.println("  no tensor was touched; --targets GLOB names some");

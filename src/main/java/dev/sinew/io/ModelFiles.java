@@ -3,6 +3,7 @@ package dev.sinew.io;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
@@ -13,10 +14,14 @@ import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * The files of a model folder besides those with its weights, as names relative to the folder,
@@ -53,6 +58,9 @@ public record ModelFiles(List<String> copied, List<String> leftOut) {
           "gguf",
           "ggml",
           "tflite");
+
+  private static final Pattern SHARD =
+      Pattern.compile("(model|pytorch_model)-\\d{1,9}-of-\\d{1,9}\\.(safetensors|bin)");
 
   /** Both may hold copies of the weights as large as the model. */
   private static final Set<String> FOREIGN_FOLDERS = Set.of(".git", ".cache");
@@ -179,6 +187,23 @@ public record ModelFiles(List<String> copied, List<String> leftOut) {
       throw new CheckpointException(
           Messages.quote(file)
               + " is a pipe, a socket or a device, which cannot be copied; delete it");
+    }
+  }
+
+  /**
+   * The first, by name, of the files that are shards by their names: {@code
+   * model-00001-of-00002.safetensors}.
+   */
+  static Optional<String> findShard(Path folder) throws CheckpointException {
+    try (Stream<Path> files = Files.list(folder)) {
+      return files
+          .map(file -> file.getFileName().toString())
+          .filter(name -> SHARD.matcher(name).matches())
+          .min(Comparator.naturalOrder());
+    } catch (IOException | UncheckedIOException e) {
+      IOException cause = e instanceof UncheckedIOException u ? u.getCause() : (IOException) e;
+      throw new CheckpointException(
+          "cannot list the files of " + Messages.quote(folder) + ": " + Messages.reason(cause), e);
     }
   }
 

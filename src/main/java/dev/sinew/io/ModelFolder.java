@@ -8,6 +8,8 @@ import dev.sinew.model.CheckpointWriter;
 import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -72,11 +74,7 @@ public final class ModelFolder implements Checkpoint {
       Path real = realPath(path);
       String weights = ModelFiles.findWeights(real);
       if (weights == null) {
-        throw new CheckpointException(
-            Messages.quote(path)
-                + " is a folder without the weights of a model: it has none of "
-                + String.join(", ", ModelFiles.WEIGHTS)
-                + "; give another folder, or the file itself");
+        throw withoutWeights(path, real);
       }
       HeapBudget budget = HeapBudget.ofFolder(path);
       String indexName = weights.endsWith(ModelFiles.INDEX_SUFFIX) ? weights : null;
@@ -95,6 +93,26 @@ public final class ModelFolder implements Checkpoint {
       pool.close();
       throw e;
     }
+  }
+
+  private static CheckpointException withoutWeights(Path path, Path real) throws IOException {
+    Optional<String> shard = ModelFiles.findShard(real);
+    if (shard.isPresent()) {
+      String index =
+          shard.get().endsWith(".safetensors") ? ModelFiles.WEIGHTS.get(0) : ModelFiles.WEIGHTS.get(2);
+      return new CheckpointException(
+          Messages.quote(path)
+              + " has shards of a model, such as "
+              + Messages.quote(shard.get())
+              + ", but not the index that lists them, "
+              + Messages.quote(index)
+              + "; download or save the index too");
+    }
+    return new CheckpointException(
+        Messages.quote(path)
+            + " is a folder without the weights of a model: it has none of "
+            + String.join(", ", ModelFiles.WEIGHTS)
+            + "; give another folder, or the file itself");
   }
 
   private static Path realPath(Path folder) throws CheckpointException {
@@ -234,6 +252,22 @@ public final class ModelFolder implements Checkpoint {
       weights.add(indexName);
     }
     return ModelFiles.list(real, weights);
+  }
+
+  /**
+   * Reads the folder's {@code config.json}; empty if it has none.
+   *
+   * @throws CheckpointException if it is damaged, or is a link that leads out of the folder
+   */
+  public Optional<ModelConfig> config() throws IOException {
+    if (!Files.exists(path.resolve(ModelConfig.FILE_NAME), LinkOption.NOFOLLOW_LINKS)) {
+      return Optional.empty();
+    }
+    // Not of the folder's pool, which may be closed by the time.
+    ChannelPool own = new ChannelPool(1);
+    try (InputFile file = openInside(path, real, ModelConfig.FILE_NAME, own)) {
+      return Optional.of(ModelConfig.read(file, HeapBudget.of(file.path(), file.size())));
+    }
   }
 
   /** The folder itself, links resolved. */

@@ -1,5 +1,6 @@
 package dev.sinew.pass;
 
+import dev.sinew.DType;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.BitmapTensor;
 import dev.sinew.model.Checkpoint;
@@ -36,15 +37,38 @@ public final class Decoding {
    *     together
    */
   public static Checkpoint view(Checkpoint checkpoint) throws IOException {
-    Checkpoint dense = dense(checkpoint);
-    List<EncodedTensor> encoded = new ArrayList<>();
-    QuantizedTensor.find(dense).values().forEach(t -> encoded.add(new QuantizedDecoder(t)));
-    ClusteredTensor.find(dense).values().forEach(t -> encoded.add(new ClusteredDecoder(t)));
-    return view(dense, encoded);
+    return view(checkpoint, DType.F32);
   }
 
   /**
-   * As {@link #view}, but quantized and clustered tensors stay integers: only those stored with a
+   * As {@link #view(Checkpoint)}, but what is quantized or clustered has a type of the caller's choice, rounded
+   * once, instead of F32.
+   *
+   * @param type F64, F32, F16 or BF16; or null for the type of each tensor's scales, which
+   *     compressed-tensors gives the type of the model
+   */
+  public static Checkpoint view(Checkpoint checkpoint, DType type) throws IOException {
+    if (type != null && !type.isFloating()) {
+      throw new IllegalArgumentException("weights cannot be decoded to " + type);
+    }
+    Checkpoint dense = dense(checkpoint);
+    List<EncodedTensor> encoded = new ArrayList<>();
+    for (QuantizedTensor tensor : QuantizedTensor.find(dense).values()) {
+      DType shown = type != null ? type : tensor.scale().dtype();
+      encoded.add(typed(new QuantizedDecoder(tensor), shown));
+    }
+    for (ClusteredTensor tensor : ClusteredTensor.find(dense).values()) {
+      encoded.add(typed(new ClusteredDecoder(tensor), type != null ? type : DType.F32));
+    }
+    return view(dense, encoded);
+  }
+
+  private static EncodedTensor typed(EncodedTensor tensor, DType type) {
+    return type == DType.F32 ? tensor : new TypedTensor(tensor, type);
+  }
+
+  /**
+   * As {@link #view(Checkpoint)}, but quantized and clustered tensors stay integers: only those stored with a
    * bitmap ({@link BitmapTensor}) are decoded, to the very bits they had.
    */
   public static Checkpoint dense(Checkpoint checkpoint) throws IOException {

@@ -41,7 +41,7 @@ public record FakeQuantize(Quantize quantize) implements Pass {
 
   @Override
   public PassRun start(List<TensorInfo> tensors) {
-    return (tensor, grid) -> new QuantizeRun(quantize, tensor, grid, true);
+    return (tensor, grid) -> new QuantizeRun(quantize.forTensor(tensor), tensor, grid, true);
   }
 
   /**
@@ -50,6 +50,7 @@ public record FakeQuantize(Quantize quantize) implements Pass {
    * @throws dev.sinew.NotFiniteException if it holds NaN or infinity
    */
   public void apply(Tensor x) {
+    Quantize quantize = this.quantize.forTensor(x);
     long slices = quantize.slices(x);
     try (Tensor scale = Tensor.allocate(x.device(), DType.F32, slices);
         Tensor zeroPoint =

@@ -116,6 +116,11 @@ public final class Optimizer {
       Checkpoint input, List<Pass> passes, Options options, Output output, TileGrid.Sizes sizes)
       throws IOException {
     long begin = System.nanoTime();
+    requireUnquantized(input);
+    return new Run(Decoding.dense(input), passes, options, sizes).run(output, begin);
+  }
+
+  static void requireUnquantized(Checkpoint input) throws CheckpointException {
     Optional<String> sign = QuantizedTensor.signOfQuantization(input);
     if (sign.isPresent()) {
       throw new CheckpointException(
@@ -124,7 +129,6 @@ public final class Optimizer {
               + Messages.quote(sign.get())
               + "); give the checkpoint it was made from");
     }
-    return new Run(Decoding.dense(input), passes, options, sizes).run(output, begin);
   }
 
   private static final class Run {

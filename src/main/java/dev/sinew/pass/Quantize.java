@@ -23,6 +23,8 @@ import java.util.List;
  *     and even for int4; else 0
  * @param percentile for {@link RangeMethod#PERCENTILE}, above 0 and at most 100; else 0
  * @param layout how the result is stored
+ * @param scaleType of the stored scales, which the layout has to allow; null for the one that the
+ *     layout gives a tensor
  */
 public record Quantize(
     QuantScheme scheme,
@@ -30,7 +32,8 @@ public record Quantize(
     int groupSize,
     RangeMethod range,
     float percentile,
-    QuantizedLayout layout)
+    QuantizedLayout layout,
+    DType scaleType)
     implements Pass {
   private static final int LARGEST_GROUP = 1 << 20;
 
@@ -63,6 +66,10 @@ public record Quantize(
           "the percentile " + percentile + " is not above 0 and at most 100");
     }
     layout.requireSupported(scheme, granularity);
+    if (scaleType != null && layout.scaleType(scaleType) != scaleType) {
+      throw new IllegalArgumentException(
+          "the format " + layout.shortName() + " has no scales of type " + scaleType);
+    }
   }
 
   /** In the layout {@link QuantizedLayout#SINEW}. */
@@ -72,12 +79,41 @@ public record Quantize(
       int groupSize,
       RangeMethod range,
       float percentile) {
-    this(scheme, granularity, groupSize, range, percentile, QuantizedLayout.SINEW);
+    this(scheme, granularity, groupSize, range, percentile, QuantizedLayout.SINEW, null);
   }
 
-  /** The same values in another layout. */
+  /** The same values in another layout, with scales of the type that it gives them. */
   public Quantize in(QuantizedLayout other) {
-    return new Quantize(scheme, granularity, groupSize, range, percentile, other);
+    return new Quantize(scheme, granularity, groupSize, range, percentile, other, null);
+  }
+
+  /**
+   * The same with scales of this type, the one that loaders give a model's weights.
+   *
+   * @throws IllegalArgumentException if the layout has no such scales
+   */
+  public Quantize withScales(DType type) {
+    return new Quantize(scheme, granularity, groupSize, range, percentile, layout, type);
+  }
+
+  /**
+   * What this does to a tensor: the same, or, where the layout has no groups of that size for it, a
+   * scale for each channel.
+   */
+  Quantize forTensor(TensorInfo tensor) {
+    return granularity == Granularity.GROUP && !layout.hasGroups(groupSize, tensor)
+        ? new Quantize(scheme, Granularity.CHANNEL, 0, range, percentile, layout, scaleType)
+        : this;
+  }
+
+  /** As above, for a tensor in memory. */
+  Quantize forTensor(Tensor x) {
+    return forTensor(new TensorInfo("x", x.dtype(), List.of(x.rows(), x.cols())));
+  }
+
+  /** The type of the stored scales of a tensor of this type. */
+  DType scaleTypeFor(DType tensor) {
+    return scaleType != null ? scaleType : layout.scaleType(tensor);
   }
 
   /** Symmetric int8 per output channel with the range of the extremes. */
@@ -178,17 +214,18 @@ public record Quantize(
     return switch (granularity) {
       case TENSOR -> Extent.TENSOR;
       case CHANNEL -> Extent.ROW;
-      case GROUP -> Extent.ELEMENT;
+      case GROUP -> layout.mayLackGroups() ? Extent.ROW : Extent.ELEMENT;
     };
   }
 
   @Override
   public long alignment() {
-    if (granularity == Granularity.GROUP) {
-      return groupSize;
-    }
     // Nibbles come in pairs, and squared errors are summed in blocks.
-    return range == RangeMethod.MSE ? SliceRanges.BLOCK : 2;
+    long ofRows = range == RangeMethod.MSE ? SliceRanges.BLOCK : 2;
+    if (granularity == Granularity.GROUP) {
+      return layout.mayLackGroups() ? TileGrid.leastCommonMultiple(groupSize, ofRows) : groupSize;
+    }
+    return ofRows;
   }
 
   @Override
@@ -230,12 +267,12 @@ public record Quantize(
   @Override
   public List<TensorInfo> outputs(TensorInfo tensor) {
     requireFloating(tensor, "quantized");
-    return layout.outputs(this, tensor);
+    return layout.outputs(forTensor(tensor), tensor);
   }
 
   @Override
   public PassRun start(List<TensorInfo> tensors) {
-    return (tensor, grid) -> new QuantizeRun(this, tensor, grid, false);
+    return (tensor, grid) -> new QuantizeRun(forTensor(tensor), tensor, grid, false);
   }
 
   /**
@@ -248,7 +285,7 @@ public record Quantize(
    */
   public void apply(Tensor x, Tensor q, Tensor scale, Tensor zeroPoint) {
     scales(x, scale, zeroPoint);
-    Ops.quantize(x, scale, zeroPoint, groupSize, q);
+    Ops.quantize(x, scale, zeroPoint, forTensor(x).groupSize, q);
   }
 
   /**
@@ -257,14 +294,15 @@ public record Quantize(
    * @throws IllegalArgumentException if there are not as many scales as slices
    */
   public void scales(Tensor x, Tensor scale, Tensor zeroPoint) {
-    long slices = slices(x);
+    Quantize fitting = forTensor(x);
+    long slices = fitting.slices(x);
     if (scale.elements() != slices) {
       throw new IllegalArgumentException(
           scale.elements() + " scales do not fit the " + slices + " slices of '" + recipe() + "'");
     }
     try (Tensor lo = Tensor.allocate(x.device(), DType.F32, slices);
         Tensor hi = Tensor.allocate(x.device(), DType.F32, slices)) {
-      Ops.range(x, groupSize, scheme, range, percentile, lo, hi);
+      Ops.range(x, fitting.groupSize, scheme, range, percentile, lo, hi);
       scale(lo, hi, x.dtype(), scale, zeroPoint);
     }
   }
@@ -272,6 +310,6 @@ public record Quantize(
   /** The scales, and zero points if asymmetric, of ranges of a tensor of this type. */
   void scale(Tensor lo, Tensor hi, DType tensor, Tensor scale, Tensor zeroPoint) {
     Ops.scale(lo, hi, scheme, scale, zeroPoint);
-    layout.roundScales(scale, tensor);
+    layout.roundScales(scale, scaleTypeFor(tensor));
   }
 }

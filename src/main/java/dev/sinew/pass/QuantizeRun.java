@@ -162,7 +162,7 @@ final class QuantizeRun implements PassRun.TensorRun {
 
   private void emitScales(Tile tile, PassRun.Emitter emitter, long first, Tensor scale)
       throws IOException {
-    DType type = pass.layout().scaleType(tensor.dtype());
+    DType type = pass.scaleTypeFor(tensor.dtype());
     Tensor written = scale;
     if (type != DType.F32) {
       written = tile.scratch("stored scale", type, scale.elements());

@@ -48,7 +48,8 @@ public enum QuantizedLayout {
    * first, the last word filled with zero bits, and I64 {@code *.weight_shape} [2]. Symmetric only.
    * Scales have the weight's type if that is BF16 or F16, else F32; they are rounded up to it
    * before they quantize, so that values are nearest to what a loader multiplies and none is cut
-   * off. Groups divide {@code in}, because loaders refuse others.
+   * off. A tensor whose rows the group size does not divide has a scale for each channel, because
+   * loaders refuse groups that end early. {@link CompressedTensors} tells loaders all of this.
    */
   COMPRESSED_TENSORS {
     @Override
@@ -88,17 +89,6 @@ public enum QuantizedLayout {
                 + " is not the matrix of a Linear layer ('*.weight' of two dimensions), which is all"
                 + " that the format compressed-tensors quantizes; leave it out of --targets");
       }
-      if (pass.groupSize() > 0 && tensor.cols() % pass.groupSize() != 0) {
-        throw new IllegalArgumentException(
-            "tensor "
-                + Messages.quote(name)
-                + " has rows of "
-                + tensor.cols()
-                + ", which groups of "
-                + pass.groupSize()
-                + " do not divide, and loaders of compressed-tensors refuse such groups; use another"
-                + " group size or --granularity channel, or leave it out with --skip");
-      }
       if (pass.scheme().bits() == 8) {
         return new TensorInfo(name, pass.scheme().storedType(), tensor.shape());
       }
@@ -109,6 +99,11 @@ public enum QuantizedLayout {
     @Override
     long rowBytes(QuantScheme scheme, long cols) {
       return scheme.bits() == 8 ? cols : (cols + 7) / 8 * 4;
+    }
+
+    @Override
+    boolean mayLackGroups() {
+      return true;
     }
   };
 
@@ -135,6 +130,31 @@ public enum QuantizedLayout {
   /** The bytes that the stored values of a row of {@code cols} take. */
   abstract long rowBytes(QuantScheme scheme, long cols);
 
+  /** Whether {@link #hasGroups} says no to some tensors. */
+  boolean mayLackGroups() {
+    return false;
+  }
+
+  /** Whether groups of this size are possible in a tensor. */
+  boolean hasGroups(int groupSize, TensorInfo tensor) {
+    return !mayLackGroups() || tensor.cols() % groupSize == 0;
+  }
+
+  /**
+   * The layout of this name, as the option {@code --format} takes it.
+   *
+   * @throws IllegalArgumentException one sentence for the user
+   */
+  public static QuantizedLayout named(String name) {
+    for (QuantizedLayout layout : values()) {
+      if (layout.shortName().equals(name)) {
+        return layout;
+      }
+    }
+    throw new IllegalArgumentException(
+        "'" + name + "' is not a format; use sinew or compressed-tensors");
+  }
+
   /** The tensors that take the place of one, the stored values first. */
   List<TensorInfo> outputs(Quantize pass, TensorInfo tensor) {
     String name = tensor.name();
@@ -151,7 +171,7 @@ public enum QuantizedLayout {
         }
       }
     }
-    outputs.add(new TensorInfo(name + "_scale", scaleType(tensor.dtype()), scaleShape));
+    outputs.add(new TensorInfo(name + "_scale", pass.scaleTypeFor(tensor.dtype()), scaleShape));
     if (pass.scheme().isAsymmetric()) {
       outputs.add(new TensorInfo(name + "_zero_point", DType.I8, scaleShape));
     }
@@ -162,12 +182,13 @@ public enum QuantizedLayout {
   }
 
   /**
-   * Raises F32 scales, in place, to the next number that the scales of a tensor of this type can
-   * hold. Up, because values at the end of the range would move by more than half a step, or
-   * saturate, with a scale that was rounded down.
+   * Raises F32 scales, in place, to the next number of their stored type. Up, because values at the
+   * end of the range would move by more than half a step, or saturate, with a scale that was rounded
+   * down.
+   *
+   * @throws IllegalArgumentException if one is beyond that type
    */
-  void roundScales(Tensor scale, DType tensor) {
-    DType type = scaleType(tensor);
+  void roundScales(Tensor scale, DType type) {
     if (type == DType.F32) {
       return;
     }
@@ -179,6 +200,19 @@ public enum QuantizedLayout {
           scale,
           wanted -> with(nearest, found -> with(narrow, codes -> raise(wanted, found, codes))));
       Ops.convert(narrow, scale);
+      with(scale, stored -> requireFinite(stored, type));
+    }
+  }
+
+  // F16 ends at 65504; weights of F32 and BF16 go further.
+  private static void requireFinite(ByteBuffer scales, DType type) {
+    for (int i = 0; 4 * i < scales.limit(); i++) {
+      if (!Float.isFinite(scales.getFloat(4 * i))) {
+        throw new IllegalArgumentException(
+            "weights are so large that a scale is beyond "
+                + type
+                + ", the type of the model; change the type in config.json to bfloat16 or float32");
+      }
     }
   }
 

@@ -16,13 +16,31 @@ import java.util.regex.Pattern;
  * lm_head}; and those that match one of {@code targets}, which also overrides the exceptions. What
  * matches one of {@code skips} is never touched. Patterns are globs: {@code *} any characters, dots
  * included, {@code ?} one.
+ *
+ * <p>With {@code layers} only the weights of Linear layers are touched: those of the architecture,
+ * and matrices that match one of {@code targets}. Embeddings, norms and {@code lm_head} are not,
+ * whatever the targets say.
+ *
+ * @param layers the Linear layers to choose from, or null for the choice by name and shape
  */
-public record Targets(List<String> targets, List<String> skips) {
+public record Targets(List<String> targets, List<String> skips, LinearLayers layers) {
+  static final String LM_HEAD = "lm_head";
+
   private static final Pattern WORDS = Pattern.compile("[^\\p{L}]+|(?<=\\p{Ll})(?=\\p{Lu})");
 
   public Targets {
     targets = List.copyOf(targets);
     skips = List.copyOf(skips);
+  }
+
+  /** The choice by name and shape. */
+  public Targets(List<String> targets, List<String> skips) {
+    this(targets, skips, null);
+  }
+
+  /** The same patterns for the choice of Linear layers. */
+  public Targets of(LinearLayers linear) {
+    return new Targets(targets, skips, linear);
   }
 
   /** The default choice, by name and shape alone. */
@@ -47,21 +65,42 @@ public record Targets(List<String> targets, List<String> skips) {
     if (tensor.elements() == 0) {
       return Optional.of("no elements");
     }
-    for (String target : targets) {
-      if (Glob.matches(target, name)) {
-        return Optional.empty();
-      }
+    boolean named = targets.stream().anyMatch(target -> Glob.matches(target, name));
+    if (layers != null) {
+      return reasonNotLinear(tensor, named);
+    }
+    if (named) {
+      return Optional.empty();
     }
     if (!(name.endsWith(".weight") || name.contains(".weight_") || name.equals("weight"))) {
       return Optional.of("not a weight by its name");
     }
+    return kind(name);
+  }
+
+  private Optional<String> reasonNotLinear(TensorInfo tensor, boolean named) {
+    if (tensor.shape().size() > 2) {
+      return Optional.of("more than two dimensions, so not a Linear layer");
+    }
+    if (!tensor.name().endsWith(".weight")) {
+      return Optional.of("not a weight by its name");
+    }
+    Optional<String> kind = kind(tensor.name());
+    if (kind.isPresent() || named || layers.contains(tensor.name())) {
+      return kind;
+    }
+    return Optional.of(layers.reason());
+  }
+
+  /** What a weight is by its name if it is one of those that are left alone. */
+  static Optional<String> kind(String name) {
     // The token embedding of T5 and BART, which encoder and decoder share.
     if (name.equals("shared.weight") || name.equals("model.shared.weight")) {
       return Optional.of("embedding");
     }
     for (String part : name.toLowerCase(Locale.ROOT).split("\\.")) {
-      if (part.equals("lm_head")) {
-        return Optional.of("lm_head");
+      if (part.equals(LM_HEAD)) {
+        return Optional.of(LM_HEAD);
       }
       if (part.contains("embed")
           || part.endsWith("emb")

@@ -77,15 +77,12 @@ record TileGrid(long rows, long cols, long tileRows, long tileCols) {
     return new TileGrid(rows, cols, 1, Math.max(1, sizes.usual / size / alignment) * alignment);
   }
 
-  private static long leastCommonMultiple(long a, long b) {
-    long x = a;
-    long y = b;
-    while (y != 0) {
-      long rest = x % y;
-      x = y;
-      y = rest;
-    }
-    return Math.multiplyExact(a / x, b);
+  static long leastCommonMultiple(long a, long b) {
+    return Math.multiplyExact(a / greatestCommonDivisor(a, b), b);
+  }
+
+  static long greatestCommonDivisor(long a, long b) {
+    return b == 0 ? a : greatestCommonDivisor(b, a % b);
   }
 
   long tilesPerRow() {
