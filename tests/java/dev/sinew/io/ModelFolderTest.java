@@ -117,6 +117,34 @@ class ModelFolderTest {
     }
   }
 
+  @Test
+  void shardsWithoutTheirIndex() throws IOException {
+    for (String index : List.of("model.safetensors.index.json", "pytorch_model.bin.index.json")) {
+      Path model = folder.resolve(index);
+      String stem = index.substring(0, index.indexOf('.'));
+      String suffix = index.startsWith("model") ? ".safetensors" : ".bin";
+      List<Map<String, Stored>> shards = TestModels.shards(TestModels.llamaTensors(1), 2);
+      Files.createDirectories(model);
+      for (int i = 0; i < 2; i++) {
+        Path shard = model.resolve(stem + "-0000" + (i + 1) + "-of-00002" + suffix);
+        TestModels.writeSafeTensors(shard, shards.get(i));
+      }
+      String message =
+          assertThrows(CheckpointException.class, () -> CheckpointFormat.open(model)).getMessage();
+      assertEquals(
+          "'"
+              + model
+              + "' has shards of a model, such as '"
+              + stem
+              + "-00001-of-00002"
+              + suffix
+              + "', but not the index that lists them, '"
+              + index
+              + "'; download or save the index too",
+          message);
+    }
+  }
+
   /** Each of the four names counts only where those before it are missing. */
   @Test
   void safetensorsComeBeforePyTorchAndAnIndexBeforeAFile() throws IOException {

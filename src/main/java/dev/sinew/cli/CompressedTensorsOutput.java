@@ -84,7 +84,9 @@ record CompressedTensorsOutput(CompressedTensors plan, byte[] config) {
           Messages.quote(config.path())
               + (name == null
                   ? " names no architecture"
-                  : " names the architecture " + Messages.quote(name) + ", which Sinew does not know")
+                  : " names the architecture "
+                      + Messages.quote(name)
+                      + ", which Sinew does not know")
               + "; state its Linear layers with --targets, for example --targets '*_proj.weight'");
     }
     return known.orElseGet(LinearLayers::stated);

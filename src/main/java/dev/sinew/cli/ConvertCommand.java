@@ -6,6 +6,7 @@ import dev.sinew.io.ModelFolder;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.model.CheckpointPlan;
 import dev.sinew.model.CheckpointWriter;
+import dev.sinew.model.QuantizedTensor;
 import dev.sinew.model.TensorInfo;
 import dev.sinew.pass.Decoding;
 import java.io.IOException;
@@ -54,7 +55,8 @@ final class ConvertCommand extends SinewCommand {
       Checkpoint source = converted.view();
       List<TensorInfo> tensors = converted.tensors();
       long bytes = tensors.stream().mapToLong(TensorInfo::bytes).sum();
-      try (CheckpointWriter writer = files.create(input, plan(input, converted), converted.files());
+      try (CheckpointWriter writer =
+              files.create(input, plan(input, converted), converted.files());
           ProgressDisplay progress = progress()) {
         progress.started(bytes);
         TensorReader reader = new TensorReader();
@@ -87,7 +89,7 @@ final class ConvertCommand extends SinewCommand {
     // Closed with the input.
     @SuppressWarnings("resource")
     Checkpoint view = dense ? Decoding.dense(input) : input;
-    return new Dequantized(view, List.copyOf(view.tensors().values()), Map.of());
+    return new Dequantized(view, List.copyOf(view.tensors().values()), Map.of(), false);
   }
 
   private static CheckpointPlan plan(Checkpoint input, Dequantized converted) {
@@ -97,7 +99,11 @@ final class ConvertCommand extends SinewCommand {
       String name = tensor.name();
       outputs.put(input.tensors().containsKey(name) ? name : name + "_packed", List.of(tensor));
     }
-    return new CheckpointPlan(outputs, metadata(input));
+    Map<String, String> metadata = metadata(input);
+    if (converted.isPlain()) {
+      metadata.remove(QuantizedTensor.GROUP_KEY);
+    }
+    return new CheckpointPlan(outputs, metadata);
   }
 
   private static void copy(

@@ -20,8 +20,11 @@ import java.util.Optional;
  * @param view the weights, in the type that config.json states or else that of their scales
  * @param tensors of the view, without what loaders need for quantized activations only
  * @param files of a folder that are written anew: config.json without its quantization_config
+ * @param isPlain whether nothing is quantized any more; false for a checkpoint that is left as it
+ *     is
  */
-record Dequantized(Checkpoint view, List<TensorInfo> tensors, Map<String, byte[]> files) {
+record Dequantized(
+    Checkpoint view, List<TensorInfo> tensors, Map<String, byte[]> files, boolean isPlain) {
   private static final List<String> OF_ACTIVATIONS =
       List.of("input_scale", "input_zero_point", "output_scale", "output_zero_point");
 
@@ -67,7 +70,8 @@ record Dequantized(Checkpoint view, List<TensorInfo> tensors, Map<String, byte[]
     return new Dequantized(
         view,
         tensors,
-        anew ? Map.of(ModelConfig.FILE_NAME, config.get().withoutQuantization()) : Map.of());
+        anew ? Map.of(ModelConfig.FILE_NAME, config.get().withoutQuantization()) : Map.of(),
+        true);
   }
 
   private static boolean isOfActivations(Checkpoint input, Checkpoint view, String name) {

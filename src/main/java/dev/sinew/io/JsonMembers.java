@@ -14,8 +14,7 @@ final class JsonMembers {
   private final List<Integer> begins;
   private final List<Integer> ends;
 
-  private JsonMembers(
-      String text, List<String> names, List<Integer> begins, List<Integer> ends) {
+  private JsonMembers(String text, List<String> names, List<Integer> begins, List<Integer> ends) {
     this.text = text;
     this.names = names;
     this.begins = begins;

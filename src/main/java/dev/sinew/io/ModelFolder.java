@@ -99,7 +99,9 @@ public final class ModelFolder implements Checkpoint {
     Optional<String> shard = ModelFiles.findShard(real);
     if (shard.isPresent()) {
       String index =
-          shard.get().endsWith(".safetensors") ? ModelFiles.WEIGHTS.get(0) : ModelFiles.WEIGHTS.get(2);
+          shard.get().endsWith(".safetensors")
+              ? ModelFiles.WEIGHTS.get(0)
+              : ModelFiles.WEIGHTS.get(2);
       return new CheckpointException(
           Messages.quote(path)
               + " has shards of a model, such as "

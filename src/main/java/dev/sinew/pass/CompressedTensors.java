@@ -177,8 +177,7 @@ public record CompressedTensors(
       // Exact names come before classes; vLLM looks for those of the layers that it has fused.
       Set<String> names = new LinkedHashSet<>(perChannel);
       names.addAll(LinearLayers.fusedNames(perChannel));
-      Quantize channels =
-          Quantize.of(quantize.scheme(), "channel", "minmax").in(quantize.layout());
+      Quantize channels = Quantize.of(quantize.scheme(), "channel", "minmax").in(quantize.layout());
       writeGroup(json, "group_1", names, channels);
     }
     json.writeEndObject();

@@ -41,8 +41,8 @@ public final class Decoding {
   }
 
   /**
-   * As {@link #view(Checkpoint)}, but what is quantized or clustered has a type of the caller's choice, rounded
-   * once, instead of F32.
+   * As {@link #view(Checkpoint)}, but what is quantized or clustered has a type of the caller's
+   * choice, rounded once, instead of F32.
    *
    * @param type F64, F32, F16 or BF16; or null for the type of each tensor's scales, which
    *     compressed-tensors gives the type of the model
@@ -68,8 +68,8 @@ public final class Decoding {
   }
 
   /**
-   * As {@link #view(Checkpoint)}, but quantized and clustered tensors stay integers: only those stored with a
-   * bitmap ({@link BitmapTensor}) are decoded, to the very bits they had.
+   * As {@link #view(Checkpoint)}, but quantized and clustered tensors stay integers: only those
+   * stored with a bitmap ({@link BitmapTensor}) are decoded, to the very bits they had.
    */
   public static Checkpoint dense(Checkpoint checkpoint) throws IOException {
     return view(

@@ -24,7 +24,15 @@ public final class LinearLayers {
   private enum Family {
     DECODER(
         List.of(
-            "Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Gemma2", "Gemma3", "Gemma3Text", "Phi3"),
+            "Llama",
+            "Mistral",
+            "Qwen2",
+            "Qwen3",
+            "Gemma",
+            "Gemma2",
+            "Gemma3",
+            "Gemma3Text",
+            "Phi3"),
         // Models of text, or the part of one for text and images that reads text.
         "(model\\.|language_model\\.|model\\.language_model\\.|language_model\\.model\\.)?"
             + "layers\\.\\d+\\.(self_attn\\.(q|k|v|o|qkv)_proj|mlp\\.(gate|up|down|gate_up)_proj)"),
@@ -35,8 +43,7 @@ public final class LinearLayers {
             + "|(intermediate|output)\\.dense)"),
     DISTILBERT(
         List.of("DistilBert"),
-        "(\\w+\\.)?transformer\\.layer\\.\\d+\\."
-            + "(attention\\.(q|k|v|out)_lin|ffn\\.lin[12])");
+        "(\\w+\\.)?transformer\\.layer\\.\\d+\\." + "(attention\\.(q|k|v|out)_lin|ffn\\.lin[12])");
 
     private final List<String> bases;
     private final Pattern layer;
@@ -154,7 +161,9 @@ public final class LinearLayers {
   List<String> besides(Collection<String> tensors) {
     List<String> modules = new ArrayList<>();
     if (family == Family.DECODER
-        && (task.isEmpty() || task.equals("ForCausalLM") || task.equals("ForConditionalGeneration"))) {
+        && (task.isEmpty()
+            || task.equals("ForCausalLM")
+            || task.equals("ForConditionalGeneration"))) {
       modules.add("lm_head");
       if (task.equals("ForConditionalGeneration")) {
         // Loaders have named these parts differently over time, so patterns say which they are.

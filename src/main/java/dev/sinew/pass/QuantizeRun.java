@@ -129,8 +129,9 @@ final class QuantizeRun implements PassRun.TensorRun {
     long rowBytes = pass.layout().rowBytes(pass.scheme(), tensor.cols());
     long first = tile.col() / 2;
     boolean endsRow = tile.col() + cols == tensor.cols();
-    Tensor rows =
-        endsRow && q.cols() < rowBytes - first ? paddedRows(tile, q, cols, rowBytes - first) : q;
+    boolean padded =
+        pass.layout() == QuantizedLayout.COMPRESSED_TENSORS && cols < 2 * (rowBytes - first);
+    Tensor rows = endsRow && padded ? paddedRows(tile, q, cols, rowBytes - first) : q;
     emit(emitter, stored.name(), tile.row() * rowBytes + first, rows);
   }
 

@@ -183,8 +183,8 @@ public enum QuantizedLayout {
 
   /**
    * Raises F32 scales, in place, to the next number of their stored type. Up, because values at the
-   * end of the range would move by more than half a step, or saturate, with a scale that was rounded
-   * down.
+   * end of the range would move by more than half a step, or saturate, with a scale that was
+   * rounded down.
    *
    * @throws IllegalArgumentException if one is beyond that type
    */
