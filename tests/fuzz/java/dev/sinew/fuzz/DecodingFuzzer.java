@@ -44,6 +44,10 @@ public final class DecodingFuzzer {
           view.read(tensor.name(), 0, ByteBuffer.allocate((int) tensor.bytes()));
         }
       }
+      Checkpoint typed = Decoding.view(stored, null);
+      for (TensorInfo tensor : typed.tensors().values()) {
+        FuzzFile.readEnds(typed, tensor);
+      }
     } catch (IOException e) {
       FuzzFile.requireSentence(e);
     }
