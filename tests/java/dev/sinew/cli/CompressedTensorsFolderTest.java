@@ -329,6 +329,15 @@ class CompressedTensorsFolderTest extends CommandLineTest {
     assertEquals(List.of("h.0.fc", "lm_head"), quantization(out).get("ignore"));
   }
 
+  /** Such a name in the list of ignored layers would match them all, or hang a loader. */
+  @Test
+  void aNameThatLoadersTakeForAPatternIsRefused() throws IOException {
+    for (String name : List.of("re:.*.weight", "re:(a+)+$.weight")) {
+      Path in = folder(name, LLAMA, Q + ".weight", name);
+      optimize(in, path("out"), "--quantize", "int8").failed(1, "for a pattern of names");
+    }
+  }
+
   @Test
   void theTransposedWeightsOfGpt2AreNotLinear() throws IOException {
     Path in = folder("in", "{\"architectures\": [\"GPT2LMHeadModel\"]}", "h.0.attn.c_attn.weight");

@@ -61,7 +61,8 @@ public record CompressedTensors(
    * @param input the model; its data is not read
    * @param quantize in the layout {@link QuantizedLayout#COMPRESSED_TENSORS}
    * @param targets of {@link LinearLayers}
-   * @throws CheckpointException if the input is quantized already or no layer is left
+   * @throws CheckpointException if the input is quantized already, no layer is left, or the name of
+   *     one would be taken for a pattern
    * @throws IllegalArgumentException if the layout or the targets are others
    */
   public static CompressedTensors plan(Checkpoint input, Quantize quantize, Targets targets)
@@ -80,14 +81,14 @@ public record CompressedTensors(
     Collection<TensorInfo> tensors = Decoding.dense(input).tensors().values();
     for (TensorInfo tensor : tensors) {
       if (targets.reasonToSkip(tensor).isEmpty()) {
-        String module = LinearLayers.module(tensor.name());
+        String module = moduleOf(input, tensor);
         quantized.add(module);
         divisors = TileGrid.greatestCommonDivisor(divisors, tensor.cols());
         if (quantize.forTensor(tensor) != quantize) {
           perChannel.add(module);
         }
       } else if (LinearLayers.mayBeLinear(tensor)) {
-        ignore.add(LinearLayers.module(tensor.name()));
+        ignore.add(moduleOf(input, tensor));
       }
     }
     if (quantized.isEmpty()) {
@@ -104,6 +105,19 @@ public record CompressedTensors(
         List.copyOf(ignore),
         perChannel,
         notes(quantize, quantized, ignore, perChannel, divisors));
+  }
+
+  private static String moduleOf(Checkpoint input, TensorInfo tensor) throws CheckpointException {
+    String module = LinearLayers.module(tensor.name());
+    if (module.startsWith("re:")) {
+      throw new CheckpointException(
+          Messages.quote(input.path())
+              + " has a tensor "
+              + Messages.quote(tensor.name())
+              + ", whose name loaders of compressed-tensors would take for a pattern of names; leave"
+              + " out --format compressed-tensors, or rename it");
+    }
+    return module;
   }
 
   private static List<String> notes(
