@@ -371,16 +371,23 @@ def test_a_disk_that_is_full_leaves_nothing(work):
     source = model_folder.write_folder(os.path.join(work, 'in'), model_folder.llama_tensors())
     sinew('optimize', source, out, '--prune', 'nm=2:4', expect=1, preexec_fn=small_files_only)
     check(os.listdir(work) == ['in'], os.listdir(work))
+    for model in (MNIST, source):
+        sinew('merge', model, model, '-o', out, '--method', 'slerp', expect=1, preexec_fn=small_files_only)
+        check(os.listdir(work) == ['in'], os.listdir(work))
 
 
-def start_long_job(work, in_folder):
+LONG_JOBS = ['optimize IN OUT --quantize int4 --range mse --threads 1',
+             'merge IN IN --base IN -o OUT --method ties --density 0.5 --threads 1']
+
+
+def start_long_job(work, in_folder, job):
     """Starts a job of many seconds and returns when it writes."""
     source = os.path.join(work, 'in')
     if in_folder:
         os.mkdir(source)
     sparse_checkpoint(os.path.join(source, 'model.safetensors') if in_folder else source, [65536, 8192])
     process = subprocess.Popen(
-        [SINEW, 'optimize', source, os.path.join(work, 'out'), '--quantize', 'int4', '--range', 'mse', '--threads', '1'],
+        [SINEW, *({'IN': source, 'OUT': os.path.join(work, 'out')}.get(word, word) for word in job.split())],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # What runs in the background may have been told to ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
@@ -396,18 +403,20 @@ def start_long_job(work, in_folder):
 def test_ctrl_c_leaves_nothing(work):
     for in_folder in (False, True):
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-            process = start_long_job(work, in_folder)
-            process.send_signal(number)
-            out, err = process.communicate(timeout=20)
-            check(process.returncode == status, f'status {process.returncode}: {out}{err}')
-            check('\tat ' not in err, err)
-            check(os.listdir(work) == ['in'], os.listdir(work))
-            (shutil.rmtree if in_folder else os.remove)(os.path.join(work, 'in'))
+            for job in LONG_JOBS:
+                process = start_long_job(work, in_folder, job)
+                process.send_signal(number)
+                out, err = process.communicate(timeout=20)
+                check(process.returncode == status, f'status {process.returncode}: {out}{err}')
+                check('\tat ' not in err, err)
+                check(os.listdir(work) == ['in'], os.listdir(work))
+                (shutil.rmtree if in_folder else os.remove)(os.path.join(work, 'in'))
 
 
 def test_an_input_that_shrinks_is_a_failure(work):
-    for in_folder, shrinks in ((False, 'in'), (True, 'in/model.safetensors')):
-        process = start_long_job(work, in_folder)
+    for in_folder, shrinks, job in ((False, 'in', LONG_JOBS[0]), (True, 'in/model.safetensors', LONG_JOBS[0]),
+                                    (False, 'in', LONG_JOBS[1])):
+        process = start_long_job(work, in_folder, job)
         os.truncate(os.path.join(work, shrinks), 1000)
         out, err = process.communicate(timeout=60)
         lines = [line for line in err.splitlines() if line.startswith('sinew: ')]
