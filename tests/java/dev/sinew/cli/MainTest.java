@@ -18,7 +18,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class MainTest extends CommandLineTest {
   @ParameterizedTest
-  @ValueSource(strings = {"optimize", "inspect", "compare", "convert", "bench", "doctor", "demo"})
+  @ValueSource(
+      strings = {"optimize", "inspect", "compare", "convert", "merge", "bench", "doctor", "demo"})
   void everyCommandHasHelpVersionAndVerbose(String command) {
     String help = run(command, "--help").ok().out();
     assertTrue(help.startsWith("Usage: sinew " + command), help);

@@ -126,6 +126,7 @@ class AtomicFileTest {
     Path toOutput = Files.createSymbolicLink(folder.resolve("out"), Path.of("/proc/self/fd/1"));
     for (Path special : List.of(fifo, toDevice, toOutput, Path.of("/dev/null"))) {
       assertRefused(special, "is a pipe or a device", () -> AtomicFile.create(special, true));
+      assertRefused(special, "is a pipe or a device", () -> AtomicFile.create(special, false));
     }
     Path linkToFolder = Files.createSymbolicLink(folder.resolve("folder"), folder);
     for (Path directory : List.of(folder, linkToFolder)) {

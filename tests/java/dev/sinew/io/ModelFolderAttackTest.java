@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import dev.sinew.cli.TestCheckpoint;
 import dev.sinew.model.CheckpointException;
@@ -13,8 +14,10 @@ import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
 import java.time.Duration;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -342,5 +345,19 @@ class ModelFolderAttackTest {
     assertEquals(1, child.waitFor(), lines.toString());
     assertEquals(1, lines.size(), lines.toString());
     assertTrue(lines.get(0).contains(part), lines.toString());
+  }
+
+  @Test
+  void aFolderThatMayNotBeLookedInto() throws IOException {
+    Path closed = TestModels.bert(folder.resolve("closed"), 1);
+    Files.setPosixFilePermissions(closed, Set.of());
+    try {
+      assumeFalse(Files.isExecutable(closed), "root may look into every folder");
+      String message =
+          assertThrows(CheckpointException.class, () -> ModelFolder.open(closed)).getMessage();
+      assertTrue(message.contains("closed': Permission denied"), message);
+    } finally {
+      Files.setPosixFilePermissions(closed, Set.of(PosixFilePermission.values()));
+    }
   }
 }

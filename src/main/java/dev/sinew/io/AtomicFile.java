@@ -239,9 +239,6 @@ public final class AtomicFile implements DataFile {
     try {
       BasicFileAttributes attributes =
           Files.readAttributes(target, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
-      if (!overwrite) {
-        throw exists(target);
-      }
       boolean special =
           attributes.isSymbolicLink()
               // What /dev/stdout leads to may be a file, but the link belongs to the system.
@@ -251,6 +248,9 @@ public final class AtomicFile implements DataFile {
       if (special) {
         throw new CheckpointException(
             name + " is a pipe or a device; give the name of a regular file to write");
+      }
+      if (!overwrite) {
+        throw exists(target);
       }
     } catch (NoSuchFileException e) {
       // Nothing there to replace.

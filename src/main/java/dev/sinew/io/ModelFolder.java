@@ -74,6 +74,12 @@ public final class ModelFolder implements Checkpoint {
       Path real = realPath(path);
       String weights = ModelFiles.findWeights(real);
       if (weights == null) {
+        if (!Files.isExecutable(real)) {
+          throw new CheckpointException(
+              "cannot look into the folder "
+                  + Messages.quote(path)
+                  + ": Permission denied; check who may read it");
+        }
         throw withoutWeights(path, real);
       }
       HeapBudget budget = HeapBudget.ofFolder(path);
