@@ -11,7 +11,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     -Wno-maybe-uninitialized -Wno-uninitialized) # g++ 12 sees the deliberately undefined registers of its own intrinsics as mistakes
   list(APPEND SINEW_MATRIX_ISAS vnni amx)
   set(SINEW_ISA_FLAGS_vnni ${SINEW_ISA_FLAGS_avx512} -DSN_TIER_VNNI -mavx512vnni)
-  set(SINEW_ISA_FLAGS_amx ${SINEW_ISA_FLAGS_vnni} -DSN_TIER_AMX -mamx-tile -mamx-int8)
+  set(SINEW_ISA_FLAGS_amx ${SINEW_ISA_FLAGS_vnni} -DSN_TIER_AMX -mavx512vbmi2 -mamx-tile -mamx-int8)
 endif()
 
 # Instrumented code takes minutes a file to compile at -O3.

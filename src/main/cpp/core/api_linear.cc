@@ -114,6 +114,14 @@ sn_status sn_linear(const sn_tensor* x, const sn_weights* weights, const sn_tens
   switch (weights->kind) {
     case SN_W8A8:
       return SN_CALL(x, linear_w8a8, x, weights, bias, activation, y);
+    case SN_W8:
+      return SN_CALL(x, linear_w8, x, weights, bias, activation, y);
+    case SN_W4:
+      return SN_CALL(x, linear_w4, x, weights, bias, activation, y);
+    case SN_SPARSE:
+      return SN_CALL(x, linear_sparse, x, weights, bias, activation, y);
+    case SN_CLUSTERED:
+      return SN_CALL(x, linear_clustered, x, weights, bias, activation, y);
     default:
       return fail(SN_INTERNAL, "there is no operation for weights of kind %d", weights->kind);
   }

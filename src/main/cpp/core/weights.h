@@ -14,7 +14,7 @@ struct sn_weights {
   sn_dtype dtype;  // of the weights before packing
   int64_t rows;    // out
   int64_t cols;    // in
-  int64_t group;   // columns that share a scale; 0 where rows do
+  int64_t group;   // columns that share a scale, 0 where rows do; of SN_CLUSTERED the number of codebooks
   int32_t bits;    // of a packed index or integer
   int64_t bytes;   // of all parts
   void* parts[kParts];

@@ -98,7 +98,8 @@ IsaTier best_tier() {
     return kAvx2;
   }
   if (!__builtin_cpu_supports("avx512vnni")) return kAvx512;
-  bool amx = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 24)) && (d & (1u << 25));
+  // All processors with AMX have VBMI2, which the kernels of that tier use as well.
+  bool amx = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 24)) && (d & (1u << 25)) && (c & (1u << 6));
   return amx && amx_permitted() ? kAmx : kVnni;
 }
 #else

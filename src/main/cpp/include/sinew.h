@@ -269,6 +269,25 @@ SN_EXPORT sn_status sn_cluster_decode(const sn_tensor* q, const sn_tensor* codeb
  * is F32 and zero_point, null for symmetric weights, is I8, both with one element, or one a row of weight. */
 SN_EXPORT sn_status sn_pack_w8a8(const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
                                  sn_weights** weights);
+/* Of the weights below, those of integers and fp8 have scales (F32) and, unless symmetric, zero points (I8, else null):
+ * one for all, one a row (group = 0), or one for every `group` consecutive columns of a row, the last of which may be
+ * fewer. Scales may be any numbers. */
+
+/* Weights of int8 or fp8: weight is I8 or F8_E4M3 [out, in], which has no zero points. */
+SN_EXPORT sn_status sn_pack_w8(const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
+                               int64_t group, sn_weights** weights);
+/* Weights of int4: q is U8 [out, ceil(cols / 2)] as sn_quantize makes it. A group that is shorter than a row is even.
+ */
+SN_EXPORT sn_status sn_pack_w4(const sn_tensor* q, int64_t cols, const sn_tensor* scale, const sn_tensor* zero_point,
+                               int64_t group, sn_weights** weights);
+/* Pruned weights [out, cols] as sn_bitmap_encode stores them: values are I8 or F8_E4M3, which have scales, or F64
+ * (rounded to F32), F32, F16 or BF16, for which scale is null. SN_INVALID_ARGUMENT if the parts do not agree. */
+SN_EXPORT sn_status sn_pack_sparse(const sn_tensor* values, const sn_tensor* bitmap, const sn_tensor* row_offsets,
+                                   const sn_tensor* scale, int64_t group, int64_t cols, sn_weights** weights);
+/* Shared weights [out, cols]: q is U8 [out, ceil(cols b / 8)] as sn_cluster_assign makes it, codebook is F32
+ * [codebooks, 2^b], 2 <= b <= 8. Each codebook serves ceil(out / codebooks) rows, and the last one the rest. */
+SN_EXPORT sn_status sn_pack_clustered(const sn_tensor* q, const sn_tensor* codebook, int64_t cols,
+                                      sn_weights** weights);
 SN_EXPORT void sn_weights_close(sn_weights* weights);
 SN_EXPORT sn_kind sn_weights_kind(const sn_weights* weights);
 SN_EXPORT int64_t sn_weights_rows(const sn_weights* weights); /* out */
@@ -280,7 +299,13 @@ SN_EXPORT int64_t sn_weights_bytes(const sn_weights* weights);
  * W8A8: each row of x is quantized by the rules of sn_scale and sn_quantize for symmetric int8: s = absmax / 127, q =
  * round_half_even(x / s) within [-127, 127]. With a = sum q (w - zero_point), exact in int32, y is
  * activation(((F32(a) scale) s) + bias) in F32, rounded after each operation, then to y's dtype. A row of x with NaN or
- * infinity gives a row of NaN. */
+ * infinity gives a row of NaN.
+ * W8 of int8, W4, SPARSE of I8: activations become 16-bit fixed point in blocks of up to 128 columns, counted from
+ * where each group (or row) begins: s = max(absmax / 32512, 2^-126), q = round_half_even(x / s), an error of at most
+ * half of s. With a = sum q (w - zero_point), exact in int32, and v = 0, then v + F32(a) s (times the group's scale)
+ * for each block in order, y is activation(v (times the row's scale) + bias) in F32, rounded after each operation. A
+ * row of x with NaN or infinity gives a row of NaN. W8 of fp8, SPARSE of other types, CLUSTERED: the sum of x w in F32,
+ * in an order that depends on the shape and the instruction set; its error is at most (in + 8) 2^-24 sum |x w|. */
 SN_EXPORT sn_status sn_linear(const sn_tensor* x, const sn_weights* weights, const sn_tensor* bias,
                               sn_activation activation, sn_tensor* y);
 

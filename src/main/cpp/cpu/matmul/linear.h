@@ -147,6 +147,14 @@ void linear_rows(const sn_weights& weights, const float* x, int64_t rows, const 
 
 int64_t w8a8_scratch(const sn_weights& weights, int64_t rows);
 void w8a8_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch);
+int64_t w8_scratch(const sn_weights& weights, int64_t rows);
+void w8_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch);
+int64_t w4_scratch(const sn_weights& weights, int64_t rows);
+void w4_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch);
+int64_t sparse_scratch(const sn_weights& weights, int64_t rows);
+void sparse_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch);
+int64_t clustered_scratch(const sn_weights& weights, int64_t rows);
+void clustered_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch);
 
 }  // namespace SN_ISA_NAME
 }  // namespace sn

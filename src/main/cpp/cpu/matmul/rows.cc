@@ -8,6 +8,14 @@ int64_t linear_rows_scratch(const sn_weights& weights, int64_t rows) {
   switch (weights.kind) {
     case SN_W8A8:
       return w8a8_scratch(weights, rows);
+    case SN_W8:
+      return w8_scratch(weights, rows);
+    case SN_W4:
+      return w4_scratch(weights, rows);
+    case SN_SPARSE:
+      return sparse_scratch(weights, rows);
+    case SN_CLUSTERED:
+      return clustered_scratch(weights, rows);
     default:
       return 0;
   }
@@ -17,6 +25,14 @@ void linear_rows(const sn_weights& weights, const float* x, int64_t rows, const 
   switch (weights.kind) {
     case SN_W8A8:
       return w8a8_rows(weights, x, rows, layer, scratch);
+    case SN_W8:
+      return w8_rows(weights, x, rows, layer, scratch);
+    case SN_W4:
+      return w4_rows(weights, x, rows, layer, scratch);
+    case SN_SPARSE:
+      return sparse_rows(weights, x, rows, layer, scratch);
+    case SN_CLUSTERED:
+      return clustered_rows(weights, x, rows, layer, scratch);
     default:
       return;
   }

@@ -78,6 +78,73 @@ public final class PackedWeights implements AutoCloseable {
         zeroPoint);
   }
 
+  /**
+   * int8 or fp8 weights for activations that keep their precision.
+   *
+   * @param weight I8 or F8_E4M3 [out, in, ...], which has no zero points
+   * @param scale F32, of one element, one a row, or one for every {@code group} columns of a row
+   * @param zeroPoint I8 like the scale; null for symmetric weights
+   * @param group columns that share a scale, of which the last of a row may be fewer; 0 if whole
+   *     rows or all do
+   */
+  public static PackedWeights w8(Tensor weight, Tensor scale, Tensor zeroPoint, long group) {
+    return pack(
+        (p, result) -> SinewNative.sn_pack_w8(p[0], p[1], p[2], group, result),
+        weight,
+        scale,
+        zeroPoint);
+  }
+
+  /**
+   * int4 weights for activations that keep their precision.
+   *
+   * @param q U8 [out, ceil(in / 2)], two values a byte, as {@link Ops#quantize} stores them
+   * @param in the number of columns
+   * @param scale as of {@link #w8}
+   * @param zeroPoint as of {@link #w8}
+   * @param group as of {@link #w8}; even unless it is at least {@code in}
+   */
+  public static PackedWeights w4(Tensor q, long in, Tensor scale, Tensor zeroPoint, long group) {
+    return pack(
+        (p, result) -> SinewNative.sn_pack_w4(p[0], in, p[1], p[2], group, result),
+        q,
+        scale,
+        zeroPoint);
+  }
+
+  /**
+   * Pruned weights as a bitmap and the values that are not zero, see {@link Ops#bitmapEncode}. They
+   * stay so in memory, and kernels expand them in registers.
+   *
+   * @param values I8 or F8_E4M3, which have scales, or F64 (rounded to F32), F32, F16 or BF16
+   * @param bitmap U8 [out, ceil(in / 8)]
+   * @param rowOffsets I64 [out + 1]
+   * @param scale as of {@link #w8}; null for floats
+   * @param group as of {@link #w8}; 0 for floats
+   * @param in the number of columns
+   * @throws IllegalArgumentException if the parts do not agree with each other
+   */
+  public static PackedWeights sparse(
+      Tensor values, Tensor bitmap, Tensor rowOffsets, Tensor scale, long group, long in) {
+    return pack(
+        (p, result) -> SinewNative.sn_pack_sparse(p[0], p[1], p[2], p[3], group, in, result),
+        values,
+        bitmap,
+        rowOffsets,
+        scale);
+  }
+
+  /**
+   * Weights that share values through codebooks, see {@link Ops#clusterAssign}.
+   *
+   * @param q U8 [out, ceil(in x b / 8)], indices of b bits, 2 to 8
+   * @param codebook F32 [codebooks, 2^b]; each serves ceil(out / codebooks) rows
+   * @param in the number of columns
+   */
+  public static PackedWeights clustered(Tensor q, Tensor codebook, long in) {
+    return pack((p, result) -> SinewNative.sn_pack_clustered(p[0], p[1], in, result), q, codebook);
+  }
+
   public Device device() {
     return device;
   }

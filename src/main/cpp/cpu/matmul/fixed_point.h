@@ -1,0 +1,222 @@
+// Products of 16-bit activations (blocks.h) with panels of integer weights, whatever form those are stored in.
+//
+// A kind of weights describes one panel as a Source:
+//   static constexpr int kUnit              columns of a step, an even number
+//   void open(const sn_weights& w, const Blocks& blocks, int64_t panel)
+//   Raw next()                              the weights of the next step
+//   static W pair<i>(Raw)                   columns 2 i and 2 i + 1 of them
+//   I points(int64_t group)                 zero points, of weights as they are stored
+//   bool grouped, F scale(int64_t group)    scales of groups, or of channels
+#pragma once
+
+#include "cpu/matmul/blocks.h"
+#include "cpu/matmul/words.h"
+
+namespace sn {
+namespace SN_ISA_NAME {
+
+// Up to kFewRows rows of activations are multiplied at once with weights as they are decoded; for more rows weights are
+// decoded to words first, and multiplied with kManyRows at once. A single row is multiplied with kStreams panels at
+// once, for processors read memory faster from several places.
+#if defined(SN_TIER_AVX512)
+constexpr int kFewRows = 4, kManyRows = 8, kStreams = 4;
+#elif defined(SN_TIER_AVX2)
+constexpr int kFewRows = 4, kManyRows = 4, kStreams = 4;
+#else
+constexpr int kFewRows = 1, kManyRows = 1, kStreams = 1;
+#endif
+
+// A block of a panel as words, 32 for each two columns.
+struct WordSource {
+  static constexpr int kUnit = 2;
+  const int16_t* words;
+
+  SN_INLINE W next() {
+    const W w = load_words(words);
+    words += 32;
+    return w;
+  }
+  template <int>
+  static SN_INLINE W pair(W w) {
+    return w;
+  }
+};
+
+template <class Source, int kIndex, int kRows, class Raw>
+SN_INLINE void dot_pairs(const Raw& raw, const int16_t* x, int64_t stride, I* sums) {
+  if constexpr (2 * kIndex < Source::kUnit) {
+    const W w = Source::template pair<kIndex>(raw);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sums[r] = dot(sums[r], w, splat_pair(x + r * stride + 2 * kIndex));
+    dot_pairs<Source, kIndex + 1, kRows>(raw, x, stride, sums);
+  }
+}
+
+// sums[p][r] += the products of row r of a block of activations with the panel of sources[p].
+template <int kPanels, int kRows, class Source>
+SN_INLINE void dot_block(Source* sources, const int16_t* x, int64_t stride, int64_t steps, I (*sums)[kRows]) {
+  for (int64_t s = 0; s < steps; ++s) {
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p)
+      dot_pairs<Source, 0, kRows>(sources[p].next(), x + s * Source::kUnit, stride, sums[p]);
+  }
+}
+
+// What the sums of a block become part of the result with.
+struct BlockTerms {
+  I points;  // zero points
+  bool grouped;
+  F scale;  // of the group
+
+  template <class Source>
+  BlockTerms(const Source& source, int64_t group)
+      : points(source.points(group)), grouped(source.grouped), scale(grouped ? source.scale(group) : splat(1)) {}
+  // Minus the zero points times the sum of the activations.
+  SN_INLINE I start(Token token) const {
+    I high, low;
+    multiply(points, static_cast<uint32_t>(-token.sum), &high, &low);
+    return low;
+  }
+  // The F32 sums of a block are added to those of the blocks before, which begin at 0.
+  SN_INLINE F add_to(F total, I sum, Token token) const {
+    F product = mul(from_int(sum), splat(token.scale));
+    if (grouped) product = mul(product, scale);
+    return add(total, product);
+  }
+};
+template <class Source>
+SN_INLINE F scaled(F total, const Source& source) {
+  return source.grouped ? total : mul(total, source.scale(0));
+}
+
+// Results of rows [0, kRows), before bias and activation, for kPanels panels from `panel` on. Weights are used as they
+// come.
+template <class Source, int kPanels, int kRows>
+inline void few_rows(const sn_weights& w, const FixedActivations& x, int64_t panel, F (*results)[kRows]) {
+  const Blocks& blocks = x.blocks;
+  Source sources[kPanels];
+  F totals[kPanels][kRows];
+  for (int p = 0; p < kPanels; ++p) {
+    sources[p].open(w, blocks, panel + p);
+    for (F& total : totals[p]) total = splat(0);
+  }
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    const Token* tokens = x.tokens_of(0, b);
+    const int64_t group = blocks.group_of(b);
+    I sums[kPanels][kRows];
+    for (int p = 0; p < kPanels; ++p) {
+      const BlockTerms terms(sources[p], group);
+      for (int r = 0; r < kRows; ++r) sums[p][r] = terms.start(tokens[r]);
+    }
+    dot_block<kPanels, kRows>(sources, x.block_of(0, b), x.stride(b), blocks.steps(b), sums);
+    for (int p = 0; p < kPanels; ++p) {
+      const BlockTerms terms(sources[p], group);
+      for (int r = 0; r < kRows; ++r) totals[p][r] = terms.add_to(totals[p][r], sums[p][r], tokens[r]);
+    }
+  }
+  for (int p = 0; p < kPanels; ++p) {
+    for (int r = 0; r < kRows; ++r) results[p][r] = scaled(totals[p][r], sources[p]);
+  }
+}
+
+// The next block of a panel as words.
+template <class Source, int kIndex, class Raw>
+SN_INLINE void store_pairs(const Raw& raw, int16_t* words) {
+  if constexpr (2 * kIndex < Source::kUnit) {
+    store_words(words + kIndex * 32, Source::template pair<kIndex>(raw));
+    store_pairs<Source, kIndex + 1>(raw, words);
+  }
+}
+template <class Source>
+inline void decode_block(Source& source, int64_t steps, int16_t* words) {
+  for (int64_t s = 0; s < steps; ++s) store_pairs<Source, 0>(source.next(), words + s * Source::kUnit * 16);
+}
+
+// totals[r] takes up a block of row r, for rows [0, rows): as many rows at once as there are left, by halves.
+template <int kRows = kManyRows>
+inline void add_rows(const BlockTerms& terms, const int16_t* words, const int16_t* q, int64_t stride,
+                     const Token* tokens, int64_t rows, float (*totals)[kPanel]) {
+  int64_t row = 0;
+  for (; row + kRows <= rows; row += kRows) {
+    I sums[1][kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sums[0][r] = terms.start(tokens[row + r]);
+    WordSource decoded = {words};
+    dot_block<1, kRows>(&decoded, q + row * stride, stride, stride / 2, sums);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+      store(totals[row + r], terms.add_to(load(totals[row + r]), sums[0][r], tokens[row + r]));
+  }
+  if constexpr (kRows > 1)
+    add_rows<kRows / 2>(terms, words, q + row * stride, stride, tokens + row, rows - row, totals + row);
+}
+
+// Results of the rows that lie together from `first` on.
+template <class Source>
+inline void many_rows(const sn_weights& w, const FixedActivations& x, int64_t first, int64_t panel,
+                      float (*totals)[kPanel]) {
+  const Blocks& blocks = x.blocks;
+  const int64_t rows = x.together(first);
+  alignas(64) int16_t words[kBlockColumns * kPanel];
+  memset(totals, 0, static_cast<size_t>(rows) * sizeof totals[0]);
+  Source source;
+  source.open(w, blocks, panel);
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    decode_block(source, blocks.steps(b), words);
+    add_rows(BlockTerms(source, blocks.group_of(b)), words, x.block_of(first, b), x.stride(b), x.tokens_of(first, b),
+             rows, totals);
+  }
+  for (int64_t r = 0; r < rows; ++r) store(totals[r], scaled(load(totals[r]), source));
+}
+
+// Panels [panel, panel + panels) for up to kFewRows rows.
+template <class Source, int kRows = kFewRows, class T>
+inline void few_rows_of(const sn_weights& w, const FixedActivations& x, int64_t panel, int64_t panels,
+                        const Layer<T>& layer) {
+  if (x.rows != kRows) {
+    if constexpr (kRows > 1) few_rows_of<Source, kRows - 1>(w, x, panel, panels, layer);
+    return;
+  }
+  constexpr int kAtOnce = kRows == 1 ? kStreams : 1;
+  const int64_t end = panel + panels;
+  while (panel < end) {
+    F results[kAtOnce][kRows];
+    const bool whole = panel + kAtOnce <= end;
+    if (whole) {
+      few_rows<Source, kAtOnce>(w, x, panel, results);
+    } else {
+      few_rows<Source, 1>(w, x, panel, results);
+    }
+    for (int p = 0; p < (whole ? kAtOnce : 1); ++p, ++panel) {
+      for (int r = 0; r < kRows; ++r) finish(layer, r, panel * kPanel, results[p][r]);
+    }
+  }
+}
+
+// See panels.h.
+template <class Source>
+struct FixedKind {
+  static Blocks blocks(const sn_weights& w) { return Blocks(w, Source::kUnit); }
+  static int64_t bytes(const sn_weights& w, int64_t rows, sn_dtype) { return FixedActivations::bytes(blocks(w), rows); }
+  template <class X>
+  static FixedActivations activations(const sn_weights& w, const X*, int64_t rows, void* scratch) {
+    return FixedActivations(blocks(w), rows, scratch);
+  }
+  template <class X>
+  static void prepare(const FixedActivations& activations, const X* x, int64_t row) {
+    activations.quantize(x, row);
+  }
+  template <class T>
+  static void multiply(const sn_weights& w, const FixedActivations& x, int64_t first, int64_t panel, int64_t panels,
+                       const Layer<T>& layer) {
+    if (x.rows <= kFewRows) return few_rows_of<Source>(w, x, panel, panels, layer);
+    alignas(64) float results[kTogether][kPanel];
+    for (int64_t p = panel; p < panel + panels; ++p) {
+      many_rows<Source>(w, x, first, p, results);
+      for (int64_t r = 0; r < x.together(first); ++r) finish(layer, first + r, p * kPanel, load(results[r]));
+    }
+  }
+};
+
+}  // namespace SN_ISA_NAME
+}  // namespace sn

@@ -1,0 +1,199 @@
+// Vectors of 16-bit weights that are multiplied by 16-bit activations, and of F32 weights expanded from bitmaps: what
+// the kinds of packed weights need beyond simd.h. A panel is 16 output channels, one a lane.
+//
+//   W   32 x i16   two columns of each channel, side by side
+//   P              two columns of a row of activations, the same for every channel
+#pragma once
+
+#include "cpu/simd/simd.h"
+
+namespace sn {
+namespace SN_ISA_NAME {
+
+#if defined(SN_TIER_AVX512)
+
+struct W {
+  __m512i v;
+};
+using P = __m512i;
+
+SN_INLINE W load_words(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
+SN_INLINE void store_words(int16_t* p, W w) { _mm512_storeu_si512(p, w.v); }
+// 32 bytes, sign-extended.
+SN_INLINE W widen_bytes(const int8_t* p) {
+  return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+// Of 32 words of 4 nibbles each nibble kIndex, from the lowest on, as numbers from 0 to 15.
+template <int kIndex>
+SN_INLINE W nibble_of(W w) {
+  const __m512i moved = _mm512_srli_epi16(w.v, 4 * kIndex);
+  return {kIndex == 3 ? moved : _mm512_and_si512(moved, _mm512_set1_epi16(15))};
+}
+SN_INLINE P splat_pair(const int16_t* p) {
+  int32_t pair;
+  memcpy(&pair, p, 4);
+  return _mm512_set1_epi32(pair);
+}
+// Adds the two products of each channel to its sum.
+SN_INLINE I dot(I sum, W w, P x) {
+#if defined(SN_TIER_VNNI)
+  return {_mm512_dpwssd_epi32(sum.v, w.v, x)};
+#else
+  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(w.v, x))};
+#endif
+}
+SN_INLINE F multiply_add(F a, F b, F sum) { return _mm512_fmadd_ps(a, b, sum); }
+
+// The next 32 values, first the 16 channels of one column, then those of the next, where the mask is not set 0.
+SN_INLINE W expand_words(const int8_t*& values, uint32_t mask) {
+#if defined(SN_TIER_AMX)  // these processors have VBMI2
+  const __m256i bytes = _mm256_maskz_expand_epi8(mask, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
+  const __m512i first = _mm512_cvtepi8_epi32(_mm256_castsi256_si128(bytes));
+  const __m512i second = _mm512_cvtepi8_epi32(_mm256_extracti128_si256(bytes, 1));
+#else
+  const auto column = [](const int8_t* from, uint32_t channels) {
+    const __m512i lanes = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    return _mm512_maskz_expand_epi32(static_cast<__mmask16>(channels), lanes);
+  };
+  const __m512i first = column(values, mask & 0xffff);
+  const __m512i second = column(values + __builtin_popcount(mask & 0xffff), mask >> 16);
+#endif
+  values += __builtin_popcount(mask);
+  return {_mm512_mask_blend_epi16(0xaaaaaaaa, first, _mm512_slli_epi32(second, 16))};
+}
+// The next 16 values.
+template <class T>
+SN_INLINE F expand_floats(const T*& values, uint32_t mask) {
+  const F all = load(values);
+  values += __builtin_popcount(mask);
+  return _mm512_maskz_expand_ps(static_cast<__mmask16>(mask), all);
+}
+
+#elif defined(SN_TIER_AVX2)
+
+struct W {
+  __m256i a, b;
+};
+using P = __m256i;
+
+SN_INLINE W load_words(const int16_t* p) { return {load256(p), load256(p + 16)}; }
+SN_INLINE void store_words(int16_t* p, W w) {
+  store256(p, w.a);
+  store256(p + 16, w.b);
+}
+SN_INLINE W widen_bytes(const int8_t* p) {
+  return {_mm256_cvtepi8_epi16(load128(p)), _mm256_cvtepi8_epi16(load128(p + 16))};
+}
+template <int kIndex>
+SN_INLINE __m256i nibble256(__m256i v) {
+  const __m256i moved = kIndex == 0 ? v : _mm256_srli_epi16(v, 4 * kIndex);
+  return kIndex == 3 ? moved : _mm256_and_si256(moved, _mm256_set1_epi16(15));
+}
+template <int kIndex>
+SN_INLINE W nibble_of(W w) {
+  return {nibble256<kIndex>(w.a), nibble256<kIndex>(w.b)};
+}
+SN_INLINE P splat_pair(const int16_t* p) {
+  int32_t pair;
+  memcpy(&pair, p, 4);
+  return _mm256_set1_epi32(pair);
+}
+SN_INLINE I dot(I sum, W w, P x) {
+  return {_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, x)), _mm256_add_epi32(sum.b, _mm256_madd_epi16(w.b, x))};
+}
+SN_INLINE F multiply_add(F a, F b, F sum) {
+  return {_mm256_fmadd_ps(a.a, b.a, sum.a), _mm256_fmadd_ps(a.b, b.b, sum.b)};
+}
+
+SN_INLINE __m128i expand8(const int8_t* values, uint64_t mask) {
+  return _mm_shuffle_epi8(load_any128(values), load_low64(kLaneTables.expand[mask]));
+}
+SN_INLINE W expand_words(const int8_t*& values, uint32_t mask) {
+  const uint64_t m = mask;
+  const __m128i a = expand8(values, m & 255);
+  const __m128i b = expand8(values + ones_of(m & 255), m >> 8 & 255);
+  const int8_t* second = values + ones_of(m & 0xffff);
+  const __m128i c = expand8(second, m >> 16 & 255);
+  const __m128i d = expand8(second + ones_of(m & 0xff0000), m >> 24);
+  values += ones_of(m);
+  return {_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, c)), _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(b, d))};
+}
+
+SN_INLINE __m128i expand8(const uint16_t* values, uint64_t mask) {
+  return _mm_shuffle_epi8(load_any128(values), load_any128(kLaneTables.expand_words[mask]));
+}
+SN_INLINE __m256 expand8(const bf16* values, uint64_t mask) {
+  const __m128i words = expand8(reinterpret_cast<const uint16_t*>(values), mask);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
+}
+SN_INLINE __m256 expand8(const f16* values, uint64_t mask) {
+  return _mm256_cvtph_ps(expand8(reinterpret_cast<const uint16_t*>(values), mask));
+}
+SN_INLINE __m256 expand8(const float* values, uint64_t mask) {
+  const __m256i index = _mm256_cvtepi8_epi32(load_low64(kLaneTables.expand[mask]));
+  const __m256i moved = _mm256_permutevar8x32_epi32(load256(values), index);
+  return _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_srai_epi32(index, 31), moved));
+}
+template <class T>
+SN_INLINE F expand_floats(const T*& values, uint32_t mask) {
+  const uint64_t low = mask & 255, high = mask >> 8;
+  const T* second = values + ones_of(low);
+  const F r = {expand8(values, low), expand8(second, high)};
+  values = second + ones_of(high);
+  return r;
+}
+SN_INLINE F expand_floats(const f8e4m3*& values, uint32_t mask) {
+  f8e4m3 bytes[16];
+  expand_16<false>(reinterpret_cast<uint8_t*>(bytes), reinterpret_cast<const uint8_t*>(values), mask);
+  values += ones_of(mask);
+  return load(bytes);
+}
+
+#else
+
+struct W {
+  int16_t v[32];
+};
+struct P {
+  int16_t v[2];
+};
+
+SN_INLINE W load_words(const int16_t* p) {
+  W w;
+  memcpy(w.v, p, sizeof w.v);
+  return w;
+}
+SN_INLINE void store_words(int16_t* p, W w) { memcpy(p, w.v, sizeof w.v); }
+SN_INLINE W widen_bytes(const int8_t* p) {
+  W w;
+  for (int i = 0; i < 32; ++i) w.v[i] = p[i];
+  return w;
+}
+template <int kIndex>
+SN_INLINE W nibble_of(W w) {
+  for (int16_t& v : w.v) v = static_cast<int16_t>(static_cast<uint16_t>(v) >> (4 * kIndex) & 15);
+  return w;
+}
+SN_INLINE P splat_pair(const int16_t* p) { return {{p[0], p[1]}}; }
+SN_INLINE I dot(I sum, W w, P x) {
+  for (int i = 0; i < 16; ++i) sum.v[i] += w.v[2 * i] * x.v[0] + w.v[2 * i + 1] * x.v[1];
+  return sum;
+}
+SN_INLINE F multiply_add(F a, F b, F sum) { return add(mul(a, b), sum); }
+
+SN_INLINE W expand_words(const int8_t*& values, uint32_t mask) {
+  W w;
+  for (int i = 0; i < 32; ++i) w.v[i % 16 * 2 + i / 16] = static_cast<int16_t>((mask >> i & 1) != 0 ? *values++ : 0);
+  return w;
+}
+template <class T>
+SN_INLINE F expand_floats(const T*& values, uint32_t mask) {
+  F r;
+  for (int i = 0; i < 16; ++i) r.v[i] = (mask >> i & 1) != 0 ? to_float(*values++) : 0;
+  return r;
+}
+
+#endif
+
+}  // namespace SN_ISA_NAME
+}  // namespace sn
