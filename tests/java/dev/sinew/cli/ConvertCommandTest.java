@@ -2,6 +2,7 @@ package dev.sinew.cli;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.cli.TestCheckpoint.Stored;
@@ -11,6 +12,8 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
@@ -77,5 +80,56 @@ class ConvertCommandTest extends CommandLineTest {
     run("convert", in, out, "--force").ok();
     assertEquals(6, TestCheckpoint.read(out).size());
     assertEquals(List.of("in", "out"), files(folder));
+  }
+
+  @Test
+  void dequantizeGivesFloatsOfWhateverSinewStores() throws IOException {
+    Path in = TestCheckpoint.model().write(path("in"));
+    for (String how :
+        List.of("--quantize int8 --asymmetric", "--quantize int4", "--cluster bits=5")) {
+      Stream<Object> options = Stream.of((Object[]) how.split(" "));
+      run(Stream.concat(Stream.of("optimize", in, path("q"), "--force"), options).toArray()).ok();
+      run("convert", path("q"), path("back"), "--dequantize", "--force").ok();
+      assertEquals(TestCheckpoint.read(in).keySet(), TestCheckpoint.read(path("back")).keySet());
+      assertEquals("F32", TestCheckpoint.read(path("back")).get("layer.0.weight").dtype());
+      assertFalse(TestCheckpoint.readMetadata(path("back")).containsKey("sinew.group_size"));
+      run("compare", path("q"), path("back")).ok();
+    }
+    run("convert", path("q"), path("same"), "--dense").ok();
+    assertEquals(
+        TestCheckpoint.read(path("q")).keySet(), TestCheckpoint.read(path("same")).keySet());
+  }
+
+  @Test
+  void whatOthersHaveQuantizedIsNotDequantizedHalf() throws IOException {
+    Path in = Files.createDirectory(path("in"));
+    TestCheckpoint.model().write(in.resolve("model.safetensors"));
+    Files.writeString(
+        in.resolve("config.json"), "{\"quantization_config\": {\"quant_method\": \"gptq\"}}");
+    run("convert", in, path("out"), "--dense").failed(1, "quantized by 'gptq'");
+    Path packed = Files.createDirectory(path("packed"));
+    new TestCheckpoint()
+        .add("a.weight_packed", "U8", new byte[8], 2, 4)
+        .add("a.weight_scale", "F8_E4M3", new byte[2], 2, 1)
+        .write(packed.resolve("model.safetensors"));
+    Files.writeString(
+        packed.resolve("config.json"),
+        "{\"quantization_config\": {\"quant_method\": \"compressed-tensors\"}}");
+    run("convert", packed, path("out"), "--dense")
+        .failed(1, "'a.weight_packed' is stored in a way that Sinew does not read");
+    // What loaders need for quantized activations does not belong to plain weights.
+    Path activations = Files.createDirectory(path("activations"));
+    new TestCheckpoint()
+        .add("a.weight", "I8", new byte[] {1, 2, 3, 4}, 2, 2)
+        .floats("a.weight_scale", new float[] {1, 2}, 2, 1)
+        .floats("a.input_scale", new float[] {1}, 1)
+        .floats("b.input_scale", new float[] {1}, 1)
+        .write(activations.resolve("model.safetensors"));
+    Files.copy(packed.resolve("config.json"), activations.resolve("config.json"));
+    run("convert", activations, path("out"), "--dense").ok();
+    Map<String, Stored> after = TestCheckpoint.read(path("out").resolve("model.safetensors"));
+    assertEquals(Set.of("a.weight", "b.input_scale"), after.keySet());
+    assertArrayEquals(TestCheckpoint.bytes(1, 2, 6, 8), after.get("a.weight").data());
+    assertEquals("{}", Files.readString(path("out").resolve("config.json")));
   }
 }
