@@ -2,10 +2,11 @@
 file(GLOB SINEW_CASE_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/cases/*.cc")
 add_library(sinew_cases OBJECT
   ${SINEW_CASE_SOURCES}
-  "${CMAKE_CURRENT_LIST_DIR}/support/call.cc" "${CMAKE_CURRENT_LIST_DIR}/support/clustering.cc"
-  "${CMAKE_CURRENT_LIST_DIR}/support/layer.cc" "${CMAKE_CURRENT_LIST_DIR}/support/lowbit.cc"
-  "${CMAKE_CURRENT_LIST_DIR}/support/number.cc"
-  "${CMAKE_CURRENT_LIST_DIR}/support/merging.cc" "${CMAKE_CURRENT_LIST_DIR}/support/pruning.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/broadcasting.cc" "${CMAKE_CURRENT_LIST_DIR}/support/call.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/clustering.cc" "${CMAKE_CURRENT_LIST_DIR}/support/layer.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/lowbit.cc" "${CMAKE_CURRENT_LIST_DIR}/support/merging.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/number.cc" "${CMAKE_CURRENT_LIST_DIR}/support/pooling.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/pruning.cc" "${CMAKE_CURRENT_LIST_DIR}/support/reals.cc"
   "${CMAKE_CURRENT_LIST_DIR}/support/quantizing.cc" "${CMAKE_CURRENT_LIST_DIR}/support/sparse.cc"
   "${CMAKE_CURRENT_LIST_DIR}/support/values.cc")
 # Of the library only the public header and ops.inc, the list of operations: an oracle that shared code with the kernels would

@@ -48,6 +48,8 @@ struct Call {
   std::vector<std::vector<uint8_t>> expected;  // one an output
   // In the place of `expected`, one an output; all ways of running have to give the same bits all the same.
   std::vector<Bounded> bounded;
+  // Of the bytes of all bounded outputs, if not 0: where every tier has to give the same bits.
+  uint64_t fingerprint = 0;
   std::vector<int64_t> numbers;
   bool in_place = false;      // output 0 may be input 0
   bool created_only = false;  // operands have to be memory of sn_tensor_create

@@ -80,7 +80,7 @@ double activation_bound(double v, sn_activation activation) {
   const double argument = activation == SN_GELU        ? v * v / 2
                           : activation == SN_GELU_TANH ? 1.6 * std::fabs(v) + 0.0714 * std::fabs(v * v * v)
                                                        : 2 * std::fabs(v);
-  return std::fabs(oracle_activation(v, activation)) * std::ldexp(8 + 4 * std::min(argument, 200.0), -24) + 1e-37;
+  return std::fabs(oracle_activation(v, activation)) * std::ldexp(10 + 4 * std::min(argument, 200.0), -24) + 1e-37;
 }
 
 Bounded bounded_layer(const LayerShape& s, const std::vector<double>& v, const std::vector<double>& error) {

@@ -1,6 +1,4 @@
 // The C interface of layers with packed weights: checks every argument once, then calls the device's slot.
-#include <stdio.h>
-
 #include "core/checks.h"
 #include "core/weights.h"
 
@@ -12,21 +10,6 @@ using sn::fail;
 
 // Sums of products of int8 stay within int32 up to so many columns: 65536 x 127 x 255 is below 2^31.
 constexpr int64_t kMostColumns = 65536;
-
-// "F32 [2, 3]", for messages that name two tensors.
-struct Described {
-  char text[160];
-};
-Described describe(const sn_tensor* t) {
-  Described d;
-  int at = snprintf(d.text, sizeof d.text, "%s [", dtype_name(t->dtype));
-  for (int32_t i = 0; i < t->rank && at < 120; ++i) {
-    at += snprintf(d.text + at, sizeof d.text - static_cast<size_t>(at), i == 0 ? "%lld" : ", %lld",
-                   static_cast<long long>(t->shape[i]));
-  }
-  snprintf(d.text + at, sizeof d.text - static_cast<size_t>(at), "]");
-  return d;
-}
 
 // Per tensor or per row of the weights.
 sn_status row_scales(const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point) {
@@ -93,6 +76,51 @@ sn_status layer(const sn_tensor* x, const sn_weights* weights, const sn_tensor* 
   return apart(bias, y, false);
 }
 
+// The number of windows in a dimension; 0 where none fits.
+int64_t windows(int64_t size, const int64_t* window, int i) {
+  const int64_t rest = size + 2 * window[4 + i] - window[6 + i] * (window[i] - 1) - 1;
+  return rest < 0 ? 0 : rest / window[2 + i] + 1;
+}
+
+constexpr int64_t kMostWindow = 1 << 20;
+
+// x [batch, channels, height, width] and y [batch, out, rows, columns] for weights of windows.
+sn_status convolution(const sn_tensor* x, const sn_weights* weights, const int64_t* window, int64_t groups,
+                      const sn_tensor* bias, sn_activation activation, const sn_tensor* y) {
+  SN_TRY(present(x, "x"));
+  if (weights == nullptr) return fail(SN_INVALID_ARGUMENT, "the weights are null");
+  if (window == nullptr) return fail(SN_INVALID_ARGUMENT, "the window is null");
+  SN_TRY(present(y, "y"));
+  for (int i = 0; i < 8; ++i) {
+    const int least = i == 4 || i == 5 ? 0 : 1;
+    if (window[i] < least || window[i] > kMostWindow)
+      return fail(SN_INVALID_ARGUMENT, "%lld at index %d of the window is not within %d..%lld",
+                  static_cast<long long>(window[i]), i, least, static_cast<long long>(kMostWindow));
+  }
+  const long long out = weights->rows, in = weights->cols, kernel = window[0] * window[1];
+  if (x->dtype != SN_F32 || x->rank != 4 || groups < 1 || x->shape[1] % groups != 0 || out % groups != 0 ||
+      in % kernel != 0 || x->shape[1] / groups != in / kernel) {
+    return fail(SN_INVALID_ARGUMENT,
+                "x is %s, which does not fit weights [%lld, %lld] of %lld x %lld windows in %lld groups: F32 [batch, "
+                "groups x %lld / %lld, height, width] is needed",
+                describe(x).text, out, in, static_cast<long long>(window[0]), static_cast<long long>(window[1]),
+                static_cast<long long>(groups), in, kernel);
+  }
+  const int64_t rows = windows(x->shape[2], window, 0), cols = windows(x->shape[3], window, 1);
+  if (y->dtype != SN_F32 || y->rank != 4 || y->shape[0] != x->shape[0] || y->shape[1] != out || y->shape[2] != rows ||
+      y->shape[3] != cols) {
+    return fail(SN_INVALID_ARGUMENT, "y is %s; F32 [%lld, %lld, %lld, %lld] is needed for x %s", describe(y).text,
+                static_cast<long long>(x->shape[0]), out, static_cast<long long>(rows), static_cast<long long>(cols),
+                describe(x).text);
+  }
+  if (weights->device->backend != x->device->backend)
+    return fail(SN_INVALID_ARGUMENT, "x and the weights are on different devices");
+  SN_TRY(output(x, y, "y", false));
+  if (activation < SN_NONE || activation > SN_TANH)
+    return fail(SN_INVALID_ARGUMENT, "%d is not an activation", activation);
+  return parameter(bias, "bias", weights->rows, y);
+}
+
 }  // namespace
 
 sn_status sn_pack_w8a8(const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
@@ -106,6 +134,12 @@ sn_status sn_pack_w8a8(const sn_tensor* weight, const sn_tensor* scale, const sn
   SN_TRY(row_scales(weight, scale, zero_point));
   return pack(weight, SN_W8A8, weight->rows, weight->cols, weights,
               [&](sn_weights* made) { return SN_CALL(weight, pack_w8a8, weight, scale, zero_point, made); });
+}
+
+sn_status sn_pack_float(const sn_tensor* weight, sn_weights** weights) {
+  SN_TRY(real(weight, "weight"));
+  return pack(weight, SN_FLOAT, weight->rows, weight->cols, weights,
+              [&](sn_weights* made) { return SN_CALL(weight, pack_float, weight, made); });
 }
 
 sn_status sn_linear(const sn_tensor* x, const sn_weights* weights, const sn_tensor* bias, sn_activation activation,
@@ -122,7 +156,15 @@ sn_status sn_linear(const sn_tensor* x, const sn_weights* weights, const sn_tens
       return SN_CALL(x, linear_sparse, x, weights, bias, activation, y);
     case SN_CLUSTERED:
       return SN_CALL(x, linear_clustered, x, weights, bias, activation, y);
+    case SN_FLOAT:
+      return SN_CALL(x, linear_float, x, weights, bias, activation, y);
     default:
       return fail(SN_INTERNAL, "there is no operation for weights of kind %d", weights->kind);
   }
+}
+
+sn_status sn_conv2d(const sn_tensor* x, const sn_weights* weights, const int64_t* window, int64_t groups,
+                    const sn_tensor* bias, sn_activation activation, sn_tensor* y) {
+  SN_TRY(convolution(x, weights, window, groups, bias, activation, y));
+  return SN_CALL(x, conv2d, x, weights, window, groups, bias, activation, y);
 }

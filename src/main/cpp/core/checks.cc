@@ -1,7 +1,21 @@
 #include "core/checks.h"
 
+#include <stdio.h>
+#include <string.h>
+
 namespace sn {
 namespace checks {
+
+Described describe(const sn_tensor* t) {
+  Described d;
+  int at = snprintf(d.text, sizeof d.text, "%s [", dtype_name(t->dtype));
+  for (int32_t i = 0; i < t->rank && at < 120; ++i) {
+    at += snprintf(d.text + at, sizeof d.text - static_cast<size_t>(at), i == 0 ? "%lld" : ", %lld",
+                   static_cast<long long>(t->shape[i]));
+  }
+  snprintf(d.text + at, sizeof d.text - static_cast<size_t>(at), "]");
+  return d;
+}
 
 sn_status present(const sn_tensor* t, const char* name) {
   if (t == nullptr) return fail(SN_INVALID_ARGUMENT, "%s is null", name);
@@ -51,6 +65,29 @@ sn_status output(const sn_tensor* x, const sn_tensor* out, const char* name, boo
   SN_TRY(one_device(x, out));
   SN_TRY(writable(out, name));
   return apart(x, out, in_place);
+}
+
+sn_status real(const sn_tensor* t, const char* name) {
+  SN_TRY(present(t, name));
+  if (t->dtype != SN_F32 && t->dtype != SN_F16 && t->dtype != SN_BF16)
+    return fail(SN_INVALID_ARGUMENT, "%s is %s, not one of F32, F16, BF16", name, describe(t).text);
+  return SN_OK;
+}
+
+sn_status like(const sn_tensor* x, const sn_tensor* y, bool in_place) {
+  SN_TRY(present(y, "y"));
+  if (y->dtype != x->dtype || y->rank != x->rank ||
+      memcmp(y->shape, x->shape, static_cast<size_t>(x->rank) * sizeof x->shape[0]) != 0) {
+    return fail(SN_INVALID_ARGUMENT, "y is %s; %s, as x is, is needed", describe(y).text, describe(x).text);
+  }
+  return output(x, y, "y", in_place);
+}
+
+sn_status parameter(const sn_tensor* t, const char* name, int64_t elements, const sn_tensor* y) {
+  if (t == nullptr) return SN_OK;
+  SN_TRY(typed(t, name, SN_F32, elements));
+  SN_TRY(one_device(t, y));
+  return apart(t, y, false);
 }
 
 sn_status apart_from_scales(const sn_tensor* scale, const sn_tensor* zero_point, const sn_tensor* out) {

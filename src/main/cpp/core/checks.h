@@ -16,6 +16,12 @@
 namespace sn {
 namespace checks {
 
+// "F32 [2, 3]", for messages that name two tensors.
+struct Described {
+  char text[160];
+};
+Described describe(const sn_tensor* t);
+
 // Not null, and its device not closed. What takes a tensor below has this checked already, unless it says so.
 sn_status present(const sn_tensor* t, const char* name);
 // Present, and F64, F32, F16 or BF16.
@@ -28,6 +34,12 @@ sn_status apart(const sn_tensor* x, const sn_tensor* out, bool in_place);
 sn_status one_device(const sn_tensor* a, const sn_tensor* b);
 // Present, writable, on x's device and apart from it.
 sn_status output(const sn_tensor* x, const sn_tensor* out, const char* name, bool in_place);
+// Present, F32, F16 or BF16: what layers compute with.
+sn_status real(const sn_tensor* t, const char* name);
+// y is an output of x's dtype and shape, apart from x or, in place, x itself.
+sn_status like(const sn_tensor* x, const sn_tensor* y, bool in_place);
+// null, or F32 with `elements` elements, not overlapping y.
+sn_status parameter(const sn_tensor* t, const char* name, int64_t elements, const sn_tensor* y);
 // An output may not overlap the scales and zero points (which may be null) that are read while it is written.
 sn_status apart_from_scales(const sn_tensor* scale, const sn_tensor* zero_point, const sn_tensor* out);
 

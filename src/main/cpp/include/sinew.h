@@ -288,6 +288,8 @@ SN_EXPORT sn_status sn_pack_sparse(const sn_tensor* values, const sn_tensor* bit
  * [codebooks, 2^b], 2 <= b <= 8. Each codebook serves ceil(out / codebooks) rows, and the last one the rest. */
 SN_EXPORT sn_status sn_pack_clustered(const sn_tensor* q, const sn_tensor* codebook, int64_t cols,
                                       sn_weights** weights);
+/* Dense weights [out, in], F32, BF16 or F16, which becomes F32. */
+SN_EXPORT sn_status sn_pack_float(const sn_tensor* weight, sn_weights** weights);
 SN_EXPORT void sn_weights_close(sn_weights* weights);
 SN_EXPORT sn_kind sn_weights_kind(const sn_weights* weights);
 SN_EXPORT int64_t sn_weights_rows(const sn_weights* weights); /* out */
@@ -305,9 +307,85 @@ SN_EXPORT int64_t sn_weights_bytes(const sn_weights* weights);
  * half of s. With a = sum q (w - zero_point), exact in int32, and v = 0, then v + F32(a) s (times the group's scale)
  * for each block in order, y is activation(v (times the row's scale) + bias) in F32, rounded after each operation. A
  * row of x with NaN or infinity gives a row of NaN. W8 of fp8, SPARSE of other types, CLUSTERED: the sum of x w in F32,
- * in an order that depends on the shape and the instruction set; its error is at most (in + 8) 2^-24 sum |x w|. */
+ * in an order that depends on the shape and the instruction set; its error is at most (in + 8) 2^-24 sum |x w|.
+ * FLOAT: products and sums in F32, fused where the processor can, over the columns in order; then the bias and the
+ * activation. A result does not depend on the other rows of x. */
 SN_EXPORT sn_status sn_linear(const sn_tensor* x, const sn_weights* weights, const sn_tensor* bias,
                               sn_activation activation, sn_tensor* y);
+
+/* ---- Layers without packed weights. x and y are F32, F16 or BF16, computed with as F32. y has x's dtype and, unless
+ * it is said, x's shape, and may be x itself where "in place" is said. NaN and infinity are numbers like others here
+ * and never an error. Sums are taken in float64 over 16 lanes (element i belongs to lane i mod 16) that are folded in
+ * the end, so that results are bit-identical on every tier, and accurate to a few units in the last place
+ * (docs/numerics.md). ---- */
+
+/* y = activation(x), in place. */
+SN_EXPORT sn_status sn_activate(const sn_tensor* x, sn_activation activation, sn_tensor* y);
+/* y = a + b and y = a b, of one dtype, broadcast to y's shape: dimensions are aligned at the last one, and those of 1
+ * or missing are repeated. In place for an operand of y's shape. */
+SN_EXPORT sn_status sn_add(const sn_tensor* a, const sn_tensor* b, sn_tensor* y);
+SN_EXPORT sn_status sn_multiply(const sn_tensor* a, const sn_tensor* b, sn_tensor* y);
+/* y = exp(x - max) / sum exp(x - max) along the last dimension, in place. A row with NaN or +infinity, or of -infinity
+ * only, gives NaN. */
+SN_EXPORT sn_status sn_softmax(const sn_tensor* x, sn_tensor* y);
+/* y = (x - mean) / sqrt(variance + eps) * weight + bias along the last dimension, in place; the variance is that of the
+ * row (divided by its length). weight and bias are F32 of its length, or null for 1 and 0. eps >= 0. */
+SN_EXPORT sn_status sn_layer_norm(const sn_tensor* x, const sn_tensor* weight, const sn_tensor* bias, double eps,
+                                  sn_tensor* y);
+/* y = x / sqrt(mean of x^2 + eps) * weight along the last dimension, in place. */
+SN_EXPORT sn_status sn_rms_norm(const sn_tensor* x, const sn_tensor* weight, double eps, sn_tensor* y);
+/* As sn_rms_norm, quantized at once: q, I8 like x, and scale, F32 with an element for each row, are what sn_scale and
+ * sn_quantize give for symmetric int8 per row of the F32 result. A row with NaN or infinity has scale NaN and q 0. */
+SN_EXPORT sn_status sn_rms_norm_quantize(const sn_tensor* x, const sn_tensor* weight, double eps, sn_tensor* q,
+                                         sn_tensor* scale);
+/* y = x a + b, in place, where a = weight / sqrt(variance + eps) and b = bias - mean a, both rounded to F32, belong to
+ * dimension 1, the channels. mean and variance are F32 with an element a channel, as weight and bias, which may be
+ * null. x is [batch, channels, ...]. */
+SN_EXPORT sn_status sn_batch_norm(const sn_tensor* x, const sn_tensor* mean, const sn_tensor* variance,
+                                  const sn_tensor* weight, const sn_tensor* bias, double eps, sn_tensor* y);
+/* y = table[ids]: ids is I64 or I32 of any shape, table is [rows, width], y is of the table's dtype or F32 with the
+ * shape of ids and then width. SN_INVALID_ARGUMENT, with y unspecified, if an id is not a row of the table. */
+SN_EXPORT sn_status sn_embedding(const sn_tensor* ids, const sn_tensor* table, sn_tensor* y);
+/* Rotates pairs of elements by angles that grow with the token's position (Su et al. 2021), in place. x is [...,
+ * tokens, heads, width], cosine and sine are F32 [positions, r / 2] for the first r <= width elements; the rest is
+ * copied. Token t has the angles of row position + t. Pair i is the elements i and i + r / 2 (GPT-NeoX, Llama) or,
+ * interleaved, 2 i and 2 i + 1 (GPT-J): (u, v) becomes (u cos - v sin, v cos + u sin). */
+SN_EXPORT sn_status sn_rotary_embedding(const sn_tensor* x, const sn_tensor* cosine, const sn_tensor* sine,
+                                        int64_t position, int32_t interleaved, sn_tensor* y);
+/* Swaps the middle dimensions of x [a, b, c, d], of any dtype: y [a, c, s, d] gets x[i, j, k] at [i, k, first + j], and
+ * nothing else of it is written. Splits and merges attention heads (first = 0, s = b), and appends to a cache. */
+SN_EXPORT sn_status sn_transpose_heads(const sn_tensor* x, int64_t first, sn_tensor* y);
+
+/* y = a b, or a b^T: a is [..., m, k], b is [..., k, n], transposed [..., n, k], y is [..., m, n], each F32 or BF16.
+ * The leading dimensions are a's; b has the same or none. Products and sums are F32, fused where the processor can,
+ * over k in order. */
+SN_EXPORT sn_status sn_matmul(const sn_tensor* a, const sn_tensor* b, int32_t transpose_b, sn_tensor* y);
+/* y = softmax(scale q k^T) v for each head, F32 with an online softmax: q is [batch, heads, tokens, width], k and v are
+ * [batch, key heads, capacity, width] and [.., value width], of which the first `length` rows are keys and values, y is
+ * [batch, heads, tokens, value width]. The key heads divide the heads, and neighbouring heads share one. If `causal` is
+ * not 0, query i sees keys up to length - tokens + i, and length >= tokens. Without keys y is 0. */
+SN_EXPORT sn_status sn_attention(const sn_tensor* q, const sn_tensor* k, const sn_tensor* v, int64_t length,
+                                 int32_t causal, double scale, sn_tensor* y);
+
+/* ---- Windows. x is F32 [batch, channels, height, width]. `window` has 8 numbers: height and width of the kernel, the
+ * strides, the paddings (on both sides) and the dilations, vertical ones first. The output has
+ * floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1 rows and columns. In pooling the quotient may be
+ * rounded up instead, in each dimension, if the last window still begins before the end of the input or in the padding
+ * before it; y's shape says so. ---- */
+
+/* y = activation(x convolved with the weights + bias): packed weights [out, channels / groups, height, width] of a
+ * kernel, whose last three dimensions are the columns of the handle; y is F32 [batch, out, rows, columns], bias is F32
+ * [out] or null. Output channels and input channels are split into `groups`, each of which sees its own. Padding may be
+ * of any size. FLOAT: one sum for each element over the columns in order, as in sn_linear. Other kinds compute as
+ * sn_linear would with a row of x for each window, so W8A8 quantizes each window on its own; with groups > 1 they
+ * multiply the dequantized weights as FLOAT does. */
+SN_EXPORT sn_status sn_conv2d(const sn_tensor* x, const sn_weights* weights, const int64_t* window, int64_t groups,
+                              const sn_tensor* bias, sn_activation activation, sn_tensor* y);
+/* y = the largest element of each window; padding does not count, NaN counts as the largest. */
+SN_EXPORT sn_status sn_max_pool2d(const sn_tensor* x, const int64_t* window, sn_tensor* y);
+/* y = the mean of each window, of dilation 1. Padding counts as zeros, or not at all if include_padding is 0; what a
+ * rounded-up output adds beyond it never counts. */
+SN_EXPORT sn_status sn_avg_pool2d(const sn_tensor* x, const int64_t* window, int32_t include_padding, sn_tensor* y);
 
 /* ---- Looking and converting ---- */
 

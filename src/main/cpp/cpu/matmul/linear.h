@@ -156,5 +156,8 @@ void sparse_rows(const sn_weights& weights, const float* x, int64_t rows, const 
 int64_t clustered_scratch(const sn_weights& weights, int64_t rows);
 void clustered_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch);
 
+int64_t float_scratch(const sn_weights& weights, int64_t rows);
+void float_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch);
+
 }  // namespace SN_ISA_NAME
 }  // namespace sn

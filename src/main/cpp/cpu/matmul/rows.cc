@@ -16,6 +16,8 @@ int64_t linear_rows_scratch(const sn_weights& weights, int64_t rows) {
       return sparse_scratch(weights, rows);
     case SN_CLUSTERED:
       return clustered_scratch(weights, rows);
+    case SN_FLOAT:
+      return float_scratch(weights, rows);
     default:
       return 0;
   }
@@ -33,6 +35,8 @@ void linear_rows(const sn_weights& weights, const float* x, int64_t rows, const 
       return sparse_rows(weights, x, rows, layer, scratch);
     case SN_CLUSTERED:
       return clustered_rows(weights, x, rows, layer, scratch);
+    case SN_FLOAT:
+      return float_rows(weights, x, rows, layer, scratch);
     default:
       return;
   }

@@ -37,4 +37,252 @@ public final class Functional {
     NativeCall.callWithWeights(
         x, weights, bias, y, (px, pw, pb, py) -> SinewNative.sn_linear(px, pw, pb, code, py));
   }
+
+  /**
+   * {@code y = activation(x)}. In place allowed.
+   *
+   * @param y of x's dtype and shape
+   */
+  public static void activation(Tensor x, Activation activation, Tensor y) {
+    NativeCall.call(
+        x, y, null, null, (px, py, c, d) -> SinewNative.sn_activate(px, activation.ordinal(), py));
+  }
+
+  /**
+   * {@code y = a + b}, of one dtype, broadcast as NumPy and PyTorch do: dimensions are aligned at
+   * the last one, and those of 1 or missing are repeated.
+   *
+   * @param y of the common shape; in place allowed for an operand of that shape
+   */
+  public static void add(Tensor a, Tensor b, Tensor y) {
+    NativeCall.call(a, b, y, null, (pa, pb, py, d) -> SinewNative.sn_add(pa, pb, py));
+  }
+
+  /** {@code y = a b}, element by element, with the shapes of {@link #add}. */
+  public static void multiply(Tensor a, Tensor b, Tensor y) {
+    NativeCall.call(a, b, y, null, (pa, pb, py, d) -> SinewNative.sn_multiply(pa, pb, py));
+  }
+
+  /**
+   * {@code y = exp(x - max) / sum exp(x - max)} along the last dimension. In place allowed.
+   *
+   * @param y of x's dtype and shape
+   */
+  public static void softmax(Tensor x, Tensor y) {
+    NativeCall.call(x, y, null, null, (px, py, c, d) -> SinewNative.sn_softmax(px, py));
+  }
+
+  /**
+   * {@code y = (x - mean) / sqrt(variance + eps) * weight + bias} along the last dimension. In
+   * place allowed.
+   *
+   * @param weight F32, as long as the last dimension; null for ones
+   * @param bias as the weight; null for zeros
+   * @param y of x's dtype and shape
+   */
+  public static void layerNorm(Tensor x, Tensor weight, Tensor bias, double eps, Tensor y) {
+    NativeCall.call(
+        x, weight, bias, y, (px, pw, pb, py) -> SinewNative.sn_layer_norm(px, pw, pb, eps, py));
+  }
+
+  /**
+   * {@code y = x / sqrt(mean of x^2 + eps) * weight} along the last dimension. In place allowed.
+   *
+   * @param weight F32, as long as the last dimension; null for ones
+   * @param y of x's dtype and shape
+   */
+  public static void rmsNorm(Tensor x, Tensor weight, double eps, Tensor y) {
+    NativeCall.call(
+        x, weight, y, null, (px, pw, py, d) -> SinewNative.sn_rms_norm(px, pw, eps, py));
+  }
+
+  /**
+   * {@link #rmsNorm} whose result is quantized at once, each row with a scale of its own, by the
+   * rules of symmetric int8. A row with NaN or infinity has scale NaN and zeros.
+   *
+   * @param q I8 of x's shape
+   * @param scale F32 with an element for each row
+   */
+  public static void rmsNormQuantize(Tensor x, Tensor weight, double eps, Tensor q, Tensor scale) {
+    NativeCall.call(
+        x,
+        weight,
+        q,
+        scale,
+        (px, pw, pq, ps) -> SinewNative.sn_rms_norm_quantize(px, pw, eps, pq, ps));
+  }
+
+  /**
+   * Batch norm with fixed statistics: {@code y = (x - mean) / sqrt(variance + eps) * weight + bias}
+   * for each channel, computed as {@code y = x a + b}. In place allowed.
+   *
+   * @param x [batch, channels, ...]
+   * @param mean F32 with an element for each channel, as variance, weight and bias
+   * @param weight null for ones
+   * @param bias null for zeros
+   * @param y of x's dtype and shape
+   */
+  public static void batchNorm(
+      Tensor x, Tensor mean, Tensor variance, Tensor weight, Tensor bias, double eps, Tensor y) {
+    NativeCall.callMany(
+        t -> SinewNative.sn_batch_norm(t[0], t[1], t[2], t[3], t[4], eps, t[5]),
+        x,
+        mean,
+        variance,
+        weight,
+        bias,
+        y);
+  }
+
+  /**
+   * {@code y = table[ids]}.
+   *
+   * @param ids I64 or I32 of any shape
+   * @param table [rows, width]
+   * @param y of the table's dtype or F32, with the shape of ids and then the width
+   * @throws IllegalArgumentException if an id is not a row of the table; y is then unspecified
+   */
+  public static void embedding(Tensor ids, Tensor table, Tensor y) {
+    NativeCall.call(ids, table, y, null, (pi, pt, py, d) -> SinewNative.sn_embedding(pi, pt, py));
+  }
+
+  /**
+   * Rotary position embedding (Su et al., "RoFormer", 2021) with the pairs of GPT-NeoX and Llama:
+   * elements i and i + r / 2 of the first r are rotated by the angles of the token's position. In
+   * place allowed.
+   *
+   * @param x [..., tokens, heads, width]
+   * @param cosine F32 [positions, r / 2], r at most the width, as {@code sine}; the other elements
+   *     are copied
+   * @param position that of the first token
+   * @param y of x's dtype and shape
+   */
+  public static void rotaryEmbedding(
+      Tensor x, Tensor cosine, Tensor sine, long position, Tensor y) {
+    rotaryEmbedding(x, cosine, sine, position, false, y);
+  }
+
+  /**
+   * As {@link #rotaryEmbedding(Tensor, Tensor, Tensor, long, Tensor)}.
+   *
+   * @param interleaved whether pairs are neighbours, 2 i and 2 i + 1, as in GPT-J
+   */
+  public static void rotaryEmbedding(
+      Tensor x, Tensor cosine, Tensor sine, long position, boolean interleaved, Tensor y) {
+    NativeCall.call(
+        x,
+        cosine,
+        sine,
+        y,
+        (px, pc, ps, py) ->
+            SinewNative.sn_rotary_embedding(px, pc, ps, position, interleaved ? 1 : 0, py));
+  }
+
+  /**
+   * Swaps the middle dimensions: {@code y[i, k, first + j] = x[i, j, k]}. Splits a projection
+   * [batch, tokens, heads, width] into heads, or appends it to a cache of keys or values, and
+   * merges heads again.
+   *
+   * @param x [a, b, c, d] of any dtype
+   * @param first 0, or where a cache's next rows go
+   * @param y [a, c, s, d] of x's dtype, s at least first + b; its other rows stay as they are
+   */
+  public static void transposeHeads(Tensor x, long first, Tensor y) {
+    NativeCall.call(
+        x, y, null, null, (px, py, c, d) -> SinewNative.sn_transpose_heads(px, first, py));
+  }
+
+  /**
+   * The largest element of each window. NaN counts as the largest.
+   *
+   * @param x F32 [batch, channels, height, width]
+   * @param y F32 [batch, channels, {@link Pool2dOptions#outputHeight}, {@link
+   *     Pool2dOptions#outputWidth}]
+   */
+  public static void maxPool2d(Tensor x, Pool2dOptions options, Tensor y) {
+    long[] window = options.window();
+    NativeCall.call(x, y, null, null, (px, py, c, d) -> SinewNative.sn_max_pool2d(px, window, py));
+  }
+
+  /** The mean of each window; shapes as in {@link #maxPool2d}. */
+  public static void avgPool2d(Tensor x, Pool2dOptions options, Tensor y) {
+    long[] window = options.window();
+    int include = options.includePadding() ? 1 : 0;
+    NativeCall.call(
+        x, y, null, null, (px, py, c, d) -> SinewNative.sn_avg_pool2d(px, window, include, py));
+  }
+
+  /**
+   * A convolution: {@code y = activation(x * W + bias)}. Weights are packed from [out, channels /
+   * groups, kernelHeight, kernelWidth]; those of any kind will do. With weights of kind {@link
+   * PackedWeights.Kind#W8A8} and one group each window of x is quantized on its own; with several
+   * groups weights of all kinds are multiplied as floats.
+   *
+   * @param x F32 [batch, channels, height, width]
+   * @param bias F32 [out], or null
+   * @param y F32 [batch, out, {@link Conv2dOptions#outputHeight}, {@link
+   *     Conv2dOptions#outputWidth}]
+   */
+  public static void conv2d(
+      Tensor x,
+      PackedWeights weights,
+      long kernelHeight,
+      long kernelWidth,
+      Tensor bias,
+      Conv2dOptions options,
+      Activation activation,
+      Tensor y) {
+    long[] window = options.window(kernelHeight, kernelWidth);
+    int code = activation.ordinal();
+    NativeCall.callWithWeights(
+        x,
+        weights,
+        bias,
+        y,
+        (px, pw, pb, py) -> SinewNative.sn_conv2d(px, pw, window, options.groups(), pb, code, py));
+  }
+
+  /**
+   * {@code y = a b}, or {@code a b^T}: products of the matrices in the last two dimensions, all F32
+   * or BF16. The sums are F32.
+   *
+   * @param a [..., m, k]
+   * @param b [..., k, n], or transposed [..., n, k], with a's leading dimensions or none
+   * @param y [..., m, n]
+   */
+  public static void matmul(Tensor a, Tensor b, boolean transposeB, Tensor y) {
+    NativeCall.call(
+        a, b, y, null, (pa, pb, py, d) -> SinewNative.sn_matmul(pa, pb, transposeB ? 1 : 0, py));
+  }
+
+  /** {@link #attention(Tensor, Tensor, Tensor, long, boolean, double, Tensor)} over all keys. */
+  public static void attention(
+      Tensor q, Tensor k, Tensor v, boolean causal, double scale, Tensor y) {
+    long[] shape = k.shape();
+    attention(q, k, v, shape.length == 4 ? shape[2] : 0, causal, scale, y);
+  }
+
+  /**
+   * Scaled dot-product attention, {@code y = softmax(scale q k^T) v} for each head. Neighbouring
+   * heads share a head of keys and values where there are fewer of those. Memory does not grow with
+   * the square of the length.
+   *
+   * @param q F32 [batch, heads, tokens, width]
+   * @param k F32 [batch, key heads, capacity, width], a cache
+   * @param v F32 [batch, key heads, capacity, value width]
+   * @param length how many keys and values there are, at most the capacity
+   * @param causal whether query i sees only the first {@code length - tokens + i + 1} keys; there
+   *     are then at least as many keys as tokens
+   * @param y F32 [batch, heads, tokens, value width]; 0 without keys
+   */
+  public static void attention(
+      Tensor q, Tensor k, Tensor v, long length, boolean causal, double scale, Tensor y) {
+    NativeCall.call(
+        q,
+        k,
+        v,
+        y,
+        (pq, pk, pv, py) ->
+            SinewNative.sn_attention(pq, pk, pv, length, causal ? 1 : 0, scale, py));
+  }
 }

@@ -145,6 +145,16 @@ public final class PackedWeights implements AutoCloseable {
     return pack((p, result) -> SinewNative.sn_pack_clustered(p[0], p[1], in, result), q, codebook);
   }
 
+  /**
+   * Dense weights.
+   *
+   * @param weight F32, BF16 or F16 [out, in, ...]; the dimensions after the first count as one.
+   *     BF16 stays as it is, F16 becomes F32.
+   */
+  public static PackedWeights dense(Tensor weight) {
+    return pack((p, result) -> SinewNative.sn_pack_float(p[0], result), weight);
+  }
+
   public Device device() {
     return device;
   }

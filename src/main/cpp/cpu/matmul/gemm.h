@@ -1,0 +1,198 @@
+// Products of F32 matrices from fused multiply-adds. Every element of a result is one chain of fused operations over
+// the inner dimension in index order, starting at 0, whatever the shapes, blocks and threads: the result of a row does
+// not depend on the other rows, and only the scalar tier, which multiplies and adds separately, has other bits.
+//
+// The right-hand matrix [inner, columns] comes as panels of 16 columns: [ceil(columns / 16)][inner][16], zeros beyond
+// the last column. The left-hand one comes as it lies in memory, or packed in tiles of kTileRows rows:
+// [inner][kTileRows].
+#pragma once
+
+#include "cpu/matmul/linear.h"
+
+namespace sn {
+namespace SN_ISA_NAME {
+
+// As many rows and panels as their sums fit in registers, beside the operands.
+#if defined(SN_TIER_AVX512)
+constexpr int kTileRows = 12, kTilePanels = 2, kThinPanels = 8;
+#else
+constexpr int kTileRows = 6, kTilePanels = 1, kThinPanels = 4;
+#endif
+// Products of fewer rows are bound by memory and read the left-hand side where it lies.
+constexpr int64_t kThinRows = 4;
+// Steps of the inner dimension at a time: a panel's part stays in the first-level cache while tiles of rows pass by.
+constexpr int64_t kInner = 256;
+// Rows and panels of the result that one task computes.
+constexpr int64_t kTaskRows = 96, kTaskPanels = 16;
+
+SN_INLINE F multiply_add(F a, F b, F c) {
+#if defined(SN_TIER_AVX512)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(SN_TIER_AVX2)
+  return {_mm256_fmadd_ps(a.a, b.a, c.a), _mm256_fmadd_ps(a.b, b.b, c.b)};
+#else
+  return add(mul(a, b), c);
+#endif
+}
+
+// sum[r][p] += a(r, k) b_p(k) for k in order. Element (r, k) of the left-hand side is a[r * a_step + k], or a[k *
+// a_step + r] when it is packed; row k of panel p is at b + p * b_panel + k * b_step.
+template <int kRows, int kPanels, bool kPacked, class B_>
+SN_INLINE void multiply_panels(const float* a, int64_t a_step, const B_* b, int64_t b_panel, int64_t b_step,
+                               int64_t inner, F (&sum)[kRows][kPanels]) {
+  for (int64_t k = 0; k < inner; ++k) {
+    F v[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) v[p] = load(b + p * b_panel + k * b_step);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const F s = splat(kPacked ? a[k * a_step + r] : a[r * a_step + k]);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) sum[r][p] = multiply_add(s, v[p], sum[r][p]);
+    }
+  }
+}
+
+template <int kRows, int kPanels>
+SN_INLINE void clear(F (&sum)[kRows][kPanels]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) sum[r][p] = splat(0);
+  }
+}
+
+// The right-hand side.
+template <class B_>
+struct Panels {
+  const B_* data;
+  int64_t inner, columns;
+
+  const B_* at(int64_t panel, int64_t k) const { return data + (panel * inner + k) * kPanel; }
+  int64_t count() const { return ceil_div(columns, kPanel); }
+};
+
+// kRows rows of the result, whose left-hand sides lie a_step apart, for kPanels panels from one on.
+template <int kRows, int kPanels, class B_>
+void thin_tile(const float* a, int64_t a_step, const Panels<B_>& b, int64_t panel, const Layer<float>& layer) {
+  alignas(64) float buffer[kRows][kPanels * kPanel];
+  F sum[kRows][kPanels];
+  clear(sum);
+  multiply_panels<kRows, kPanels, false>(a, a_step, b.at(panel, 0), b.inner * kPanel, kPanel, b.inner, sum);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) store(&buffer[r][p * kPanel], sum[r][p]);
+  }
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t p = 0; p < kPanels; ++p) finish(layer, r, (panel + p) * kPanel, load(&buffer[r][p * kPanel]));
+  }
+}
+
+template <int kRows, class B_>
+void thin_rows(const float* a, int64_t a_step, const Panels<B_>& b, int64_t begin, int64_t end,
+               const Layer<float>& layer) {
+  constexpr int kMany = kRows == 1 ? kThinPanels : kRows == 2 ? kThinPanels / 2 : kThinPanels / 4;
+  int64_t panel = begin;
+  for (; panel + kMany <= end; panel += kMany) thin_tile<kRows, kMany>(a, a_step, b, panel, layer);
+  for (; panel < end; ++panel) thin_tile<kRows, 1>(a, a_step, b, panel, layer);
+}
+
+// Up to kThinRows rows for panels [begin, end).
+template <class B_>
+void thin_product(const float* a, int64_t a_step, int64_t rows, const Panels<B_>& b, int64_t begin, int64_t end,
+                  const Layer<float>& layer) {
+  switch (rows) {
+    case 1:
+      return thin_rows<1>(a, a_step, b, begin, end, layer);
+    case 2:
+      return thin_rows<2>(a, a_step, b, begin, end, layer);
+    case 3:
+      return thin_rows<3>(a, a_step, b, begin, end, layer);
+    default:
+      return thin_rows<4>(a, a_step, b, begin, end, layer);
+  }
+}
+
+// Floats of `rows` packed rows.
+inline int64_t packed_floats(int64_t rows, int64_t inner) { return ceil_div(rows, kTileRows) * kTileRows * inner; }
+
+// The left-hand side packed: blocks of kInner steps, in each the tiles of rows, in each [step][kTileRows].
+struct Tiles {
+  const float* data;
+  int64_t rows, inner;
+
+  // Steps [k, k + kInner) of a tile of rows; k is a multiple of kInner.
+  const float* at(int64_t tile, int64_t k) const {
+    return data + ceil_div(rows, kTileRows) * kTileRows * k + tile * kTileRows * min_of(kInner, inner - k);
+  }
+};
+
+// Packs one tile of rows, which lie a_step apart; rows that are not there become 0.
+template <class T>
+void pack_tile(const T* a, int64_t a_step, int64_t tile, const Tiles& tiles) {
+  const int64_t first = tile * kTileRows, rows = min_of(kTileRows, tiles.rows - first);
+  for (int64_t k = 0; k < tiles.inner; k += kInner) {
+    float* to = const_cast<float*>(tiles.at(tile, k));
+    const int64_t steps = min_of(kInner, tiles.inner - k);
+    for (int64_t r = 0; r < kTileRows; ++r) {
+      const T* from = a + (first + r) * a_step + k;
+      for (int64_t i = 0; i < steps; ++i) to[i * kTileRows + r] = r < rows ? to_float(from[i]) : 0.0f;
+    }
+  }
+}
+
+// A tile of rows and kPanels panels, steps [k, end) of one block of the inner dimension. Sums that are not complete
+// wait in y, whose first row is row `origin` of the left-hand side.
+template <int kPanels, class B_>
+void multiply_tile(const Tiles& a, int64_t tile, int64_t origin, const Panels<B_>& b, int64_t panel, int64_t k,
+                   int64_t end, const Layer<float>& layer) {
+  alignas(64) float buffer[kTileRows][kPanels * kPanel];
+  const int64_t first = tile * kTileRows - origin, rows = min_of(kTileRows, a.rows - tile * kTileRows);
+  const int64_t column = panel * kPanel, columns = min_of(kPanels * kPanel, layer.out - column);
+  const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
+  F sum[kTileRows][kPanels];
+  clear(sum);
+  if (k > 0) {
+    for (int64_t r = 0; r < rows; ++r) memcpy(buffer[r], layer.y + (first + r) * layer.stride + column, bytes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) sum[r][p] = load(&buffer[r][p * kPanel]);
+    }
+  }
+  multiply_panels<kTileRows, kPanels, true>(a.at(tile, k), kTileRows, b.at(panel, k), b.inner * kPanel, kPanel, end - k,
+                                            sum);
+#pragma GCC unroll 16
+  for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) store(&buffer[r][p * kPanel], sum[r][p]);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    if (end < a.inner) {
+      memcpy(layer.y + (first + r) * layer.stride + column, buffer[r], bytes);
+      continue;
+    }
+    for (int64_t c = 0; c < columns; c += kPanel) finish(layer, first + r, column + c, load(&buffer[r][c]));
+  }
+}
+
+// Tiles [begin, end) of rows for panels [first, last), on the calling thread.
+template <class B_>
+void multiply_block(const Tiles& a, int64_t begin, int64_t end, int64_t origin, const Panels<B_>& b, int64_t first,
+                    int64_t last, const Layer<float>& layer) {
+  for (int64_t k = 0; k == 0 || k < a.inner; k += kInner) {
+    const int64_t stop = min_of(k + kInner, a.inner);
+    int64_t panel = first;
+    for (; panel + kTilePanels <= last; panel += kTilePanels) {
+      for (int64_t tile = begin; tile < end; ++tile)
+        multiply_tile<kTilePanels>(a, tile, origin, b, panel, k, stop, layer);
+    }
+    for (; panel < last; ++panel) {
+      for (int64_t tile = begin; tile < end; ++tile) multiply_tile<1>(a, tile, origin, b, panel, k, stop, layer);
+    }
+  }
+}
+
+}  // namespace SN_ISA_NAME
+}  // namespace sn

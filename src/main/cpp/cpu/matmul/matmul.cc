@@ -1,0 +1,95 @@
+// Products of matrices that are not packed: the right-hand one is packed here, a slab of columns at a time. See
+// sinew.h.
+#include "cpu/matmul/product.h"
+
+namespace sn {
+namespace SN_ISA_NAME {
+namespace {
+
+// One product: a [rows, inner], b [inner, columns] or its transpose, y [rows, columns].
+struct Product {
+  const char *a, *b;
+  char* y;
+  bool narrow_a, narrow_b, narrow_y, transposed;
+  int64_t rows, inner, columns;
+};
+
+template <class T>
+void gather_panel(const Product& p, int64_t column, float* panel) {
+  const T* b = reinterpret_cast<const T*>(p.b);
+  const int64_t columns = min_of(kPanel, p.columns - column);
+  if (p.transposed) {
+    for (int64_t k = 0; k < p.inner; ++k) {
+      for (int64_t c = 0; c < kPanel; ++c)
+        panel[k * kPanel + c] = c < columns ? to_float(b[(column + c) * p.inner + k]) : 0.0f;
+    }
+    return;
+  }
+  for (int64_t k = 0; k < p.inner; ++k) store(panel + k * kPanel, load_some(b + k * p.columns + column, columns));
+}
+
+sn_status multiply(sn_device* device, const Product& p) {
+  constexpr int64_t kFloat = sizeof(float), kBf16 = sizeof(bf16);
+  const int64_t slab = max_of((int64_t{1} << 20) / max_of(p.inner, 1) / kPanel, 16) * kPanel;
+  const int64_t bytes = round_up(min_of(slab, p.columns), kPanel) * p.inner * kFloat;
+  const Scratch scratch(device, bytes);
+  if (scratch.data() == nullptr) return no_scratch(bytes);
+  float* panels = reinterpret_cast<float*>(scratch.data());
+  const Left left = {p.a, p.inner, p.narrow_a};
+  for (int64_t first = 0; first < p.columns; first += slab) {
+    const int64_t columns = min_of(slab, p.columns - first), a_task = max_of(1, 65536 / max_of(p.inner * kPanel, 1));
+    const int64_t count = ceil_div(columns, kPanel);
+    auto pack = [&](int64_t index) {
+      for (int64_t panel = index * a_task; panel < min_of((index + 1) * a_task, count); ++panel) {
+        float* to = panels + panel * p.inner * kPanel;
+        p.narrow_b ? gather_panel<bf16>(p, first + panel * kPanel, to)
+                   : gather_panel<float>(p, first + panel * kPanel, to);
+      }
+    };
+    for_tasks(device, ceil_div(count, a_task), pack);
+    const Right right = {p.y + first * (p.narrow_y ? kBf16 : kFloat), p.columns, p.narrow_y, nullptr, SN_NONE};
+    const sn_status status = product(device, left, p.rows, Panels<float>{panels, p.inner, columns}, right);
+    if (status != SN_OK) return status;
+  }
+  return SN_OK;
+}
+
+}  // namespace
+
+sn_status matmul(sn_device* device, const sn_tensor* a, const sn_tensor* b, int32_t transpose_b, sn_tensor* y) {
+  if (y->elements == 0) return SN_OK;
+  const int64_t columns = y->shape[y->rank - 1], inner = a->shape[a->rank - 1];
+  // A right-hand side for all makes one product of many rows.
+  const bool shared = b->rank == 2;
+  const int64_t rows = shared ? y->elements / columns : y->shape[y->rank - 2], batch = y->elements / columns / rows;
+  const auto part = [&](int64_t i) {
+    return Product{data_of<char>(a) + i * rows * inner * dtype_size(a->dtype),
+                   data_of<char>(b) + i * inner * columns * dtype_size(b->dtype),
+                   data_of<char>(y) + i * rows * columns * dtype_size(y->dtype),
+                   a->dtype == SN_BF16,
+                   b->dtype == SN_BF16,
+                   y->dtype == SN_BF16,
+                   transpose_b != 0,
+                   rows,
+                   inner,
+                   columns};
+  };
+  if (batch >= device->threads && rows * columns * inner < (int64_t{1} << 24)) {
+    // Many small ones: each on one thread, for which the device's pool is taken.
+    int32_t failed = SN_OK;
+    auto task = [&](int64_t i) {
+      const sn_status status = multiply(device, part(i));
+      if (status != SN_OK) __atomic_store_n(&failed, status, __ATOMIC_RELAXED);
+    };
+    for_tasks(device, batch, task);
+    return failed == SN_OK ? SN_OK : fail(failed, "no memory for the operands of a product");
+  }
+  for (int64_t i = 0; i < batch; ++i) {
+    const sn_status status = multiply(device, part(i));
+    if (status != SN_OK) return status;
+  }
+  return SN_OK;
+}
+
+}  // namespace SN_ISA_NAME
+}  // namespace sn

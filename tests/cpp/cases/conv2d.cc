@@ -1,0 +1,200 @@
+// Convolutions with dense weights and, window by window, with weights of other kinds.
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "support/layer.h"
+#include "support/quantizing.h"
+#include "support/reals.h"
+
+namespace sinew_test {
+namespace {
+
+struct Shape {
+  std::vector<int64_t> x;  // [batch, channels, height, width]
+  int64_t out, groups;
+  std::array<int64_t, 8> window;  // as sinew.h has it
+  bool bias = true;
+  sn_activation activation = SN_NONE;
+
+  int64_t size(int i) const {
+    return (x[2 + i] + 2 * window[4 + i] - window[6 + i] * (window[i] - 1) - 1) / window[2 + i] + 1;
+  }
+  int64_t inner() const { return x[1] / groups * window[0] * window[1]; }
+  std::vector<int64_t> y() const { return {x[0], out, size(0), size(1)}; }
+};
+
+// f(columns of x, channel) for every element of y in order: the elements of its window in the order of the weights'
+// columns, 0 in the padding.
+template <class F>
+void each_window(const Shape& s, const std::vector<double>& x, F f) {
+  const auto y = s.y();
+  const auto& w = s.window;
+  const int64_t in_group = s.x[1] / s.groups, out_group = s.out / s.groups;
+  for (int64_t n = 0; n < y[0]; ++n) {
+    for (int64_t o = 0; o < s.out; ++o) {
+      for (int64_t row = 0; row < y[2]; ++row) {
+        for (int64_t col = 0; col < y[3]; ++col) {
+          std::vector<double> elements;
+          for (int64_t c = o / out_group * in_group; c < (o / out_group + 1) * in_group; ++c) {
+            for (int64_t i = 0; i < w[0]; ++i) {
+              for (int64_t j = 0; j < w[1]; ++j) {
+                const int64_t a = row * w[2] - w[4] + i * w[6], b = col * w[3] - w[5] + j * w[7];
+                const bool inside = a >= 0 && a < s.x[2] && b >= 0 && b < s.x[3];
+                elements.push_back(inside ? x[static_cast<size_t>(((n * s.x[1] + c) * s.x[2] + a) * s.x[3] + b)] : 0.0);
+              }
+            }
+          }
+          f(elements, o);
+        }
+      }
+    }
+  }
+}
+
+std::string describe(const Shape& s, const std::string& what) {
+  std::string label =
+      "conv2d " + text_of(s.x) + " to " + std::to_string(s.out) + " in " + std::to_string(s.groups) + " groups, window";
+  for (int64_t n : s.window) label += " " + std::to_string(n);
+  return label + (s.bias ? " bias" : "") + " activation " + std::to_string(s.activation) + " " + what;
+}
+
+// The call with everything but its weights; `weight` is what they amount to. `extra` is the error of a window's product
+// sum beyond that of its roundings, given the elements and the weights of the channel.
+template <class Extra>
+Call conv_call(const Shape& s, std::vector<uint8_t> x, const std::vector<double>& weight, const std::string& what,
+               Extra extra) {
+  const std::vector<uint8_t> bias = s.bias ? uniform_elements(SN_F32, s.out, 1, 77) : std::vector<uint8_t>();
+  const std::vector<double> b = doubles_of(SN_F32, bias);
+  std::vector<double> before, error;
+  each_window(s, doubles_of(SN_F32, x), [&](const std::vector<double>& elements, int64_t channel) {
+    const double* w = weight.data() + channel * s.inner();
+    double sum = s.bias ? b[static_cast<size_t>(channel)] : 0, magnitude = 0;
+    for (size_t k = 0; k < elements.size(); ++k) {
+      sum += elements[k] * w[k];
+      magnitude += std::fabs(elements[k] * w[k]);
+    }
+    before.push_back(sum);
+    error.push_back(1.01 * kHalf * (static_cast<double>(elements.size() + 1) * magnitude + std::fabs(sum)) +
+                    extra(elements, w) + 1e-37);
+  });
+  Call call;
+  call.label = describe(s, what);
+  call.inputs = {operand_of(SN_F32, s.x, std::move(x))};
+  if (s.bias) call.inputs.push_back(operand_of(SN_F32, {s.out}, bias));
+  call.outputs = {operand_of(SN_F32, s.y(), {})};
+  LayerShape layer = {count_of(s.y()), s.inner(), 1};
+  layer.activation = s.activation;
+  call.bounded = {bounded_layer(layer, before, error)};
+  call.run_packed = [s](const Tensors& in, const sn_weights* weights, const Tensors& out) {
+    return sn_conv2d(in[0], weights, s.window.data(), s.groups, s.bias ? in[1] : nullptr, s.activation, out[0]);
+  };
+  return call;
+}
+
+std::vector<int64_t> weight_shape(const Shape& s) { return {s.out, s.x[1] / s.groups, s.window[0], s.window[1]}; }
+
+Call dense_call(const Shape& s, sn_dtype dtype, double bad = 0) {
+  const uint64_t seed = next_seed();
+  std::vector<uint8_t> x = uniform_elements(SN_F32, count_of(s.x), 2, seed);
+  if (bad != 0) put_f32(SN_F32, static_cast<float>(bad), x.data() + 4 * (count_of(s.x) / 2));
+  const std::vector<uint8_t> weight = uniform_elements(dtype, s.out * s.inner(), 0.5, seed + 1);
+  Call call = conv_call(s, std::move(x), doubles_of(dtype, weight),
+                        std::string(name_of(dtype)) + " seed " + std::to_string(seed),
+                        [](const std::vector<double>&, const double*) { return 0.0; });
+  call.sources = {operand_of(dtype, weight_shape(s), weight)};
+  call.pack = [](const Tensors& t, sn_weights** weights) { return sn_pack_float(t[0], weights); };
+  return call;
+}
+
+// int8 weights. Without groups each window is quantized: its elements move by half a step at most.
+Call int8_call(const Shape& s) {
+  const uint64_t seed = next_seed();
+  const std::vector<uint8_t> q = random_bytes(s.out * s.inner(), seed);
+  std::vector<float> scale;
+  std::vector<double> weight;
+  for (int64_t o = 0; o < s.out; ++o) {
+    scale.push_back(0.001f + 0.0003f * static_cast<float>(o % 7));
+    for (int64_t k = 0; k < s.inner(); ++k)
+      weight.push_back(static_cast<double>(scale.back()) *
+                       static_cast<int8_t>(q[static_cast<size_t>(o * s.inner() + k)]));
+  }
+  const bool quantized = s.groups == 1;
+  Call call =
+      conv_call(s, uniform_elements(SN_F32, count_of(s.x), 2, seed + 1), weight, "int8 seed " + std::to_string(seed),
+                [quantized](const std::vector<double>& elements, const double* w) {
+                  double largest = 0, sum = 0;
+                  for (size_t k = 0; k < elements.size(); ++k) {
+                    largest = std::fmax(largest, std::fabs(elements[k]));
+                    sum += std::fabs(w[k]) * (std::fabs(elements[k]) * 4 * kUlp);
+                  }
+                  if (!quantized) return sum;
+                  for (size_t k = 0; k < elements.size(); ++k) sum += std::fabs(w[k]) * largest / 127 * 0.5001;
+                  return sum;
+                });
+  call.sources = {operand_of(SN_I8, weight_shape(s), q), operand_of(SN_F32, {s.out}, bytes_of(scale))};
+  call.pack = [](const Tensors& t, sn_weights** weights) { return sn_pack_w8a8(t[0], t[1], nullptr, weights); };
+  return call;
+}
+
+std::vector<Shape> all_shapes() {
+  return {
+      {{1, 1, 1, 1}, 1, 1, {1, 1, 1, 1, 0, 0, 1, 1}},
+      {{2, 1, 28, 28}, 8, 1, {3, 3, 1, 1, 1, 1, 1, 1}, true, SN_RELU},
+      {{1, 3, 33, 35}, 17, 1, {3, 3, 2, 2, 1, 1, 1, 1}, false, SN_RELU},
+      {{1, 5, 9, 11}, 7, 1, {3, 2, 1, 3, 2, 1, 2, 1}},
+      {{2, 8, 7, 7}, 33, 1, {1, 1, 1, 1, 0, 0, 1, 1}, true, SN_SILU},
+      {{1, 70, 5, 13}, 40, 1, {1, 1, 1, 1, 0, 0, 1, 1}},
+      {{1, 300, 3, 3}, 18, 1, {3, 3, 1, 1, 1, 1, 1, 1}},
+      {{1, 4, 12, 40}, 6, 1, {1, 1, 2, 2, 0, 0, 1, 1}},
+      {{1, 2, 6, 6}, 3, 1, {6, 6, 1, 1, 0, 0, 1, 1}},
+      {{1, 2, 4, 4}, 3, 1, {3, 3, 1, 1, 4, 5, 1, 1}},
+      {{1, 1, 40, 40}, 2, 1, {17, 19, 1, 1, 3, 0, 1, 1}},
+      {{1, 6, 10, 9}, 10, 2, {3, 3, 1, 1, 1, 1, 1, 1}},
+      {{2, 8, 6, 7}, 72, 4, {3, 3, 2, 1, 1, 1, 1, 1}, true, SN_GELU},
+      {{0, 3, 5, 5}, 4, 1, {3, 3, 1, 1, 1, 1, 1, 1}},
+      // Depthwise.
+      {{1, 7, 14, 14}, 7, 7, {3, 3, 1, 1, 1, 1, 1, 1}, true, SN_RELU},
+      {{2, 5, 15, 70}, 5, 5, {3, 3, 2, 2, 1, 1, 1, 1}},
+      {{1, 3, 20, 33}, 9, 3, {5, 4, 3, 2, 2, 1, 1, 2}},
+      {{1, 18, 3, 3}, 18, 18, {3, 3, 1, 1, 1, 1, 1, 1}},
+      {{1, 2, 300, 40}, 2, 2, {3, 3, 1, 1, 1, 1, 1, 1}},
+      {{1, 2, 9, 200}, 2, 2, {1, 7, 1, 1, 0, 6, 1, 2}},
+      {{1, 2, 31, 31}, 4, 2, {3, 3, 2, 2, 1, 1, 2, 2}},
+  };
+}
+
+void dense(const Emit& emit) {
+  for (const Shape& s : all_shapes()) {
+    for (sn_dtype dtype : kReals) emit(dense_call(s, dtype));
+  }
+}
+
+void int8(const Emit& emit) {
+  for (const Shape& s : all_shapes()) emit(int8_call(s));
+}
+
+void not_finite(const Emit& emit) {
+  for (const Shape& s :
+       {Shape{{1, 3, 9, 9}, 5, 1, {3, 3, 1, 1, 0, 0, 1, 1}}, {{1, 5, 9, 9}, 5, 5, {3, 3, 1, 1, 0, 0, 1, 1}}}) {
+    emit(dense_call(s, SN_F32, std::nan("")));
+    emit(dense_call(s, SN_F32, std::numeric_limits<double>::infinity()));
+  }
+}
+
+void large(const Emit& emit) {
+#if defined(SINEW_TEST_SANITIZED)
+  emit(dense_call({{1, 33, 20, 20}, 20, 1, {3, 3, 1, 1, 1, 1, 1, 1}, true, SN_RELU}, SN_F32));
+#else
+  emit(dense_call({{2, 65, 28, 30}, 48, 1, {3, 3, 1, 1, 1, 1, 1, 1}, true, SN_RELU}, SN_F32));
+  emit(int8_call({{2, 65, 28, 30}, 48, 1, {3, 3, 1, 1, 1, 1, 1, 1}, true, SN_RELU}));
+  emit(dense_call({{1, 32, 100, 100}, 32, 32, {3, 3, 1, 1, 1, 1, 1, 1}, true, SN_RELU}, SN_F32));
+#endif
+}
+
+const Register registered({"conv2d",
+                           {{"dense", dense}, {"int8", int8}, {"not_finite", not_finite}, {"large", large}},
+                           {}});
+
+}  // namespace
+}  // namespace sinew_test

@@ -1,0 +1,99 @@
+// y = activation(x W^T + bias) with dense weights: one chain of multiply-adds over the columns for each element.
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "support/layer.h"
+#include "support/quantizing.h"
+#include "support/reals.h"
+
+namespace sinew_test {
+namespace {
+
+// A chain of n roundings after products that are rounded too at the most.
+Call make_call(const LayerShape& s, sn_dtype w_dtype, std::vector<uint8_t> x, const std::vector<float>& bias,
+               std::vector<uint8_t> weight, const std::string& what) {
+  const std::vector<double> a = doubles_of(s.x_dtype, x), w = doubles_of(w_dtype, weight);
+  std::vector<double> before, error;
+  for (int64_t m = 0; m < s.rows; ++m) {
+    for (int64_t n = 0; n < s.out; ++n) {
+      double sum = 0, magnitude = 0;
+      for (int64_t k = 0; k < s.in; ++k) {
+        const double product = a[static_cast<size_t>(m * s.in + k)] * w[static_cast<size_t>(n * s.in + k)];
+        sum += product;
+        magnitude += std::fabs(product);
+      }
+      if (s.bias) sum += static_cast<double>(bias[static_cast<size_t>(n)]);
+      before.push_back(sum);
+      error.push_back(1.01 * kHalf * (static_cast<double>(s.in + 1) * magnitude + std::fabs(sum)) + 1e-37);
+    }
+  }
+  Call call = layer_call(s, std::move(x), bias, describe_layer("linear_float", s, name_of(w_dtype) + (" " + what)));
+  call.sources = {operand_of(w_dtype, {s.out, s.in}, std::move(weight))};
+  call.pack = [](const Tensors& t, sn_weights** weights) { return sn_pack_float(t[0], weights); };
+  call.bounded = {bounded_layer(s, before, error)};
+  return call;
+}
+
+Call random_call(const LayerShape& s, sn_dtype w_dtype) {
+  const uint64_t seed = next_seed();
+  return make_call(s, w_dtype, random_activations(s, seed), random_bias(s, seed),
+                   uniform_elements(w_dtype, s.out * s.in, 0.2, seed + 5), "seed " + std::to_string(seed));
+}
+
+void shapes(const Emit& emit) {
+  for (LayerShape s : kLayerShapes) {
+    for (sn_dtype dtype : kReals) emit(random_call(s, dtype));
+    s.bias = false;
+    emit(random_call(s, SN_F32));
+  }
+}
+
+void types(const Emit& emit) {
+  for (sn_dtype x : {SN_F32, SN_BF16}) {
+    for (sn_dtype y : {SN_F32, SN_BF16}) {
+      for (sn_dtype w : kReals) {
+        for (int64_t rows : {1, 2, 3, 4, 7, 25}) {
+          emit(random_call({rows, 600, 37, x, y, true, SN_RELU}, w));
+          emit(random_call({rows, 70, 130, x, y, false, SN_SILU}, w));
+        }
+      }
+    }
+  }
+}
+
+void empty(const Emit& emit) {
+  for (const LayerShape& s : {LayerShape{0, 5, 7}, {3, 5, 0}, {0, 0, 0}, {3, 0, 7}, {9, 0, 17, SN_F32, SN_BF16}})
+    emit(random_call(s, SN_F32));
+}
+
+// Rows with NaN and infinity do not touch the others.
+void special_values(const Emit& emit) {
+  for (int64_t rows : {3, 9}) {
+    const LayerShape s = {rows, 67, 35};
+    const uint64_t seed = next_seed();
+    std::vector<uint8_t> x = random_activations(s, seed);
+    put_f32(SN_F32, std::nanf(""), x.data() + 4 * 67);
+    put_f32(SN_F32, std::numeric_limits<float>::infinity(), x.data() + 4 * 67 * 2);
+    emit(
+        make_call(s, SN_F32, x, random_bias(s, seed), uniform_elements(SN_F32, s.out * s.in, 0.2, seed), "not finite"));
+  }
+}
+
+// More rows than are packed at once, more columns than a block, more channels than a task.
+void large(const Emit& emit) {
+#if !defined(SINEW_TEST_SANITIZED)
+  emit(random_call({1, 4099, 1031}, SN_BF16));
+  emit(random_call({400, 2600, 41}, SN_F32));
+#endif
+  emit(random_call({109, 517, 300, SN_F32, SN_F32, true, SN_GELU}, SN_F32));
+}
+
+const Register registered(
+    {"linear_float",
+     {{"shapes", shapes}, {"types", types}, {"empty", empty}, {"special_values", special_values}, {"large", large}},
+     {},
+     "pack_float"});
+
+}  // namespace
+}  // namespace sinew_test
