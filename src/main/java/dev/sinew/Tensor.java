@@ -242,6 +242,20 @@ public final class Tensor implements AutoCloseable {
     return shape.clone();
   }
 
+  /** The number of dimensions; 0 for a scalar. */
+  public int rank() {
+    return shape.length;
+  }
+
+  /**
+   * The size of one dimension, without the copy that {@link #shape} makes; -1 is the last one.
+   *
+   * @throws IndexOutOfBoundsException if there is no such dimension
+   */
+  public long size(int dimension) {
+    return shape[dimension < 0 ? shape.length + dimension : dimension];
+  }
+
   /** The number of elements; 1 for a scalar. */
   public long elements() {
     return elements;

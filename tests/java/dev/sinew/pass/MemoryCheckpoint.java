@@ -15,9 +15,9 @@ import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
 
 /** A checkpoint held in memory, which counts what is read and can be made to fail. */
-final class MemoryCheckpoint implements Checkpoint {
+public final class MemoryCheckpoint implements Checkpoint {
   /** Called before every read. */
-  interface ReadHook {
+  public interface ReadHook {
     void before(String tensor, long byteOffset, int bytes) throws IOException;
   }
 
@@ -30,7 +30,7 @@ final class MemoryCheckpoint implements Checkpoint {
   volatile boolean closed;
   private Path path = Path.of("folder", "model.test");
 
-  MemoryCheckpoint add(TensorInfo info, byte[] bytes) {
+  public MemoryCheckpoint add(TensorInfo info, byte[] bytes) {
     if (bytes.length != info.bytes()) {
       throw new IllegalArgumentException(info + " has not " + bytes.length + " bytes");
     }
@@ -39,11 +39,11 @@ final class MemoryCheckpoint implements Checkpoint {
     return this;
   }
 
-  MemoryCheckpoint add(String name, DType dtype, double[] values, long... shape) {
+  public MemoryCheckpoint add(String name, DType dtype, double[] values, long... shape) {
     return add(TensorInfo.of(name, dtype, shape), Numbers.encode(dtype, values));
   }
 
-  MemoryCheckpoint at(String file) {
+  public MemoryCheckpoint at(String file) {
     path = Path.of(file);
     return this;
   }
@@ -53,7 +53,11 @@ final class MemoryCheckpoint implements Checkpoint {
     return this;
   }
 
-  byte[] bytes(String tensor) {
+  public void hook(ReadHook before) {
+    hook = before;
+  }
+
+  public byte[] bytes(String tensor) {
     return data.get(tensor);
   }
 

@@ -19,6 +19,7 @@ public final class Handle<P extends Pointer> {
   private static final Cleaner CLEANER = Cleaner.create();
   private static final AtomicLong LIVE = new AtomicLong();
   private static final AtomicLong LEAKED = new AtomicLong();
+  private static final AtomicLong CREATED = new AtomicLong();
   private static final int CLOSED = -1;
 
   private final P pointer;
@@ -37,12 +38,18 @@ public final class Handle<P extends Pointer> {
     this.what = what;
     this.release = new Release<>(what, pointer, free);
     LIVE.incrementAndGet();
+    CREATED.incrementAndGet();
     this.cleanable = CLEANER.register(owner, release);
   }
 
   /** Handles created and not yet freed. */
   public static long live() {
     return LIVE.get();
+  }
+
+  /** Handles created so far: inference in its steady state creates none. */
+  public static long created() {
+    return CREATED.get();
   }
 
   /** Handles that were freed by the cleaner because nobody had closed them. */

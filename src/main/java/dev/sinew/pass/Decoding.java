@@ -1,6 +1,7 @@
 package dev.sinew.pass;
 
 import dev.sinew.DType;
+import dev.sinew.Scope;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.BitmapTensor;
 import dev.sinew.model.Checkpoint;
@@ -77,6 +78,19 @@ public final class Decoding {
         BitmapTensor.find(checkpoint).values().stream()
             .<EncodedTensor>map(BitmapDecoder::new)
             .toList());
+  }
+
+  /**
+   * Reads what a quantized tensor is made of, for kernels that compute with integers and 8-bit
+   * floats as they are.
+   *
+   * @param checkpoint one that {@link QuantizedTensor#find} has found the tensor in; as {@link
+   *     #dense} shows it if its values are stored with a bitmap
+   * @param scope gets the tensors
+   */
+  public static QuantizedParts parts(Checkpoint checkpoint, QuantizedTensor tensor, Scope scope)
+      throws IOException {
+    return new QuantizedDecoder(tensor).parts(checkpoint, scope);
   }
 
   /** A view of {@code source} with these tensors decoded. */

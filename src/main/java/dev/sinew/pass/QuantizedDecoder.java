@@ -17,6 +17,7 @@ import java.util.Set;
 /** Dequantizes {@link QuantizedTensor}s: {@code (q - zero_point) * scale}, in F32. */
 record QuantizedDecoder(QuantizedTensor tensor) implements EncodedTensor {
   private static final long PIECE = 1 << 18; // elements dequantized at a time
+  private static final long READ = 1 << 30; // bytes read at a time
 
   @Override
   public TensorInfo logical() {
@@ -54,6 +55,17 @@ record QuantizedDecoder(QuantizedTensor tensor) implements EncodedTensor {
       }
       byteOffset += copy(source, part, byteOffset, target);
     }
+  }
+
+  /** All values, scales and zero points, as {@link Ops#dequantize} takes them; in the scope. */
+  QuantizedParts parts(Checkpoint source, Scope scope) throws IOException {
+    Part all = new Part(0, tensor.logical().rows(), 0, tensor.logical().cols());
+    long count = tensor.scale().elements();
+    return new QuantizedParts(
+        values(source, all, scope),
+        scales(source, 0, count, scope),
+        zeroPoints(source, all, 0, count, scope),
+        tensor.group());
   }
 
   private int bits() {
@@ -109,14 +121,16 @@ record QuantizedDecoder(QuantizedTensor tensor) implements EncodedTensor {
     }
     if (encoding == Encoding.PACKED_INT8) {
       // q + 128 and q differ in the upper bit.
-      q.withBuffer(
-          0,
-          (int) q.byteSize(),
-          bytes -> {
-            for (int i = 0; i < bytes.limit(); i++) {
-              bytes.put(i, (byte) (bytes.get(i) ^ 0x80));
-            }
-          });
+      for (long done = 0; done < q.byteSize(); done += READ) {
+        q.withBuffer(
+            done,
+            (int) Math.min(READ, q.byteSize() - done),
+            bytes -> {
+              for (int i = 0; i < bytes.limit(); i++) {
+                bytes.put(i, (byte) (bytes.get(i) ^ 0x80));
+              }
+            });
+      }
     }
     return q;
   }
@@ -172,9 +186,12 @@ record QuantizedDecoder(QuantizedTensor tensor) implements EncodedTensor {
 
   static void fill(Checkpoint source, TensorInfo info, long byteOffset, Tensor into)
       throws IOException {
-    into.withBuffer(
-        0,
-        Math.toIntExact(into.byteSize()),
-        buffer -> source.read(info.name(), byteOffset, buffer));
+    for (long done = 0; done < into.byteSize(); done += READ) {
+      long at = done;
+      into.withBuffer(
+          at,
+          (int) Math.min(READ, into.byteSize() - at),
+          buffer -> source.read(info.name(), byteOffset + at, buffer));
+    }
   }
 }

@@ -1,0 +1,139 @@
+package dev.sinew.nn;
+
+import dev.sinew.DType;
+import dev.sinew.Functional;
+import dev.sinew.Ops;
+import dev.sinew.PackedWeights;
+import dev.sinew.Scope;
+import dev.sinew.Tensor;
+import dev.sinew.model.BitmapTensor;
+import dev.sinew.model.ClusteredTensor;
+import dev.sinew.model.QuantizedTensor;
+import dev.sinew.model.TensorInfo;
+import dev.sinew.pass.QuantizedParts;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * Packs weights in the form in which a checkpoint stores them. Nothing is dequantized: integers and
+ * 8-bit floats stay what they are, values of bitmaps and indices into codebooks as well.
+ */
+final class WeightPacker implements AutoCloseable {
+  // Sums of more products than this may not fit the 32 bits that they are added up in.
+  private static final long LONGEST_INT8_ROW = 65536;
+
+  private final StateDict dict;
+  private final LoadOptions options;
+  private final float[] factors;
+  private final Scope scope = new Scope();
+
+  /**
+   * @param factors what to multiply rows with, or null; only for forms that take them
+   */
+  WeightPacker(StateDict dict, LoadOptions options, float[] factors) {
+    this.dict = dict;
+    this.options = options;
+    this.factors = factors;
+  }
+
+  PackedWeights plain(TensorInfo tensor) throws IOException {
+    Tensor weight = scope.add(dict.readDense(tensor, options.device()));
+    if (weight.dtype() == DType.F64 || factors != null && weight.dtype() != DType.F32) {
+      Tensor converted = scope.allocate(options.device(), DType.F32, weight.shape());
+      Ops.convert(weight, converted);
+      weight = converted;
+    }
+    if (factors != null) {
+      long rows = weight.rows();
+      try (Tensor rowFactors = Tensor.of(factors, rows, 1);
+          Tensor matrix = weight.view(0, rows, weight.cols())) {
+        Functional.multiply(matrix, rowFactors, matrix);
+      }
+    }
+    Tensor source = weight;
+    return dict.timed(() -> PackedWeights.dense(source));
+  }
+
+  PackedWeights quantized(QuantizedTensor tensor) throws IOException {
+    QuantizedParts parts = dict.parts(tensor, scope);
+    long cols = tensor.logical().cols();
+    Tensor scale = scaled(parts.scale(), tensor);
+    Tensor zeroPoint = spread(parts.zeroPoint(), scale.elements());
+    return dict.timed(
+        () -> {
+          if (tensor.encoding().bits() == 4) {
+            return PackedWeights.w4(parts.values(), cols, scale, zeroPoint, parts.group());
+          }
+          boolean integers = parts.values().dtype() == DType.I8;
+          boolean dynamic = options.int8() == LoadOptions.Int8.DYNAMIC && cols <= LONGEST_INT8_ROW;
+          return integers && parts.group() == 0 && dynamic
+              ? PackedWeights.w8a8(parts.values(), scale, zeroPoint)
+              : PackedWeights.w8(parts.values(), scale, zeroPoint, parts.group());
+        });
+  }
+
+  PackedWeights sparse(BitmapTensor tensor, QuantizedTensor integers) throws IOException {
+    Tensor values = scope.add(dict.readStored(tensor.values(), options.device()));
+    Tensor bitmap = scope.add(dict.readStored(tensor.bitmap(), options.device()));
+    Tensor offsets = scope.add(dict.readStored(tensor.rowOffsets(), options.device()));
+    Tensor scale = null;
+    if (integers != null) {
+      scale = scaled(scope.add(dict.readDense(integers.scale(), options.device())), integers);
+    }
+    Tensor scales = scale;
+    long cols = tensor.logical().cols();
+    long group = integers == null ? 0 : integers.group();
+    try {
+      return dict.timed(() -> PackedWeights.sparse(values, bitmap, offsets, scales, group, cols));
+    } catch (IllegalArgumentException e) {
+      throw tensor.damaged(dict.stored(), e.getMessage(), e);
+    }
+  }
+
+  PackedWeights clustered(ClusteredTensor tensor) throws IOException {
+    Tensor indices = scope.add(dict.readDense(tensor.stored(), options.device()));
+    Tensor codebook = scope.add(dict.readDense(tensor.codebook(), options.device()));
+    long rows = tensor.logical().rows();
+    Tensor matrix = scope.add(indices.view(0, rows, tensor.rowBytes()));
+    return dict.timed(() -> PackedWeights.clustered(matrix, codebook, tensor.logical().cols()));
+  }
+
+  // The scales of all rows, multiplied with the factors of the rows; one for the whole tensor
+  // becomes one for each row then.
+  private Tensor scaled(Tensor stored, QuantizedTensor tensor) {
+    Tensor scale = stored;
+    if (scale.dtype() != DType.F32) {
+      Tensor converted = scope.allocate(options.device(), DType.F32, scale.shape());
+      Ops.convert(scale, converted);
+      scale = converted;
+    }
+    if (factors == null) {
+      return scale;
+    }
+    float[] before = scale.toFloats();
+    int rows = factors.length;
+    int perRow = Math.max(1, before.length / rows);
+    float[] after = new float[rows * perRow];
+    for (int i = 0; i < after.length; i++) {
+      after[i] = before[before.length == 1 ? 0 : i] * factors[i / perRow];
+    }
+    return scope.add(Tensor.of(after, after.length));
+  }
+
+  private Tensor spread(Tensor zeroPoint, long count) {
+    if (zeroPoint == null || zeroPoint.elements() == count) {
+      return zeroPoint;
+    }
+    byte[] all = new byte[(int) count];
+    java.util.Arrays.fill(all, zeroPoint.toBytes()[0]);
+    Tensor spread = scope.allocate(options.device(), DType.I8, count);
+    spread.copyFrom(0, ByteBuffer.wrap(all).order(ByteOrder.LITTLE_ENDIAN));
+    return spread;
+  }
+
+  @Override
+  public void close() {
+    scope.close();
+  }
+}
