@@ -56,3 +56,11 @@ require_build_tools() {
     install_packages $missing && find_jdk
   fi
 }
+
+# require_test_tools: installs what the tests need besides.
+require_test_tools() {
+  echo '#include <gtest/gtest.h>' | g++ -E -x c++ - >/dev/null 2>&1 || install_packages libgtest-dev || return
+  # Another version says itself that it is not the one to judge the formatting.
+  command -v clang-format-14 >/dev/null || command -v clang-format >/dev/null || install_packages clang-format-14 || return
+  command -v objdump >/dev/null || install_packages binutils
+}
