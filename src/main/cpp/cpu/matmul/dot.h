@@ -119,6 +119,9 @@ SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t*
 
 #elif defined(SN_TIER_AVX2)
 
+// How far ahead of their use weights are asked for, in bytes: past the chunk that is computed with.
+constexpr int64_t kAhead = 16 << 10;
+
 SN_INLINE __m256i widened(const uint8_t* p) { return _mm256_cvtepi8_epi16(load128(p)); }
 
 // So many vectors of 4 channels, from channel `first` of the panel on.
@@ -134,6 +137,7 @@ SN_INLINE void multiply_part(const Quantized* x, int64_t stride, const uint8_t* 
   const uint8_t* bytes = panel + first * kStep;
   for (int64_t s = 0; s < steps; ++s) {
     __m256i w[kVectors];
+    if (first == 0) _mm_prefetch(reinterpret_cast<const char*>(bytes + s * kStepBytes + kAhead), _MM_HINT_T1);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) w[v] = widened(bytes + s * kStepBytes + v * 16);
 #pragma GCC unroll 8

@@ -11,8 +11,10 @@ constexpr int kWeights = 0;     // panels, see dot.h
 constexpr int kScales = 1;      // F32, one a channel, padded to whole panels
 constexpr int kZeroPoints = 2;  // I32 likewise, with the tier's offset added; absent when all are 0
 
-// Columns of a panel that are computed with at once: with the activations they stay in the first-level cache.
+// Steps of a panel that are computed with at once, for all rows of a block: they stay in the first-level cache. The
+// same columns of the block's activations stay in the second for a group of panels.
 constexpr int64_t kChunkSteps = 256;
+constexpr int64_t kPanelGroup = 8;
 // Products of int8 that are worth a task of their own.
 constexpr int64_t kTaskProducts = 1 << 17;
 #if defined(SN_TIER_AMX)
@@ -20,9 +22,11 @@ constexpr int64_t kTaskProducts = 1 << 17;
 constexpr int64_t kTilesFrom = 5;
 // Rows of activations that use a panel while it is in the caches.
 constexpr int64_t kRowBlock = kTileRowBlock;
+constexpr int64_t kDotRows = kTilesFrom - 1;
 #else
 constexpr int64_t kTilesFrom = INT64_MAX;
 constexpr int64_t kRowBlock = 48;
+constexpr int64_t kDotRows = kRowBlock;
 #endif
 
 int64_t steps_of(const sn_weights& w) { return round_up(ceil_div(w.cols, kStep), kStepsMultiple); }
@@ -54,19 +58,23 @@ struct Tokens {
   int64_t pitch() const { return tiles ? kTileBytes : 64; }
 };
 
-// The sums of a block of rows with one panel, or with several where they are few; see multiply_panel.
+// Sums of a block of rows with each panel of a group.
 struct Sums {
-  alignas(64) int32_t of[kRowBlock * kPanel];
+  alignas(64) int32_t of[kPanelGroup][kDotRows * kPanel];
 };
 
-void multiply_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel, Sums& sums) {
-  memset(sums.of, 0, static_cast<size_t>(rows * kPanel) * sizeof sums.of[0]);
+void multiply_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel, int64_t panels,
+                    Sums& sums) {
+  memset(&sums, 0, sizeof sums);
   const int64_t steps = steps_of(w);
   const uint8_t* weights = w.part<uint8_t>(kWeights) + panel * steps * kStepBytes;
   for (int64_t s = 0; s < steps; s += kChunkSteps) {
-    for (int64_t r = 0; r < rows; r += kMostRows) {
-      multiply_rows(min_of(kMostRows, rows - r), x.row(first + r) + s * kStep, x.cols, weights + s * kStepBytes,
-                    min_of(kChunkSteps, steps - s), sums.of + r * kPanel);
+    const int64_t count = min_of(kChunkSteps, steps - s);
+    for (int64_t p = 0; p < panels; ++p) {
+      for (int64_t r = 0; r < rows; r += kMostRows) {
+        multiply_rows(min_of(kMostRows, rows - r), x.row(first + r) + s * kStep, x.cols,
+                      weights + (p * steps + s) * kStepBytes, count, sums.of[p] + r * kPanel);
+      }
     }
   }
 }
@@ -97,29 +105,32 @@ void block_of_layer(const sn_weights& w, const Tokens& x, int64_t first, int64_t
   if (rows == 1 && !x.tiles) {
     const int64_t steps = steps_of(w), panel_bytes = steps * kStepBytes;
     for (; panel + kMostPanels <= end; panel += kMostPanels) {
-      memset(sums.of, 0, kMostPanels * kPanel * sizeof sums.of[0]);
+      int32_t* few = sums.of[0];
+      memset(few, 0, kMostPanels * kPanel * sizeof *few);
       multiply_panel<1, kMostPanels>(x.row(first), x.cols, w.part<uint8_t>(kWeights) + panel * panel_bytes, panel_bytes,
-                                     steps, sums.of);
-      for (int p = 0; p < kMostPanels; ++p) finish_block(w, x, first, 1, panel + p, sums.of + p * kPanel, layer);
+                                     steps, few);
+      for (int p = 0; p < kMostPanels; ++p) finish_block(w, x, first, 1, panel + p, few + p * kPanel, layer);
     }
   }
 #if defined(SN_TIER_AMX)
   if (x.tiles) {
     const TileRegisters registers;
-    Sums others;
+    alignas(64) int32_t sums_of[2][kTileRowBlock * kPanel];
     const int64_t panel_bytes = x.cols * kPanel;
     for (; panel < end; panel += 2) {
       const uint8_t* weights = w.part<uint8_t>(kWeights) + panel * panel_bytes;
       const bool two = panel + 1 < end;  // else the second sums are those of the first panel once more
-      multiply_tiles(x.row(first), rows, x.cols, weights, two ? weights + panel_bytes : weights, sums.of, others.of);
-      finish_block(w, x, first, rows, panel, sums.of, layer);
-      if (two) finish_block(w, x, first, rows, panel + 1, others.of, layer);
+      multiply_tiles(x.row(first), rows, x.cols, weights, two ? weights + panel_bytes : weights, sums_of[0],
+                     sums_of[1]);
+      finish_block(w, x, first, rows, panel, sums_of[0], layer);
+      if (two) finish_block(w, x, first, rows, panel + 1, sums_of[1], layer);
     }
   }
 #endif
-  for (; panel < end; ++panel) {
-    multiply_block(w, x, first, rows, panel, sums);
-    finish_block(w, x, first, rows, panel, sums.of, layer);
+  for (; panel < end; panel += kPanelGroup) {
+    const int64_t panels = min_of(kPanelGroup, end - panel);
+    multiply_block(w, x, first, rows, panel, panels, sums);
+    for (int64_t p = 0; p < panels; ++p) finish_block(w, x, first, rows, panel + p, sums.of[p], layer);
   }
 }
 
@@ -173,7 +184,7 @@ void run(sn_device* device, const X* x, const sn_weights& w, const Tokens& token
   for_tasks(device, ceil_div(tokens.rows, rows_a_task), quantize);
   const int64_t blocks = ceil_div(tokens.rows, kRowBlock), panels = panels_of(w);
   const int64_t products = max_of(1, min_of(tokens.rows, kRowBlock) * kPanel * tokens.cols);
-  const int64_t panels_a_task = round_up(max_of(1, kTaskProducts / products), max_of(kMostPanels, 1));
+  const int64_t panels_a_task = round_up(max_of(1, kTaskProducts / products), kPanelGroup);
   const int64_t groups = ceil_div(panels, panels_a_task);
   auto multiply = [&](int64_t task) {
     const int64_t first = task / groups * kRowBlock, panel = task % groups * panels_a_task;
