@@ -12,8 +12,10 @@
 #include <string>
 #include <vector>
 
+#include "layer.h"
 #include "measure.h"
 #include "options.h"
+#include "peak.h"
 
 namespace sinew_bench {
 namespace {
@@ -74,6 +76,35 @@ bool measure_kernel(const Options& options, sn_device* device, const std::string
   return right;
 }
 
+// False when an answer was wrong. Layers with weights in cold memory: bytes of weights per second beside the rate at
+// which the probe reads as many; operations per second beside what the registers alone would allow.
+bool measure_layer(const Options& options, sn_device* device, const std::string& name, const sinew_test::Call& call) {
+  const int32_t threads = sn_device_threads(device);
+  ColdLayer layer(device, call, options.mib);
+  std::vector<double> seconds, read_ratios, peaks;
+  for (int i = 0; i <= options.pairs; ++i) {
+    const double peak = peak_rate(threads);
+    const double read = layer.time_read();
+    const double t = layer.time_layer();
+    if (i == 0) continue;  // warms up
+    seconds.push_back(t);
+    read_ratios.push_back(read / t);
+    peaks.push_back(call.operations / t / peak);
+  }
+  const bool right = layer.output_is_right();
+  const double t = median(seconds), bytes = layer.weight_bytes();
+  std::printf(options.json
+                  ? "{\"kernel\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbps\":%.3f,\"read_ratio\":%.4f,"
+                    "\"gops\":%.2f,\"peak_ratio\":%.4f,\"packing_ms\":%.2f,\"right\":%s}\n"
+                  : "  %-42s %s %d: %.1f us, weights %.2f GB/s = %.2f of read, %.1f GOPS = %.2f of peak, packed in "
+                    "%.1f ms, %s\n",
+              name.c_str(), sn_cpu_isa(), threads, t * 1e6, bytes / t * 1e-9, median(read_ratios),
+              call.operations / t * 1e-9, median(peaks), layer.packing_seconds() * 1e3,
+              options.json ? (right ? "true" : "false") : (right ? "right" : "WRONG"));
+  std::fflush(stdout);
+  return right;
+}
+
 bool measure_tier(const Options& options) {
   bool right = true;
   for (int32_t threads : options.threads) {
@@ -84,7 +115,8 @@ bool measure_tier(const Options& options) {
       for (const sinew_test::Timed& timed : c.timed) {
         const std::string name = std::string(c.op) + " " + timed.name;
         if (name.find(options.filter) == std::string::npos) continue;
-        right = measure_kernel(options, device, name, timed.make()) && right;
+        const sinew_test::Call call = timed.make();
+        right = (call.pack ? measure_layer : measure_kernel)(options, device, name, call) && right;
       }
     }
     sn_device_close(device);

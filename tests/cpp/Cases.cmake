@@ -3,7 +3,8 @@ file(GLOB SINEW_CASE_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/cases/
 add_library(sinew_cases OBJECT
   ${SINEW_CASE_SOURCES}
   "${CMAKE_CURRENT_LIST_DIR}/support/broadcasting.cc" "${CMAKE_CURRENT_LIST_DIR}/support/call.cc"
-  "${CMAKE_CURRENT_LIST_DIR}/support/clustering.cc" "${CMAKE_CURRENT_LIST_DIR}/support/layer.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/clustering.cc" "${CMAKE_CURRENT_LIST_DIR}/support/difference.cc"
+  "${CMAKE_CURRENT_LIST_DIR}/support/layer.cc"
   "${CMAKE_CURRENT_LIST_DIR}/support/lowbit.cc" "${CMAKE_CURRENT_LIST_DIR}/support/merging.cc"
   "${CMAKE_CURRENT_LIST_DIR}/support/number.cc" "${CMAKE_CURRENT_LIST_DIR}/support/pooling.cc"
   "${CMAKE_CURRENT_LIST_DIR}/support/pruning.cc" "${CMAKE_CURRENT_LIST_DIR}/support/reals.cc"

@@ -190,6 +190,11 @@ void large(const Emit& emit) {
 #endif
 }
 
+template <int64_t kRows, int64_t kIn, int64_t kOut>
+Call timed() {
+  return random_call({kRows, kIn, kOut}, true, false);
+}
+
 const Register registered({"linear_w8a8",
                            {{"shapes", shapes},
                             {"types", types},
@@ -198,7 +203,15 @@ const Register registered({"linear_w8a8",
                             {"special_values", special_values},
                             {"ties", ties},
                             {"large", large}},
-                           {},
+                           {{"1 x 4096 x 4096", timed<1, 4096, 4096>},
+                            {"1 x 4096 x 11008", timed<1, 4096, 11008>},
+                            {"1 x 11008 x 4096", timed<1, 11008, 4096>},
+                            {"32 x 4096 x 4096", timed<32, 4096, 4096>},
+                            {"128 x 4096 x 4096", timed<128, 4096, 4096>},
+                            {"512 x 4096 x 4096", timed<512, 4096, 4096>},
+                            {"128 x 768 x 768", timed<128, 768, 768>},
+                            {"128 x 768 x 3072", timed<128, 768, 3072>},
+                            {"128 x 3072 x 768", timed<128, 3072, 768>}},
                            "pack_w8a8"});
 
 }  // namespace

@@ -44,6 +44,8 @@ struct Call {
   std::function<sn_status(const Tensors& sources, sn_weights** weights)> pack;
   std::function<sn_status(const Tensors& in, const sn_weights* weights, const Tensors& out)> run_packed;
 
+  double operations = 0;  // multiplications and additions, for the benchmark
+
   sn_status status = SN_OK;                    // when it is not SN_OK, outputs and numbers are not looked at
   std::vector<std::vector<uint8_t>> expected;  // one an output
   // In the place of `expected`, one an output; all ways of running have to give the same bits all the same.
@@ -82,6 +84,9 @@ struct Register {
   explicit Register(Case described);
 };
 const std::vector<Case>& all_cases();
+
+// "" if output i of the call may be these bytes, else how they differ, for people.
+std::string difference(const Call& call, size_t i, const uint8_t* actual);
 
 // Bytes that a call must move at least: each input read once, each output written once.
 int64_t bytes_read(const Call& call);

@@ -46,6 +46,7 @@ Call layer_call(const LayerShape& s, std::vector<uint8_t> x, const std::vector<f
   call.inputs = {{s.x_dtype, {s.rows, s.in}, std::move(x), true}};
   if (s.bias) call.inputs.push_back({SN_F32, {s.out}, bytes_of(bias)});
   call.outputs = {{s.y_dtype, {s.rows, s.out}, {}, true}};
+  call.operations = 2.0 * static_cast<double>(s.rows) * static_cast<double>(s.in) * static_cast<double>(s.out);
   const sn_activation activation = s.activation;
   call.run_packed = [activation](const Tensors& in, const sn_weights* weights, const Tensors& out) {
     return sn_linear(in[0], weights, in.size() > 1 ? in[1] : nullptr, activation, out[0]);
@@ -80,7 +81,7 @@ double activation_bound(double v, sn_activation activation) {
   const double argument = activation == SN_GELU        ? v * v / 2
                           : activation == SN_GELU_TANH ? 1.6 * std::fabs(v) + 0.0714 * std::fabs(v * v * v)
                                                        : 2 * std::fabs(v);
-  return std::fabs(oracle_activation(v, activation)) * std::ldexp(10 + 4 * std::min(argument, 200.0), -24) + 1e-37;
+  return std::fabs(oracle_activation(v, activation)) * std::ldexp(16 + 4 * std::min(argument, 200.0), -24) + 1e-37;
 }
 
 Bounded bounded_layer(const LayerShape& s, const std::vector<double>& v, const std::vector<double>& error) {

@@ -1,7 +1,7 @@
 // Products of 16-bit activations (blocks.h) with panels of integer weights, whatever form those are stored in.
 //
 // A kind of weights describes one panel as a Source:
-//   static constexpr int kUnit              columns of a step, an even number
+//   static constexpr int kUnit              columns of a step, a multiple of 4
 //   void open(const sn_weights& w, const Blocks& blocks, int64_t panel)
 //   Raw next()                              the weights of the next step
 //   static W pair<i>(Raw)                   columns 2 i and 2 i + 1 of them
@@ -28,17 +28,17 @@ constexpr int kFewRows = 1, kManyRows = 1, kStreams = 1;
 
 // A block of a panel as words, 32 for each two columns.
 struct WordSource {
-  static constexpr int kUnit = 2;
+  static constexpr int kUnit = 4;
   const int16_t* words;
 
-  SN_INLINE W next() {
-    const W w = load_words(words);
-    words += 32;
-    return w;
+  SN_INLINE const int16_t* next() {
+    const int16_t* raw = words;
+    words += kUnit * kPanel;
+    return raw;
   }
-  template <int>
-  static SN_INLINE W pair(W w) {
-    return w;
+  template <int kIndex>
+  static SN_INLINE W pair(const int16_t* raw) {
+    return load_words(raw + 32 * kIndex);
   }
 };
 
@@ -55,10 +55,9 @@ SN_INLINE void dot_pairs(const Raw& raw, const int16_t* x, int64_t stride, I* su
 // sums[p][r] += the products of row r of a block of activations with the panel of sources[p].
 template <int kPanels, int kRows, class Source>
 SN_INLINE void dot_block(Source* sources, const int16_t* x, int64_t stride, int64_t steps, I (*sums)[kRows]) {
-  for (int64_t s = 0; s < steps; ++s) {
+  for (int64_t s = 0; s < steps; ++s, x += Source::kUnit) {
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p)
-      dot_pairs<Source, 0, kRows>(sources[p].next(), x + s * Source::kUnit, stride, sums[p]);
+    for (int p = 0; p < kPanels; ++p) dot_pairs<Source, 0, kRows>(sources[p].next(), x, stride, sums[p]);
   }
 }
 
@@ -72,11 +71,7 @@ struct BlockTerms {
   BlockTerms(const Source& source, int64_t group)
       : points(source.points(group)), grouped(source.grouped), scale(grouped ? source.scale(group) : splat(1)) {}
   // Minus the zero points times the sum of the activations.
-  SN_INLINE I start(Token token) const {
-    I high, low;
-    multiply(points, static_cast<uint32_t>(-token.sum), &high, &low);
-    return low;
-  }
+  SN_INLINE I start(Token token) const { return multiply_low(points, -token.sum); }
   // The F32 sums of a block are added to those of the blocks before, which begin at 0.
   SN_INLINE F add_to(F total, I sum, Token token) const {
     F product = mul(from_int(sum), splat(token.scale));
@@ -142,7 +137,7 @@ inline void add_rows(const BlockTerms& terms, const int16_t* words, const int16_
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) sums[0][r] = terms.start(tokens[row + r]);
     WordSource decoded = {words};
-    dot_block<1, kRows>(&decoded, q + row * stride, stride, stride / 2, sums);
+    dot_block<1, kRows>(&decoded, q + row * stride, stride, stride / WordSource::kUnit, sums);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
       store(totals[row + r], terms.add_to(load(totals[row + r]), sums[0][r], tokens[row + r]));

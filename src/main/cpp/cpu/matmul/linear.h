@@ -104,14 +104,16 @@ inline int32_t reduce_sum(I x) {
   return sum;
 }
 
-// Quantizes n activations by the rules of symmetric int8 (see sn_linear), and fills q with zeros up to `padded`.
+// Quantizes n activations by the rules of symmetric int8 (see sn_linear), and fills q with zeros up to `padded`, less
+// than 64 more. Each 64 of them begin `pitch` after the last.
 template <class T, class Q>
-inline Token quantize_token(const T* x, int64_t n, Q* q, int64_t padded) {
+inline Token quantize_token(const T* x, int64_t n, Q* q, int64_t padded, int64_t pitch = 64) {
   I largest = splat_int(0);
   for_vectors(n, [&](int64_t i, int64_t lanes) { largest = max(largest, key(load_some(x + i, lanes))); });
   const int32_t absmax = reduce_max(largest);
   if (absmax >= kInfinityKey) {
-    memset(static_cast<void*>(q), 0, static_cast<size_t>(padded) * sizeof(Q));
+    for (int64_t i = 0; i < padded; i += 64)
+      memset(static_cast<void*>(q + i / 64 * pitch), 0, static_cast<size_t>(min_of(64, padded - i)) * sizeof(Q));
     return {float_of(0x7fc00000), 0};
   }
   float scale = static_cast<float>(static_cast<double>(float_of(static_cast<uint32_t>(absmax))) / 127.0);
@@ -125,7 +127,7 @@ inline Token quantize_token(const T* x, int64_t n, Q* q, int64_t padded) {
     const I a = quantized(load(x + i)), b = quantized(load(x + i + 16));
     const I c = quantized(load(x + i + 32)), d = quantized(load(x + i + 48));
     sum = add(sum, add(add(a, b), add(c, d)));
-    store_quantized(q + i, a, b, c, d);
+    store_quantized(q + i / 64 * pitch, a, b, c, d);
   }
   if (i < padded) {
     Q rest[64] = {};
@@ -136,7 +138,7 @@ inline Token quantize_token(const T* x, int64_t n, Q* q, int64_t padded) {
       store_quantized(words, a, a, a, a);
       memcpy(rest + j, words, kLanes * sizeof(Q));
     });
-    memcpy(q + i, rest, static_cast<size_t>(padded - i) * sizeof(Q));
+    memcpy(q + i / 64 * pitch, rest, static_cast<size_t>(padded - i) * sizeof(Q));
   }
   return {scale, reduce_sum(sum)};
 }

@@ -32,17 +32,21 @@ struct SparseSource : PanelScales {
 };
 
 struct SparseInt8Source : SparseSource<int8_t> {
-  static constexpr int kUnit = 2;
+  static constexpr int kUnit = 4;
+  struct Raw {
+    W first, second;
+  };
 
-  SN_INLINE W next() {
-    uint32_t mask;
+  SN_INLINE Raw next() {
+    uint64_t mask;
     memcpy(&mask, masks, sizeof mask);
     masks += kUnit;
-    return expand_words(values, mask);
+    const W first = expand_words(values, static_cast<uint32_t>(mask));
+    return {first, expand_words(values, static_cast<uint32_t>(mask >> 32))};
   }
-  template <int>
-  static SN_INLINE W pair(W w) {
-    return w;
+  template <int kIndex>
+  static SN_INLINE W pair(const Raw& raw) {
+    return kIndex == 0 ? raw.first : raw.second;
   }
   SN_INLINE I points(int64_t) const { return splat_int(0); }
 };

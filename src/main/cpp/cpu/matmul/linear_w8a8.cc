@@ -1,5 +1,6 @@
 // int8 weights times activations quantized row by row. See sinew.h.
 #include "cpu/matmul/linear.h"
+#include "cpu/matmul/tiles.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -10,14 +11,25 @@ constexpr int kWeights = 0;     // panels, see dot.h
 constexpr int kScales = 1;      // F32, one a channel, padded to whole panels
 constexpr int kZeroPoints = 2;  // I32 likewise, with the tier's offset added; absent when all are 0
 
-// Columns of a panel that are computed with at once: with the activations they stay in the first-level cache.
+// Steps of a panel that are computed with at once, for all rows of a block: they stay in the first-level cache. The
+// same columns of the block's activations stay in the second for a group of panels.
 constexpr int64_t kChunkSteps = 256;
-// Rows of activations that use a panel while it is in the caches.
-constexpr int64_t kRowBlock = 4 * kMostRows;
+constexpr int64_t kPanelGroup = 8;
 // Products of int8 that are worth a task of their own.
 constexpr int64_t kTaskProducts = 1 << 17;
+#if defined(SN_TIER_AMX)
+// From so many rows on the matrix unit is faster than dot products.
+constexpr int64_t kTilesFrom = 5;
+// Rows of activations that use a panel while it is in the caches.
+constexpr int64_t kRowBlock = kTileRowBlock;
+constexpr int64_t kDotRows = kTilesFrom - 1;
+#else
+constexpr int64_t kTilesFrom = INT64_MAX;
+constexpr int64_t kRowBlock = 48;
+constexpr int64_t kDotRows = kRowBlock;
+#endif
 
-int64_t steps_of(const sn_weights& w) { return ceil_div(w.cols, kStep); }
+int64_t steps_of(const sn_weights& w) { return round_up(ceil_div(w.cols, kStep), kStepsMultiple); }
 int64_t panels_of(const sn_weights& w) { return ceil_div(w.rows, kPanel); }
 
 // One panel: 16 channels of I8 [rows, cols] from `first` on.
@@ -35,27 +47,42 @@ void pack_panel(const int8_t* weight, int64_t rows, int64_t cols, int64_t first,
   }
 }
 
-// Activations of some rows, quantized.
+// Activations, quantized: in rows, or in tiles (see tiles.h).
 struct Tokens {
-  const Quantized* q;
-  int64_t stride;
-  const Token* tokens;
+  Quantized* q;
+  Token* tokens;
+  int64_t rows, cols;  // cols with padding
+  bool tiles;
+
+  Quantized* row(int64_t row) const { return q + (tiles ? tile_place(row, cols) : row * cols); }
+  int64_t pitch() const { return tiles ? kTileBytes : 64; }
 };
 
-// Channels of one panel of rows [first, first + rows), at most kRowBlock.
-template <class T>
-void panel_of_rows(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel,
-                   const Layer<T>& layer) {
-  int32_t sums[kRowBlock * kPanel];
-  memset(sums, 0, static_cast<size_t>(rows * kPanel) * sizeof *sums);
+// Sums of a block of rows with each panel of a group.
+struct Sums {
+  alignas(64) int32_t of[kPanelGroup][kDotRows * kPanel];
+};
+
+void multiply_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel, int64_t panels,
+                    Sums& sums) {
+  memset(&sums, 0, sizeof sums);
   const int64_t steps = steps_of(w);
   const uint8_t* weights = w.part<uint8_t>(kWeights) + panel * steps * kStepBytes;
   for (int64_t s = 0; s < steps; s += kChunkSteps) {
-    for (int64_t r = 0; r < rows; r += kMostRows) {
-      multiply_rows(min_of(kMostRows, rows - r), x.q + (first + r) * x.stride + s * kStep, x.stride,
-                    weights + s * kStepBytes, min_of(kChunkSteps, steps - s), sums + r * kPanel);
+    const int64_t count = min_of(kChunkSteps, steps - s);
+    for (int64_t p = 0; p < panels; ++p) {
+      for (int64_t r = 0; r < rows; r += kMostRows) {
+        multiply_rows(min_of(kMostRows, rows - r), x.row(first + r) + s * kStep, x.cols,
+                      weights + (p * steps + s) * kStepBytes, count, sums.of[p] + r * kPanel);
+      }
     }
   }
+}
+
+// What the sums with a panel stand for.
+template <class T>
+void finish_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel, const int32_t* sums,
+                  const Layer<T>& layer) {
   const F scale = load(w.part<float>(kScales) + panel * kPanel);
   const int32_t* zero_points = w.part<int32_t>(kZeroPoints);
   for (int64_t r = 0; r < rows; ++r) {
@@ -67,6 +94,43 @@ void panel_of_rows(const sn_weights& w, const Tokens& x, int64_t first, int64_t 
       sum = sub(sum, low);
     }
     finish(layer, first + r, panel * kPanel, mul(mul(from_int(sum), scale), splat(token.scale)));
+  }
+}
+
+// Rows [first, first + rows), at most kRowBlock, with panels [panel, end).
+template <class T>
+void block_of_layer(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel, int64_t end,
+                    const Layer<T>& layer) {
+  Sums sums;
+  if (rows == 1 && !x.tiles) {
+    const int64_t steps = steps_of(w), panel_bytes = steps * kStepBytes;
+    for (; panel + kMostPanels <= end; panel += kMostPanels) {
+      int32_t* few = sums.of[0];
+      memset(few, 0, kMostPanels * kPanel * sizeof *few);
+      multiply_panel<1, kMostPanels>(x.row(first), x.cols, w.part<uint8_t>(kWeights) + panel * panel_bytes, panel_bytes,
+                                     steps, few);
+      for (int p = 0; p < kMostPanels; ++p) finish_block(w, x, first, 1, panel + p, few + p * kPanel, layer);
+    }
+  }
+#if defined(SN_TIER_AMX)
+  if (x.tiles) {
+    const TileRegisters registers;
+    alignas(64) int32_t sums_of[2][kTileRowBlock * kPanel];
+    const int64_t panel_bytes = x.cols * kPanel;
+    for (; panel < end; panel += 2) {
+      const uint8_t* weights = w.part<uint8_t>(kWeights) + panel * panel_bytes;
+      const bool two = panel + 1 < end;  // else the second sums are those of the first panel once more
+      multiply_tiles(x.row(first), rows, x.cols, weights, two ? weights + panel_bytes : weights, sums_of[0],
+                     sums_of[1]);
+      finish_block(w, x, first, rows, panel, sums_of[0], layer);
+      if (two) finish_block(w, x, first, rows, panel + 1, sums_of[1], layer);
+    }
+  }
+#endif
+  for (; panel < end; panel += kPanelGroup) {
+    const int64_t panels = min_of(kPanelGroup, end - panel);
+    multiply_block(w, x, first, rows, panel, panels, sums);
+    for (int64_t p = 0; p < panels; ++p) finish_block(w, x, first, rows, panel + p, sums.of[p], layer);
   }
 }
 
@@ -97,51 +161,35 @@ sn_status pack_w8a8(sn_device* device, const sn_tensor* weight, const sn_tensor*
 
 namespace {
 
-// Rows of x, quantized, then multiplied.
-template <class T>
-struct Work {
-  const sn_weights& w;
-  int64_t rows, stride;
-  Quantized* q;
-  Token* tokens;
-  Layer<T> layer;
+int64_t tokens_bytes(int64_t rows) { return round_up(rows * int64_t{sizeof(Token)}, 64); }
 
-  template <class X>
-  void quantize(const X* x, int64_t row) const {
-    tokens[row] = quantize_token(x + row * w.cols, w.cols, q + row * stride, stride);
-  }
-  void multiply(int64_t first, int64_t panel) const {
-    panel_of_rows(w, {q, stride, tokens}, first, min_of(kRowBlock, rows - first), panel, layer);
-  }
-};
+Tokens tokens_in(void* scratch, const sn_weights& w, int64_t rows) {
+  auto* q = reinterpret_cast<Quantized*>(static_cast<char*>(scratch) + tokens_bytes(rows));
+  return {q, static_cast<Token*>(scratch), rows, steps_of(w) * kStep, rows >= kTilesFrom};
+}
 
-int64_t stride_of(const sn_weights& w) { return steps_of(w) * kStep; }
-
-template <class T>
-Work<T> work_of(const sn_weights& w, int64_t rows, const Layer<T>& layer, void* scratch) {
-  auto* tokens = static_cast<Token*>(scratch);
-  auto* q = reinterpret_cast<Quantized*>(static_cast<char*>(scratch) + round_up(rows * int64_t{sizeof(Token)}, 64));
-  return {w, rows, stride_of(w), q, tokens, layer};
+template <class X>
+void quantize_row(const X* x, int64_t cols, const Tokens& to, int64_t row) {
+  to.tokens[row] = quantize_token(x + row * cols, cols, to.row(row), to.cols, to.pitch());
 }
 
 template <class X, class T>
-void run(sn_device* device, const X* x, const Work<T>& work) {
-  const sn_weights& w = work.w;
+void run(sn_device* device, const X* x, const sn_weights& w, const Tokens& tokens, const Layer<T>& layer) {
   // Tasks depend on the shape alone.
   const int64_t rows_a_task = max_of(1, (1 << 15) / max_of(w.cols, 1));
   auto quantize = [&](int64_t task) {
-    const int64_t end = min_of((task + 1) * rows_a_task, work.rows);
-    for (int64_t row = task * rows_a_task; row < end; ++row) work.quantize(x, row);
+    const int64_t end = min_of((task + 1) * rows_a_task, tokens.rows);
+    for (int64_t row = task * rows_a_task; row < end; ++row) quantize_row(x, w.cols, tokens, row);
   };
-  for_tasks(device, ceil_div(work.rows, rows_a_task), quantize);
-  const int64_t blocks = ceil_div(work.rows, kRowBlock), panels = panels_of(w);
-  const int64_t panels_a_task =
-      max_of(1, kTaskProducts / max_of(1, min_of(work.rows, kRowBlock) * kPanel * work.stride));
+  for_tasks(device, ceil_div(tokens.rows, rows_a_task), quantize);
+  const int64_t blocks = ceil_div(tokens.rows, kRowBlock), panels = panels_of(w);
+  const int64_t products = max_of(1, min_of(tokens.rows, kRowBlock) * kPanel * tokens.cols);
+  const int64_t panels_a_task = round_up(max_of(1, kTaskProducts / products), kPanelGroup);
   const int64_t groups = ceil_div(panels, panels_a_task);
   auto multiply = [&](int64_t task) {
-    const int64_t block = task / groups, group = task % groups;
-    const int64_t end = min_of((group + 1) * panels_a_task, panels);
-    for (int64_t panel = group * panels_a_task; panel < end; ++panel) work.multiply(block * kRowBlock, panel);
+    const int64_t first = task / groups * kRowBlock, panel = task % groups * panels_a_task;
+    block_of_layer(w, tokens, first, min_of(kRowBlock, tokens.rows - first), panel,
+                   min_of(panel + panels_a_task, panels), layer);
   };
   for_tasks(device, blocks * groups, multiply);
 }
@@ -155,16 +203,15 @@ void with_activations(sn_dtype dtype, F f) {
 }  // namespace
 
 int64_t w8a8_scratch(const sn_weights& w, int64_t rows) {
-  return round_up(rows * int64_t{sizeof(Token)}, 64) + rows * stride_of(w) * int64_t{sizeof(Quantized)};
+  const int64_t stored = rows >= kTilesFrom ? round_up(rows, 32) : rows;  // what multiply_tiles reads
+  return tokens_bytes(rows) + stored * steps_of(w) * kStep * int64_t{sizeof(Quantized)};
 }
 
 void w8a8_rows(const sn_weights& w, const float* x, int64_t rows, const Layer<float>& layer, void* scratch) {
-  const Work<float> work = work_of(w, rows, layer, scratch);
-  for (int64_t row = 0; row < rows; ++row) work.quantize(x, row);
-  const int64_t panels = panels_of(w);
-  for (int64_t first = 0; first < rows; first += kRowBlock) {
-    for (int64_t panel = 0; panel < panels; ++panel) work.multiply(first, panel);
-  }
+  const Tokens tokens = tokens_in(scratch, w, rows);
+  for (int64_t row = 0; row < rows; ++row) quantize_row(x, w.cols, tokens, row);
+  for (int64_t first = 0; first < rows; first += kRowBlock)
+    block_of_layer(w, tokens, first, min_of(kRowBlock, rows - first), 0, panels_of(w), layer);
 }
 
 sn_status linear_w8a8(sn_device* device, const sn_tensor* x, const sn_weights* w, const sn_tensor* bias,
@@ -179,7 +226,7 @@ sn_status linear_w8a8(sn_device* device, const sn_tensor* x, const sn_weights* w
     const Layer<T> layer = {data_of<T>(y), w->rows, w->rows, bias_data, activation};
     with_activations(x->dtype, [&](auto* x_type) {
       using X = typename Pointee<decltype(x_type)>::type;
-      run(device, data_of<X>(x), work_of(*w, rows, layer, scratch.data()));
+      run(device, data_of<X>(x), *w, tokens_in(scratch.data(), *w, rows), layer);
     });
   });
   return SN_OK;

@@ -47,7 +47,11 @@ struct PanelScales {
     scales = w.part<float>(kScalePart) + first;
     zero_points = w.parts[kZeroPointPart] == nullptr ? nullptr : w.part<int8_t>(kZeroPointPart) + first;
   }
-  SN_INLINE F scale(int64_t group) const { return load(scales + group * kPanel); }
+  // Asks for the next groups' scales too: they come a line at a time, between those of the weights.
+  SN_INLINE F scale(int64_t group) const {
+    __builtin_prefetch(scales + (group + 2) * kPanel);
+    return load(scales + group * kPanel);
+  }
   // Zero points of integers that are stored with kAdded added.
   template <int kAdded>
   SN_INLINE I stored_points(int64_t group) const {

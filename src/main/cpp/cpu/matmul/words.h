@@ -43,6 +43,8 @@ SN_INLINE I dot(I sum, W w, P x) {
 #endif
 }
 SN_INLINE F multiply_add(F a, F b, F sum) { return _mm512_fmadd_ps(a, b, sum); }
+// The low 32 bits of the products.
+SN_INLINE I multiply_low(I a, int32_t b) { return {_mm512_mullo_epi32(a.v, _mm512_set1_epi32(b))}; }
 
 // The next 32 values, first the 16 channels of one column, then those of the next, where the mask is not set 0.
 SN_INLINE W expand_words(const int8_t*& values, uint32_t mask) {
@@ -103,6 +105,11 @@ SN_INLINE I dot(I sum, W w, P x) {
 }
 SN_INLINE F multiply_add(F a, F b, F sum) {
   return {_mm256_fmadd_ps(a.a, b.a, sum.a), _mm256_fmadd_ps(a.b, b.b, sum.b)};
+}
+
+SN_INLINE I multiply_low(I a, int32_t b) {
+  const __m256i factor = _mm256_set1_epi32(b);
+  return {_mm256_mullo_epi32(a.a, factor), _mm256_mullo_epi32(a.b, factor)};
 }
 
 SN_INLINE __m128i expand8(const int8_t* values, uint64_t mask) {
@@ -180,6 +187,10 @@ SN_INLINE I dot(I sum, W w, P x) {
   return sum;
 }
 SN_INLINE F multiply_add(F a, F b, F sum) { return add(mul(a, b), sum); }
+SN_INLINE I multiply_low(I a, int32_t b) {
+  for (int32_t& v : a.v) v = static_cast<int32_t>(static_cast<uint32_t>(v) * static_cast<uint32_t>(b));
+  return a;
+}
 
 SN_INLINE W expand_words(const int8_t*& values, uint32_t mask) {
   W w;
