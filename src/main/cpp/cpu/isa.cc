@@ -19,31 +19,35 @@ namespace sn {
 namespace scalar {
 #include "core/ops.inc"
 }
-#if defined(__x86_64__)
+#if defined(SN_HAVE_AVX2)
 namespace avx2 {
 #include "core/ops.inc"
 }
+#endif
+#if defined(SN_HAVE_AVX512)
 namespace avx512 {
 #include "core/ops.inc"
 }
 #endif
 }  // namespace sn
 #undef SN_OP
-#if defined(__x86_64__)
 // The tiers that add matrix instructions to AVX-512 have only the operations that gain from them.
 #define SN_OP(name, params)
-#define SN_MATRIX_OP(name, params) sn_status name params;
 namespace sn {
+#if defined(SN_HAVE_VNNI)
+#define SN_MATRIX_OP(name, params) sn_status name params;
 namespace vnni {
 #include "core/ops.inc"
 }
+#endif
+#if defined(SN_HAVE_AMX)
 #define SN_MATRIX_OP(name, params) sn_status name params;
 namespace amx {
 #include "core/ops.inc"
 }
+#endif
 }  // namespace sn
 #undef SN_OP
-#endif
 
 namespace sn {
 namespace {
@@ -53,24 +57,30 @@ const sn_ops kScalarOps = {
 #include "core/ops.inc"
 };
 #undef SN_OP
-#if defined(__x86_64__)
+#if defined(SN_HAVE_AVX2)
 #define SN_OP(name, params) avx2::name,
 const sn_ops kAvx2Ops = {
 #include "core/ops.inc"
 };
 #undef SN_OP
+#endif
+#if defined(SN_HAVE_AVX512)
 #define SN_OP(name, params) avx512::name,
 const sn_ops kAvx512Ops = {
 #include "core/ops.inc"
 };
+#if defined(SN_HAVE_VNNI)
 #define SN_MATRIX_OP(name, params) vnni::name,
 const sn_ops kVnniOps = {
 #include "core/ops.inc"
 };
+#endif
+#if defined(SN_HAVE_AMX)
 #define SN_MATRIX_OP(name, params) amx::name,
 const sn_ops kAmxOps = {
 #include "core/ops.inc"
 };
+#endif
 #undef SN_OP
 #endif
 
@@ -107,21 +117,33 @@ IsaTier best_tier() { return kScalar; }
 #endif
 
 const sn_ops* ops_of(IsaTier tier) {
-#if defined(__x86_64__)
+#if defined(SN_HAVE_AMX)
   if (tier == kAmx) return &kAmxOps;
+#endif
+#if defined(SN_HAVE_VNNI)
   if (tier == kVnni) return &kVnniOps;
+#endif
+#if defined(SN_HAVE_AVX512)
   if (tier == kAvx512) return &kAvx512Ops;
+#endif
+#if defined(SN_HAVE_AVX2)
   if (tier == kAvx2) return &kAvx2Ops;
 #endif
-  (void)tier;
-  return &kScalarOps;
+  return tier == kScalar ? &kScalarOps : nullptr;
+}
+
+// The best tier of the processor that this library was compiled for.
+IsaTier best_compiled_tier() {
+  int tier = best_tier();
+  while (ops_of(static_cast<IsaTier>(tier)) == nullptr) --tier;
+  return static_cast<IsaTier>(tier);
 }
 
 IsaChoice choice;
 pthread_once_t choice_once = PTHREAD_ONCE_INIT;
 
 void choose() {
-  IsaTier best = best_tier();
+  IsaTier best = best_compiled_tier();
   choice.tier = best;
   const char* wanted = getenv("SINEW_ISA");
   snprintf(choice.reason, sizeof choice.reason, "%s is the best tier this processor has", kNames[best]);
@@ -144,6 +166,7 @@ void choose() {
                "SINEW_ISA=%s asks for more than the processor has; %s is its best tier", wanted, kNames[best]);
     }
   }
+  while (ops_of(choice.tier) == nullptr) choice.tier = static_cast<IsaTier>(choice.tier - 1);
   choice.name = kNames[choice.tier];
   choice.ops = ops_of(choice.tier);
 }
