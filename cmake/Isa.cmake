@@ -15,11 +15,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
 endif()
 
 # What cannot run on the building machine need not be compiled again for each sanitizer.
-set(SINEW_TIERS all CACHE STRING "Instruction sets besides scalar: all, native (those of this machine's processor), or a list")
+set(SINEW_TIERS all CACHE STRING "Instruction sets: all, native (those of this machine's processor), or a list; scalar is always there")
 set(wanted ${SINEW_TIERS})
 if(wanted STREQUAL "native")
   file(STRINGS /proc/cpuinfo flags REGEX "^flags" LIMIT_COUNT 1)
-  set(wanted "")
+  set(wanted scalar)
   foreach(pair avx2:avx2 avx512:avx512dq vnni:avx512_vnni amx:amx_int8)
     string(REPLACE ":" ";" pair ${pair})
     list(GET pair 0 isa)
@@ -44,6 +44,10 @@ set(SINEW_SCALAR_OPTIMIZATION -O2)
 if(SINEW_SANITIZE)
   set(SINEW_KERNEL_OPTIMIZATION -O1)
   set(SINEW_SCALAR_OPTIMIZATION -O1)
+  if(NOT wanted STREQUAL "all" AND NOT "scalar" IN_LIST wanted)
+    # Only there to be linked.
+    set(SINEW_SCALAR_OPTIMIZATION -O0 -fno-sanitize=all)
+  endif()
 endif()
 
 # Adds kernel sources to the target, compiled once for each instruction set: those of SINEW_KERNEL_SOURCES for the first list,
