@@ -67,6 +67,36 @@ __attribute__((target("avx512f,avx512vnni"))) double vnni_rounds() {
   return 12.0 * 64 * 2 * kRounds;
 }
 
+__attribute__((target("avx2,fma"))) double avx2_float_rounds() {
+  __m256 x = _mm256_set1_ps(3), w = _mm256_set1_ps(5);
+#define SN_DEFINE(i) __m256 sum##i = _mm256_setzero_ps();
+#define SN_STEP(i)                        \
+  sum##i = _mm256_fmadd_ps(x, w, sum##i); \
+  __asm__ volatile("" : "+x"(sum##i), "+x"(x));
+  SN_TWELVE(SN_DEFINE)
+  for (int r = 0; r < kRounds; ++r) {
+    SN_TWELVE(SN_STEP)
+  }
+#undef SN_DEFINE
+#undef SN_STEP
+  return 12.0 * 8 * 2 * kRounds;
+}
+
+__attribute__((target("avx512f"))) double avx512_float_rounds() {
+  __m512 x = _mm512_set1_ps(3), w = _mm512_set1_ps(5);
+#define SN_DEFINE(i) __m512 sum##i = _mm512_setzero_ps();
+#define SN_STEP(i)                        \
+  sum##i = _mm512_fmadd_ps(x, w, sum##i); \
+  __asm__ volatile("" : "+v"(sum##i), "+v"(x));
+  SN_TWELVE(SN_DEFINE)
+  for (int r = 0; r < kRounds; ++r) {
+    SN_TWELVE(SN_STEP)
+  }
+#undef SN_DEFINE
+#undef SN_STEP
+  return 12.0 * 16 * 2 * kRounds;
+}
+
 struct TileShapes {
   uint8_t palette, start_row, reserved[14];
   uint16_t row_bytes[16];
@@ -119,13 +149,20 @@ double rounds() {
   return scalar_rounds();
 }
 
-}  // namespace
+double float_rounds() {
+#if defined(__x86_64__)
+  const char* isa = sn_cpu_isa();
+  if (std::strcmp(isa, "avx2") == 0) return avx2_float_rounds();
+  if (std::strcmp(isa, "scalar") != 0) return avx512_float_rounds();
+#endif
+  return scalar_rounds();
+}
 
-double peak_rate(int32_t threads) {
+double rate_of(double (*some_rounds)(), int32_t threads) {
   constexpr int kTimes = 10;  // long enough for starting threads not to count
   double operations = 0;
-  const auto work = [](double* sum) {
-    for (int i = 0; i < kTimes; ++i) *sum += rounds();
+  const auto work = [some_rounds](double* sum) {
+    for (int i = 0; i < kTimes; ++i) *sum += some_rounds();
   };
   const double seconds = seconds_of([&] {
     std::vector<std::thread> others;
@@ -137,5 +174,10 @@ double peak_rate(int32_t threads) {
   });
   return operations / seconds;
 }
+
+}  // namespace
+
+double peak_rate(int32_t threads) { return rate_of(rounds, threads); }
+double float_peak_rate(int32_t threads) { return rate_of(float_rounds, threads); }
 
 }  // namespace sinew_bench

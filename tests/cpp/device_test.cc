@@ -45,6 +45,18 @@ TEST(Device, RefusesBadArguments) {
   EXPECT_EQ(sn_cpu_open(1, nullptr), SN_INVALID_ARGUMENT);
 }
 
+TEST(Device, RefusesWhatIsNotOpenBlas) {
+  const std::pair<const char*, const char*> files[] = {{"/nowhere/libopenblas.so.0", "No such file"},
+                                                       {"libc.so.6", "it is not OpenBLAS"}};
+  for (const auto& file : files) {
+    EXPECT_EQ(sn_blas_open(file.first), SN_UNSUPPORTED);
+    const std::string message = sn_last_error();
+    EXPECT_NE(message.find(file.first), std::string::npos) << message;
+    EXPECT_NE(message.find(file.second), std::string::npos) << message;
+  }
+  EXPECT_STREQ(sn_blas_configuration(), "");
+}
+
 TEST(Device, ClosesBeforeItsTensors) {
   sn_device* device = nullptr;
   ASSERT_EQ(sn_cpu_open(3, &device), SN_OK);

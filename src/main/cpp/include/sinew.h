@@ -117,6 +117,14 @@ SN_EXPORT const char* sn_cpu_isa_reason(void);
 /* Processors this process may use: the affinity mask, limited by the cgroup's CPU quota rounded up; at least 1. */
 SN_EXPORT int32_t sn_cpu_available(void);
 
+/* Opens OpenBLAS, which sn_matmul then computes F32 products with: the library of this path, or the system's if path is
+ * null. Once for the process, and before the products that are to use it; after a success this does nothing. OpenBLAS is
+ * set to one thread for the whole process, as the device's threads divide the work. SN_UNSUPPORTED if there is none, or
+ * it was built for OpenMP or for 64-bit integers. */
+SN_EXPORT sn_status sn_blas_open(const char* path);
+/* What OpenBLAS says about itself, its version first; "" if it is not open. */
+SN_EXPORT const char* sn_blas_configuration(void);
+
 /* A CPU device with its own pool of `threads` threads, the caller's included; 0 takes sn_cpu_available().
  * Calls from several threads at once are safe: one uses the pool, the others compute on their own thread. */
 SN_EXPORT sn_status sn_cpu_open(int32_t threads, sn_device** device);
@@ -358,7 +366,8 @@ SN_EXPORT sn_status sn_transpose_heads(const sn_tensor* x, int64_t first, sn_ten
 
 /* y = a b, or a b^T: a is [..., m, k], b is [..., k, n], transposed [..., n, k], y is [..., m, n], each F32 or BF16.
  * The leading dimensions are a's; b has the same or none. Products and sums are F32, fused where the processor can,
- * over k in order. */
+ * over k in order; if all are F32 and sn_blas_open has succeeded, in OpenBLAS's order, which depends on the shape but
+ * not on the number of threads. */
 SN_EXPORT sn_status sn_matmul(const sn_tensor* a, const sn_tensor* b, int32_t transpose_b, sn_tensor* y);
 /* y = softmax(scale q k^T) v for each head, F32 with an online softmax: q is [batch, heads, tokens, width], k and v are
  * [batch, key heads, capacity, width] and [.., value width], of which the first `length` rows are keys and values, y is

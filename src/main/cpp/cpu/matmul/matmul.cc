@@ -1,5 +1,6 @@
 // Products of matrices that are not packed: the right-hand one is packed here, a slab of columns at a time. See
 // sinew.h.
+#include "cpu/blas.h"
 #include "cpu/matmul/product.h"
 
 namespace sn {
@@ -28,7 +29,28 @@ void gather_panel(const Product& p, int64_t column, float* panel) {
   for (int64_t k = 0; k < p.inner; ++k) store(panel + k * kPanel, load_some(b + k * p.columns + column, columns));
 }
 
+// Tiles of the result, each computed by one call on one thread; a tile's bits do not depend on how many there are.
+constexpr int64_t kBlasRows = 256, kBlasColumns = 512;
+
+void multiply_with_blas(sn_device* device, const Product& p) {
+  const auto* a = reinterpret_cast<const float*>(p.a);
+  const auto* b = reinterpret_cast<const float*>(p.b);
+  auto* y = reinterpret_cast<float*>(p.y);
+  const int64_t tiles = ceil_div(p.columns, kBlasColumns);
+  auto task = [&](int64_t index) {
+    const int64_t row = index / tiles * kBlasRows, column = index % tiles * kBlasColumns;
+    blas_multiply(a + row * p.inner, p.inner, b + column * (p.transposed ? p.inner : 1),
+                  p.transposed ? p.inner : p.columns, p.transposed, y + row * p.columns + column, p.columns,
+                  min_of(kBlasRows, p.rows - row), min_of(kBlasColumns, p.columns - column), p.inner);
+  };
+  for_tasks(device, tiles * ceil_div(p.rows, kBlasRows), task);
+}
+
 sn_status multiply(sn_device* device, const Product& p) {
+  if (!p.narrow_a && !p.narrow_b && !p.narrow_y && blas_takes(p.rows, p.columns, p.inner)) {
+    multiply_with_blas(device, p);
+    return SN_OK;
+  }
   constexpr int64_t kFloat = sizeof(float), kBf16 = sizeof(bf16);
   const int64_t slab = max_of((int64_t{1} << 20) / max_of(p.inner, 1) / kPanel, 16) * kPanel;
   const int64_t bytes = round_up(min_of(slab, p.columns), kPanel) * p.inner * kFloat;

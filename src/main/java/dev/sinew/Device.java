@@ -1,5 +1,6 @@
 package dev.sinew;
 
+import dev.sinew.internal.Blas;
 import dev.sinew.internal.Handle;
 import dev.sinew.internal.NativeLibrary;
 import dev.sinew.internal.SinewNative;
@@ -81,6 +82,18 @@ public final class Device implements AutoCloseable {
   public static String isaReason() {
     NativeLibrary.load();
     return SinewNative.sn_cpu_isa_reason().getString();
+  }
+
+  /**
+   * What computes {@link Functional#matmul} of F32 matrices, and why: OpenBLAS with its version,
+   * settings and place, or Sinew's own kernel. OpenBLAS is taken from the class path ({@code
+   * org.bytedeco:openblas} with classifier {@code linux-x86_64}), else from the system; the system
+   * property {@code sinew.openblas} names another library, or is {@code none}. It is opened at the
+   * first such product, or here, and set to one thread for the whole process, as the device's
+   * threads divide the work.
+   */
+  public static String blas() {
+    return Blas.description();
   }
 
   sn_device acquire() {

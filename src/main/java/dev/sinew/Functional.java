@@ -1,5 +1,6 @@
 package dev.sinew;
 
+import dev.sinew.internal.Blas;
 import dev.sinew.internal.SinewNative;
 
 /**
@@ -244,13 +245,15 @@ public final class Functional {
 
   /**
    * {@code y = a b}, or {@code a b^T}: products of the matrices in the last two dimensions, all F32
-   * or BF16. The sums are F32.
+   * or BF16. The sums are F32. Where all are F32 and OpenBLAS is there, it computes them (see {@link
+   * Device#blas()}); results then depend on it, but not on the number of threads.
    *
    * @param a [..., m, k]
    * @param b [..., k, n], or transposed [..., n, k], with a's leading dimensions or none
    * @param y [..., m, n]
    */
   public static void matmul(Tensor a, Tensor b, boolean transposeB, Tensor y) {
+    Blas.load();
     NativeCall.call(
         a, b, y, null, (pa, pb, py, d) -> SinewNative.sn_matmul(pa, pb, transposeB ? 1 : 0, py));
   }

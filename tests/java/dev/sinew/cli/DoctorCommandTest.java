@@ -18,12 +18,13 @@ class DoctorCommandTest extends CommandLineTest {
     Map<String, Object> json = run("doctor", "--json").ok().json();
     assertEquals(
         "[usable, problem, sinew_version, os, java_version, java_vm, java_home, processor, isa,"
-            + " isa_reason, processors, processors_usable, processors_cgroup_limit, threads,"
-            + " native_library, huge_pages, memory_bytes, memory_available_bytes,"
+            + " isa_reason, blas, processors, processors_usable, processors_cgroup_limit,"
+            + " threads, native_library, huge_pages, memory_bytes, memory_available_bytes,"
             + " memory_cgroup_limit_bytes, java_heap_limit_bytes]",
         json.keySet().toString());
     assertEquals(true, json.get("usable"));
     assertEquals(Device.isa(), json.get("isa"));
+    assertEquals(Device.blas(), json.get("blas"));
     assertEquals((long) Device.cpu().threads(), json.get("threads"));
     assertTrue(Files.exists(Path.of((String) json.get("native_library"))));
     String text = run("doctor").ok().out();

@@ -19,7 +19,13 @@ final class DoctorCommand extends SinewCommand {
 
   /** What the native code says about itself, or why there is none. */
   private record NativeFacts(
-      String location, String isa, String reason, int processors, int threads, String problem) {
+      String location,
+      String isa,
+      String reason,
+      String blas,
+      int processors,
+      int threads,
+      String problem) {
     static NativeFacts find() {
       try {
         NativeLibrary.load();
@@ -27,12 +33,13 @@ final class DoctorCommand extends SinewCommand {
             NativeLibrary.location(),
             Device.isa(),
             Device.isaReason(),
+            Device.blas(),
             Device.availableProcessors(),
             Device.cpu().threads(),
             null);
       } catch (LinkageError e) {
         return new NativeFacts(
-            null, null, null, 0, 0, Text.sentence(String.valueOf(e.getMessage())));
+            null, null, null, null, 0, 0, Text.sentence(String.valueOf(e.getMessage())));
       }
     }
   }
@@ -59,6 +66,7 @@ final class DoctorCommand extends SinewCommand {
     line("processor", platform.processorModel());
     if (facts.problem() == null) {
       line("instruction set", facts.isa() + ": " + Text.sentence(facts.reason()));
+      line("matrix products", facts.blas());
       line(
           "processors",
           facts.processors()
@@ -134,6 +142,7 @@ final class DoctorCommand extends SinewCommand {
       generator.writeStringField("processor", platform.processorModel());
       generator.writeStringField("isa", facts.isa());
       generator.writeStringField("isa_reason", facts.reason());
+      generator.writeStringField("blas", facts.blas());
       generator.writeNumberField("processors", platform.processors());
       generator.writeNumberField("processors_usable", facts.processors());
       Json.number(

@@ -10,11 +10,11 @@ import java.util.Map;
 import org.bytedeco.pytorch.global.torch;
 
 /** What a reader has to know about the machine to judge the figures. */
-final class Machine {
+public final class Machine {
   private Machine() {}
 
   /** Label to value, in the order of the report. */
-  static Map<String, String> describe() throws IOException {
+  public static Map<String, String> describe() throws IOException {
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("CPU", cpu());
     facts.put("processors", Integer.toString(Device.availableProcessors()));
@@ -33,7 +33,7 @@ final class Machine {
     return facts;
   }
 
-  static String cpu() throws IOException {
+  public static String cpu() throws IOException {
     return field("/proc/cpuinfo", "model name");
   }
 
