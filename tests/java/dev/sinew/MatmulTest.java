@@ -38,14 +38,24 @@ class MatmulTest {
   void isWithinTheBoundAndDoesNotDependOnThreads(boolean transposed) {
     // Tiles of the result are 256 x 512.
     int[][] sizes = {
-      {1, 1, 1}, {1, 300, 77}, {1, 129, 1100}, {2, 7, 513}, {5, 1, 17}, {31, 64, 257},
-      {255, 33, 511}, {256, 16, 512}, {257, 15, 513}, {300, 257, 64}, {530, 61, 1031}
+      {1, 1, 1},
+      {1, 300, 77},
+      {1, 129, 1100},
+      {2, 7, 513},
+      {5, 1, 17},
+      {31, 64, 257},
+      {255, 33, 511},
+      {256, 16, 512},
+      {257, 15, 513},
+      {300, 257, 64},
+      {530, 61, 1031}
     };
     try (Device one = Device.cpu(1);
         Device three = Device.cpu(3)) {
       for (int[] size : sizes) {
         float[] alone = multiply(one, new long[0], false, size[0], size[1], size[2], transposed);
-        float[] together = multiply(three, new long[0], false, size[0], size[1], size[2], transposed);
+        float[] together =
+            multiply(three, new long[0], false, size[0], size[1], size[2], transposed);
         assertArrayEquals(alone, together, Arrays.toString(size));
       }
     }
@@ -119,7 +129,10 @@ class MatmulTest {
     String[][] settings = {
       {"none", "Sinew, as sinew.openblas is none"},
       {"/nowhere/libopenblas.so", "Sinew, as '/nowhere/libopenblas.so' cannot be used"},
-      {"libc.so.6", "Sinew, as 'libc.so.6' cannot be used for products of matrices: it is not OpenBLAS"}
+      {
+        "libc.so.6",
+        "Sinew, as 'libc.so.6' cannot be used for products of matrices: it is not OpenBLAS"
+      }
     };
     for (String[] setting : settings) {
       ChildJvm.Result result =

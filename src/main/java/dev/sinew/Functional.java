@@ -245,8 +245,8 @@ public final class Functional {
 
   /**
    * {@code y = a b}, or {@code a b^T}: products of the matrices in the last two dimensions, all F32
-   * or BF16. The sums are F32. Where all are F32 and OpenBLAS is there, it computes them (see {@link
-   * Device#blas()}); results then depend on it, but not on the number of threads.
+   * or BF16. The sums are F32. Where all are F32 and OpenBLAS is there, it computes them (see
+   * {@link Device#blas()}); results then depend on it, but not on the number of threads.
    *
    * @param a [..., m, k]
    * @param b [..., k, n], or transposed [..., n, k], with a's leading dimensions or none

@@ -126,6 +126,11 @@ final class Mkl implements Peer {
     }
 
     @Override
+    public String remark() {
+      return x.remark(y, data.int8());
+    }
+
+    @Override
     public long bytes() {
       return data.in * data.out;
     }

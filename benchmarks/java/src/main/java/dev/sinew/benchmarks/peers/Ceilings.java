@@ -1,63 +1,35 @@
 package dev.sinew.benchmarks.peers;
 
-import dev.sinew.DType;
-import dev.sinew.Device;
-import dev.sinew.Ops;
-import dev.sinew.Tensor;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 
-/** What the machine reaches when nothing is computed, or nothing is loaded. */
-final class Ceilings implements AutoCloseable {
-  private final Device device;
-  private final Tensor memory;
-  private final Tensor nothing;
-
-  Ceilings(Device device) {
-    this.device = device;
-    memory = Tensor.allocate(device, DType.U8, Problem.COLD_BYTES);
-    nothing = Tensor.allocate(device, DType.U8, 0);
-    // So that it does not read the system's one page of zeros.
-    memory.withBuffer(
-        0,
-        (int) memory.byteSize(),
-        buffer -> {
-          for (int i = 0; i < buffer.capacity(); i += 1024) {
-            buffer.put(i, (byte) 1);
-          }
-        });
-  }
-
-  /** Bytes read from memory in a second. */
-  double bytesPerSecond() {
-    long begin = System.nanoTime();
-    Ops.memoryProbe(memory, nothing);
-    return memory.byteSize() / (1e-9 * (System.nanoTime() - begin));
-  }
-
-  /**
-   * Operations from registers alone in a second: {@code {integers, floats}}, as benchmarks/cpp
-   * measures them.
-   */
-  double[] operationsPerSecond() throws IOException {
+/**
+ * What the machine reaches when nothing is loaded, or nothing is computed, as benchmarks/cpp
+ * measures it.
+ *
+ * @param integers operations a second from registers, of the instructions that int8 products use
+ * @param floats the same of F32
+ * @param bytes read from memory in a second
+ */
+record Ceilings(double integers, double floats, double bytes) {
+  static Ceilings measure(int threads) throws IOException {
     Process process =
-        new ProcessBuilder(
-                System.getProperty("sinew.benchmark.peak"), Integer.toString(device.threads()))
+        new ProcessBuilder(System.getProperty("sinew.benchmark.peak"), Integer.toString(threads))
             .redirectError(ProcessBuilder.Redirect.INHERIT)
             .start();
-    String[] numbers =
-        new String(process.getInputStream().readAllBytes(), StandardCharsets.US_ASCII)
-            .strip()
-            .split(" ");
-    if (numbers.length != 2) {
-      throw new IOException("sinew_bench_peak gave no two numbers");
+    String output =
+        new String(process.getInputStream().readAllBytes(), StandardCharsets.US_ASCII).strip();
+    String[] numbers = output.split(" ");
+    if (numbers.length != 3) {
+      throw new IOException("sinew_bench_peak said '" + output + "', not three numbers");
     }
-    return new double[] {Double.parseDouble(numbers[0]), Double.parseDouble(numbers[1])};
+    return new Ceilings(
+        Double.parseDouble(numbers[0]),
+        Double.parseDouble(numbers[1]),
+        Double.parseDouble(numbers[2]));
   }
 
-  @Override
-  public void close() {
-    memory.close();
-    nothing.close();
+  double of(Problem problem) {
+    return problem.decode() ? bytes : problem.work() == Problem.Work.F32 ? floats : integers;
   }
 }

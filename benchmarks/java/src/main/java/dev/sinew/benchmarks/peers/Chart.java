@@ -50,12 +50,7 @@ final class Chart {
           ratio * unit,
           ROW - 5,
           ratio >= 1 ? "#2a7f62" : "#c0603a");
-      add(
-          svg,
-          "<text x=\"%.1f\" y=\"%d\">%.2f</text>%n",
-          LEFT + ratio * unit + 4,
-          y + 13,
-          ratio);
+      add(svg, "<text x=\"%.1f\" y=\"%d\">%.2f</text>%n", LEFT + ratio * unit + 4, y + 13, ratio);
     }
     add(
         svg,

@@ -23,6 +23,11 @@ interface Contestant extends AutoCloseable {
   /** y of the last call, [rows, out]. */
   float[] result();
 
+  /** What a reader has to know about the answer. */
+  default String remark() {
+    return "";
+  }
+
   /** Bytes of the weights of one call. */
   long bytes();
 

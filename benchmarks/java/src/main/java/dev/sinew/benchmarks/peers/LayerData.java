@@ -49,7 +49,8 @@ final class LayerData implements AutoCloseable {
     return tensor;
   }
 
-  // Sums of four uniform numbers of 16 bits; mixed with the finalizer of SplitMix64 (Steele, Lea and
+  // Sums of four uniform numbers of 16 bits; mixed with the finalizer of SplitMix64 (Steele, Lea
+  // and
   // Flood, 2014).
   private static void fill(FloatBuffer row, long seed, long index, float scale) {
     long state = (seed << 56) + (index << 28);
@@ -69,7 +70,8 @@ final class LayerData implements AutoCloseable {
 
   /** int8, symmetric, a scale for each channel. */
   WeightData int8() {
-    return forms.computeIfAbsent("int8", key -> quantize(floats.values(), QuantScheme.INT8_SYMMETRIC, 0));
+    return forms.computeIfAbsent(
+        "int8", key -> quantize(floats.values(), QuantScheme.INT8_SYMMETRIC, 0));
   }
 
   /** int8, symmetric, a scale for each group. */
@@ -90,7 +92,7 @@ final class LayerData implements AutoCloseable {
         "pruned",
         key -> {
           try (Tensor kept = Tensor.allocate(device, DType.F32, out, in)) {
-            Ops.pruneNm(floats.values(), 2, 4, kept);
+            Ops.pruneNM(floats.values(), 2, 4, kept);
             return quantize(kept, QuantScheme.INT8_SYMMETRIC, 0);
           }
         });
@@ -100,8 +102,7 @@ final class LayerData implements AutoCloseable {
     long groups = group == 0 ? 1 : (in + group - 1) / group;
     boolean int4 = scheme == QuantScheme.INT4_SYMMETRIC;
     Tensor scale = Tensor.allocate(device, DType.F32, out, groups);
-    Tensor q =
-        Tensor.allocate(device, int4 ? DType.U8 : DType.I8, out, int4 ? (in + 1) / 2 : in);
+    Tensor q = Tensor.allocate(device, int4 ? DType.U8 : DType.I8, out, int4 ? (in + 1) / 2 : in);
     Tensor back = Tensor.allocate(device, DType.F32, out, in);
     try (Tensor lo = Tensor.allocate(device, DType.F32, out, groups);
         Tensor hi = Tensor.allocate(device, DType.F32, out, groups)) {

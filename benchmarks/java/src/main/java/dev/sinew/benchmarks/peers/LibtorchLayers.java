@@ -4,8 +4,8 @@ import dev.sinew.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.T_TensorTensorDoubleLong_T;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -36,15 +36,15 @@ final class LibtorchLayers implements Peer {
         all.add(new Dynamic(problem, data));
       } catch (RuntimeException e) {
         // This build of libtorch may lack FBGEMM.
-        System.out.println("  libtorch int8: " + String.valueOf(e.getMessage()).lines().findFirst().orElse(""));
+        System.out.println(
+            "  libtorch int8: " + String.valueOf(e.getMessage()).lines().findFirst().orElse(""));
       }
     }
     return all;
   }
 
   static org.bytedeco.pytorch.Tensor view(Tensor tensor) {
-    return torch.from_blob(
-        Address.of(tensor), tensor.shape(), new TensorOptions(ScalarType.Float));
+    return torch.from_blob(Address.of(tensor), tensor.shape(), new TensorOptions(ScalarType.Float));
   }
 
   private abstract static class Layer implements Contestant {
@@ -126,6 +126,8 @@ final class LibtorchLayers implements Peer {
 
   /** Quantizes activations itself, and the weights once, with one scale for all. */
   private static final class Dynamic extends Layer {
+    // Owns the tensors that come out of it.
+    private final T_TensorTensorDoubleLong_T parts;
     private final org.bytedeco.pytorch.Tensor q;
     private final org.bytedeco.pytorch.Tensor offsets;
     private final org.bytedeco.pytorch.Tensor bias;
@@ -136,7 +138,7 @@ final class LibtorchLayers implements Peer {
     Dynamic(Problem problem, LayerData data) {
       super(data);
       try (org.bytedeco.pytorch.Tensor weights = view(data.int8().values())) {
-        T_TensorTensorDoubleLong_T parts = torch.fbgemm_linear_quantize_weight(weights);
+        parts = torch.fbgemm_linear_quantize_weight(weights);
         q = parts.get0();
         offsets = parts.get1();
         scale = new Scalar(parts.get2());

@@ -59,8 +59,7 @@ final class MnistRunners {
       Optimizer.optimize(
           model,
           passes,
-          new Optimizer.Options(
-              Targets.byDefault(), 1, false, Optimizer.Progress.NONE, storage),
+          new Optimizer.Options(Targets.byDefault(), 1, false, Optimizer.Progress.NONE, storage),
           plan -> SafeTensors.create(target, plan, false));
       // Rounding the weights and the activations moves the scores, which examples/ looks at.
       return new Ours(name, target, x, 0.1);
@@ -91,7 +90,8 @@ final class MnistRunners {
   private static OrtSession onnx(Map<String, Tensor> weights, Tensor x) throws OrtException {
     OnnxModel model = new OnnxModel();
     model.input("x", OnnxModel.FLOAT, x.shape());
-    weights.forEach((name, tensor) -> model.initializer(name, OnnxModel.FLOAT, tensor, tensor.shape()));
+    weights.forEach(
+        (name, tensor) -> model.initializer(name, OnnxModel.FLOAT, tensor, tensor.shape()));
     String at = "x";
     for (String layer : List.of("conv1", "conv2", "conv3")) {
       model.node("", "Conv", List.of(at, layer + ".weight", layer + ".bias"), layer, Map.of());
@@ -113,11 +113,7 @@ final class MnistRunners {
 
   private static List<String> norm(String input, String name) {
     return List.of(
-        input,
-        name + ".weight",
-        name + ".bias",
-        name + ".running_mean",
-        name + ".running_var");
+        input, name + ".weight", name + ".bias", name + ".running_mean", name + ".running_var");
   }
 
   private static final class Ours implements NetworkRunner {

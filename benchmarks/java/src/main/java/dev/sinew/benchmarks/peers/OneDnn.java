@@ -57,13 +57,19 @@ final class OneDnn implements Peer {
       String name,
       WeightData weights,
       memory.data_type type) {
-    Product product = new Product(problem, data, "oneDNN " + name, weights, type);
-    // Its reference code is no contestant: it takes a second a call.
-    if (product.implementation.startsWith("ref")) {
-      System.out.println("  oneDNN " + name + ": only reference code (" + product.implementation + ")");
+    List<Tensor> owned = new ArrayList<>();
+    try {
+      Product product = new Product(problem, data, "oneDNN " + name, weights, type, owned);
+      // Its reference code is no contestant: it takes a second a call.
+      if (!product.implementation.startsWith("ref")) {
+        all.add(product);
+        return;
+      }
       product.close();
-    } else {
-      all.add(product);
+      System.out.println("  oneDNN " + name + " has only reference code here");
+    } catch (RuntimeException e) {
+      owned.forEach(Tensor::close);
+      System.out.println("  oneDNN " + name + ": " + e.getMessage());
     }
   }
 
@@ -75,13 +81,19 @@ final class OneDnn implements Peer {
     final String implementation;
     private final matmul primitive;
     private final IntMemoryMap[] arguments;
-    private final List<Tensor> owned = new ArrayList<>();
+    private final List<Tensor> owned;
     private final Tensor y;
     private final Quantized x;
     private final long bytes;
 
     Product(
-        Problem problem, LayerData data, String name, WeightData weights, memory.data_type type) {
+        Problem problem,
+        LayerData data,
+        String name,
+        WeightData weights,
+        memory.data_type type,
+        List<Tensor> owned) {
+      this.owned = owned;
       this.data = data;
       this.name = name;
       this.weights = weights;
@@ -154,8 +166,7 @@ final class OneDnn implements Peer {
       Tensor tensor = own(Tensor.of(theirs, groups, data.out));
       long[] shape = groups == 1 ? new long[] {data.out} : new long[] {groups, data.out};
       memory.format_tag tag = groups == 1 ? memory.format_tag.a : memory.format_tag.ab;
-      return new memory(
-          new memory.desc(shape, memory.data_type.f32, tag), cpu, Address.of(tensor));
+      return new memory(new memory.desc(shape, memory.data_type.f32, tag), cpu, Address.of(tensor));
     }
 
     // The weights [out, in] are columns of its [in, out]. Its int4 is in two's complement.
@@ -200,6 +211,11 @@ final class OneDnn implements Peer {
         primitive.execute(stream, argument);
       }
       stream._wait();
+    }
+
+    @Override
+    public String remark() {
+      return quantized ? x.remark(y, weights) : "";
     }
 
     @Override

@@ -54,7 +54,11 @@ final class OnnxModel {
 
   /** An operator with attributes that are whole numbers. */
   void node(
-      String domain, String operator, List<String> inputs, String output, Map<String, Long> attributes) {
+      String domain,
+      String operator,
+      List<String> inputs,
+      String output,
+      Map<String, Long> attributes) {
     Message node = new Message();
     inputs.forEach(input -> node.text(1, input));
     node.text(2, output).text(3, output).text(4, operator).text(7, domain);

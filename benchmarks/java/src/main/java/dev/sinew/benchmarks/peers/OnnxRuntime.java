@@ -60,7 +60,8 @@ final class OnnxRuntime implements Peer {
         all.add(new Layers(problem, data, "DynamicQuantizeMatMul", data.int8(), 1));
         all.add(new Layers(problem, data, "MatMulInteger", data.int8(), 1));
       }
-      case INT8_WEIGHTS -> all.add(new Layers(problem, data, "MatMulNBits 8/32", data.int8(32), 1.125));
+      case INT8_WEIGHTS ->
+          all.add(new Layers(problem, data, "MatMulNBits 8/32", data.int8(32), 1.125));
       case INT4_WEIGHTS -> {
         all.add(new Layers(problem, data, "MatMulNBits 4/128", data.int4(128), 0.53125));
         all.add(new Layers(problem, data, "MatMulNBits 4/32", data.int4(32), 0.625));
@@ -80,6 +81,7 @@ final class OnnxRuntime implements Peer {
     private final Map<String, OnnxTensor> inputs;
     private final Quantized x;
     private float[] result;
+    private String remark = "";
 
     Layers(
         Problem problem, LayerData data, String operator, WeightData weights, double bytesAWeight)
@@ -97,8 +99,7 @@ final class OnnxRuntime implements Peer {
       Tensor matrix = matrix(sources);
       for (int i = 0; i < calls; i++) {
         add(model, matrix, i);
-        model.output(
-            "y" + i, integers ? OnnxModel.INT32 : OnnxModel.FLOAT, data.rows, data.out);
+        model.output("y" + i, integers ? OnnxModel.INT32 : OnnxModel.FLOAT, data.rows, data.out);
       }
       try (OrtSession.SessionOptions options = options(problem.threads())) {
         session = environment.createSession(model.build(), options);
@@ -119,7 +120,8 @@ final class OnnxRuntime implements Peer {
       return OnnxTensor.createTensor(environment, buffer, tensor.shape(), OnnxJavaType.UINT8);
     }
 
-    // Its matrices are [in, out], except those of MatMulNBits, which are ours with 128 added to int8.
+    // Its matrices are [in, out], except those of MatMulNBits, which are ours with 128 added to
+    // int8.
     private Tensor matrix(List<Tensor> sources) {
       Tensor ours = weights.q() == null ? weights.values() : weights.q();
       if (operator.startsWith("MatMulNBits 4")) {
@@ -253,8 +255,14 @@ final class OnnxRuntime implements Peer {
     private float[] dequantized(IntBuffer buffer) {
       try (Tensor sums = Tensor.allocate(data.device, DType.I32, data.rows, data.out)) {
         sums.withBuffer(0, (int) sums.byteSize(), to -> to.asIntBuffer().put(buffer));
+        remark = x.remark(sums, weights);
         return x.dequantized(sums, weights);
       }
+    }
+
+    @Override
+    public String remark() {
+      return remark;
     }
 
     @Override

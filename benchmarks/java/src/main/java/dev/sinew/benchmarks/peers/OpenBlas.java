@@ -45,7 +45,20 @@ final class OpenBlas implements Peer {
                 cblas_sgemv(CblasRowMajor, CblasNoTrans, out, in, 1, w, in, x, 1, 0, y, 1);
               } else {
                 cblas_sgemm(
-                    CblasRowMajor, CblasNoTrans, CblasTrans, rows, out, in, 1, x, in, w, in, 0, y, out);
+                    CblasRowMajor,
+                    CblasNoTrans,
+                    CblasTrans,
+                    rows,
+                    out,
+                    in,
+                    1,
+                    x,
+                    in,
+                    w,
+                    in,
+                    0,
+                    y,
+                    out);
               }
             }));
   }

@@ -17,7 +17,8 @@ import java.util.stream.Collectors;
  * @param ours whether it is Sinew's
  * @param work operations or bytes of a call, by {@code unit}
  * @param unit "op/s", "B/s" or "images/s"
- * @param ceiling what the machine reaches in that unit, measured in the same run; 0 if there is none
+ * @param ceiling what the machine reaches in that unit, measured in the same run; 0 if there is
+ *     none
  * @param error as a part of what is allowed
  * @param seconds of a call in each round
  */
@@ -38,6 +39,14 @@ record Outcome(
 
   double rate() {
     return work / median();
+  }
+
+  String rateText() {
+    return switch (unit) {
+      case "B/s" -> String.format(Locale.ROOT, "%.1f GB/s", rate() / 1e9);
+      case "op/s" -> String.format(Locale.ROOT, "%.0f Gop/s", rate() / 1e9);
+      default -> String.format(Locale.ROOT, "%.0f %s", rate(), unit);
+    };
   }
 
   /** How many times as fast as the other one this is: the median over the rounds. */
@@ -109,7 +118,8 @@ record Outcome(
   static void write(Path file, String heading, List<Outcome> outcomes) throws IOException {
     List<String> lines = new ArrayList<>();
     lines.add("# " + heading);
-    lines.add("# problem, table, contestant, ours, work, unit, ceiling, error, seconds of each round");
+    lines.add(
+        "# problem, table, contestant, ours, work, unit, ceiling, error, seconds of each round");
     outcomes.forEach(outcome -> lines.add(outcome.line()));
     Files.write(file, lines);
   }

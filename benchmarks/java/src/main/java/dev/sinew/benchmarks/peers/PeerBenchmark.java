@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -83,11 +84,13 @@ public final class PeerBenchmark {
     boolean right = true;
     for (Problem problem : Problem.all(threads)) {
       if (filter.matcher(problem.name()).find()) {
+        System.out.println(problem.name());
         right &= add(problem.name(), new Race(peers, rounds).run(problem));
       }
     }
     for (Networks.Request request : Networks.all(threads)) {
       if (filter.matcher(request.name()).find()) {
+        System.out.println(request.name());
         right &= add(request.name(), new Networks(data, rounds).run(request));
       }
     }
@@ -97,7 +100,6 @@ public final class PeerBenchmark {
 
   // Prints outcomes and puts them in the place of older ones.
   private boolean add(String name, List<Outcome> found) throws IOException {
-    System.out.println(name);
     Outcome best = Report.fastest(found, false).orElse(null);
     found.forEach(outcome -> System.out.println(Race.line(outcome, best)));
     outcomes.removeIf(outcome -> outcome.problem().equals(name));
@@ -133,7 +135,7 @@ public final class PeerBenchmark {
     }
     Networks.all(threads).forEach(request -> order.add(request.name()));
     List<Outcome> sorted = new ArrayList<>(outcomes);
-    sorted.sort(java.util.Comparator.comparingInt(outcome -> order.indexOf(outcome.problem())));
+    sorted.sort(Comparator.comparingInt(outcome -> order.indexOf(outcome.problem())));
     return sorted;
   }
 }

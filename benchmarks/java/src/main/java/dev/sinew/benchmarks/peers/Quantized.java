@@ -32,7 +32,8 @@ record Quantized(LayerData data, Tensor values, float scale) implements AutoClos
 
   /** y from the sums of products of the bytes and int8 weights with a scale for each channel. */
   float[] dequantized(Tensor sums, WeightData weights) {
-    long[] theirs = sums.toLongs();
+    int[] theirs = new int[(int) sums.elements()];
+    sums.withBuffer(0, 4 * theirs.length, buffer -> buffer.asIntBuffer().get(theirs));
     byte[] q = weights.q().toBytes();
     float[] scales = weights.scale().toFloats();
     float[] y = new float[theirs.length];
@@ -48,6 +49,26 @@ record Quantized(LayerData data, Tensor values, float scale) implements AutoClos
       }
     }
     return y;
+  }
+
+  /** Says so if sums of products of integers are not exact, of which some are looked at. */
+  String remark(Tensor sums, WeightData weights) {
+    int[] theirs = new int[(int) sums.elements()];
+    sums.withBuffer(0, 4 * theirs.length, buffer -> buffer.asIntBuffer().get(theirs));
+    byte[] x = values.toBytes();
+    byte[] q = weights.q().toBytes();
+    int in = (int) data.in;
+    int out = (int) data.out;
+    for (int i = 0; i < theirs.length; i += Math.max(1, theirs.length / 500)) {
+      int sum = 0;
+      for (int k = 0; k < in; k++) {
+        sum += (x[i / out * in + k] & 255) * q[i % out * in + k];
+      }
+      if (sum != theirs[i]) {
+        return " (inexact sums)";
+      }
+    }
+    return "";
   }
 
   @Override

@@ -23,44 +23,41 @@ final class Race {
     try (Device device = Device.cpu(problem.threads());
         LayerData data = new LayerData(problem, device)) {
       List<Contestant> contestants = new ArrayList<>();
-      try (Ceilings ceilings = new Ceilings(device)) {
+      try {
         for (Peer peer : peers) {
           peer.setThreads(problem.threads());
           contestants.addAll(peer.contestants(problem, data));
         }
-        return time(problem, data, contestants, ceilings);
+        return time(problem, data, contestants);
       } finally {
         contestants.forEach(Contestant::close);
       }
     }
   }
 
-  private List<Outcome> time(
-      Problem problem, LayerData data, List<Contestant> contestants, Ceilings ceilings)
+  private List<Outcome> time(Problem problem, LayerData data, List<Contestant> contestants)
       throws Exception {
     int count = contestants.size();
     double[] errors = new double[count];
     double[] first = new double[count];
+    String[] remarks = new String[count];
     double fastest = Double.MAX_VALUE;
     for (int i = 0; i < count; i++) {
       contestants.get(i).run();
       first[i] = seconds(contestants.get(i), 0);
       fastest = Math.min(fastest, first[i]);
       errors[i] = data.error(contestants.get(i));
+      remarks[i] = contestants.get(i).remark();
     }
     double[][] seconds = new double[count][rounds];
-    double[] ceiling = new double[rounds];
-    double[] peaks = problem.decode() ? null : ceilings.operationsPerSecond();
+    double ceiling = Ceilings.measure(problem.threads()).of(problem);
     for (int round = 0; round < rounds; round++) {
-      ceiling[round] =
-          problem.decode()
-              ? ceilings.bytesPerSecond()
-              : peaks[problem.work() == Problem.Work.F32 ? 1 : 0];
       for (int i = 0; i < count; i++) {
         seconds[i][round] =
             first[i] > HOPELESS * fastest ? first[i] : seconds(contestants.get(i), ROUND_SECONDS);
       }
     }
+    ceiling = Math.max(ceiling, Ceilings.measure(problem.threads()).of(problem));
     List<Outcome> outcomes = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       Contestant contestant = contestants.get(i);
@@ -68,11 +65,11 @@ final class Race {
           new Outcome(
               problem.name(),
               problem.work().label,
-              contestant.name(),
+              contestant.name() + remarks[i],
               contestant.ours(),
               problem.decode() ? contestant.bytes() : problem.operations(),
               problem.decode() ? "B/s" : "op/s",
-              Outcome.median(ceiling),
+              ceiling,
               errors[i],
               seconds[i]));
     }
@@ -97,14 +94,14 @@ final class Race {
     String ceiling =
         outcome.ceiling() == 0
             ? ""
-            : String.format(Locale.ROOT, "%5.2f of the ceiling", outcome.rate() / outcome.ceiling());
+            : String.format(
+                Locale.ROOT, "%5.2f of the ceiling", outcome.rate() / outcome.ceiling());
     return String.format(
         Locale.ROOT,
-        "  %-36s %10.1f us %8.1f G%s %s%s  error %.2g of the bound%s",
+        "  %-46s %10.1f us %13s %s%s  error %.2g of the bound%s",
         outcome.contestant(),
         outcome.median() * 1e6,
-        outcome.rate() / 1e9,
-        outcome.unit(),
+        outcome.rateText(),
         ceiling,
         outcome.ours() && best != null
             ? String.format(Locale.ROOT, "  %.2f x the best peer", outcome.speedAgainst(best))

@@ -100,9 +100,10 @@ final class Report {
                   ? "met"
                   : String.format(
                       Locale.ROOT, "missed by %.0f%%", 100 * (1 - least / target.least()));
+      String reached =
+          Double.isNaN(least) ? "" : String.format(Locale.ROOT, "%.2f to %.2f", least, most);
       text.append(
-          String.format(
-              Locale.ROOT, "| %s | %.2f to %.2f | %s |%n", target.goal(), least, most, verdict));
+          String.format(Locale.ROOT, "| %s | %s | %s |%n", target.goal(), reached, verdict));
     }
     text.append('\n').append(limits.strip()).append('\n');
   }
@@ -131,7 +132,7 @@ final class Report {
                 first ? problem.getKey() : "",
                 ours.contestant().replace("Sinew ", ""),
                 time(ours),
-                rate(ours),
+                ours.rateText(),
                 ours.ceiling() == 0
                     ? ""
                     : String.format(Locale.ROOT, "%.2f", ours.rate() / ours.ceiling()),
@@ -167,13 +168,5 @@ final class Report {
             ? String.format(Locale.ROOT, "%.1f µs", micros)
             : String.format(Locale.ROOT, "%.2f ms", micros / 1000),
         outcome.error() <= 1 ? "" : " WRONG");
-  }
-
-  private static String rate(Outcome outcome) {
-    return switch (outcome.unit()) {
-      case "B/s" -> String.format(Locale.ROOT, "%.1f GB/s", outcome.rate() / 1e9);
-      case "op/s" -> String.format(Locale.ROOT, "%.0f Gop/s", outcome.rate() / 1e9);
-      default -> String.format(Locale.ROOT, "%.0f %s", outcome.rate(), outcome.unit());
-    };
   }
 }

@@ -22,8 +22,7 @@ final class RowMajorProduct implements Contestant {
   private final FloatPointer py;
   private final List<FloatPointer> copies;
 
-  RowMajorProduct(
-      String name, Problem problem, LayerData data, IntConsumer setThreads, Call call) {
+  RowMajorProduct(String name, Problem problem, LayerData data, IntConsumer setThreads, Call call) {
     this.name = name;
     this.threads = problem.threads();
     this.setThreads = setThreads;

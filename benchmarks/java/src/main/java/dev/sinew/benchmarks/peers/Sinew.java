@@ -67,14 +67,14 @@ final class Sinew implements Peer {
           case "W8", "dense W8" -> () -> PackedWeights.w8(weights.q(), weights.scale(), null, 0);
           case "W8/32" -> () -> PackedWeights.w8(weights.q(), weights.scale(), null, 32);
           case "sparse W8" -> () -> sparse(data, weights);
-          default -> () -> PackedWeights.w4(weights.q(), data.in, weights.scale(), null, weights.group());
+          default ->
+              () -> PackedWeights.w4(weights.q(), data.in, weights.scale(), null, weights.group());
         };
     return new Linear(problem, data, "Sinew " + name, weights, precision, packing, ours);
   }
 
   private static PackedWeights sparse(LayerData data, WeightData weights) {
-    try (Tensor values =
-            Tensor.allocate(data.device, DType.I8, Ops.countNonzeros(weights.q()));
+    try (Tensor values = Tensor.allocate(data.device, DType.I8, Ops.countNonzeros(weights.q()));
         Tensor bitmap = Tensor.allocate(data.device, DType.U8, data.out, (data.in + 7) / 8);
         Tensor offsets = Tensor.allocate(data.device, DType.I64, data.out + 1)) {
       Ops.bitmapEncode(weights.q(), 0, values, bitmap, offsets);

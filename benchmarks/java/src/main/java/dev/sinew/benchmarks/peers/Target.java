@@ -56,10 +56,7 @@ record Target(String goal, Predicate<String> problems, Measure measure, double l
             peer("oneDNN"),
             0.9),
         new Target(
-            "W8A8, 1 row: 0.93 of the read bandwidth",
-            matching("int8 1 x .*"),
-            CEILING,
-            0.93),
+            "W8A8, 1 row: 0.93 of the read bandwidth", matching("int8 1 x .*"), CEILING, 0.93),
         new Target("W8A8, 1 row: level with the best peer", matching("int8 1 x .*"), peer(""), 1.0),
         new Target(
             "int4 in groups of 128, 1 row: 0.87 of the read bandwidth",
