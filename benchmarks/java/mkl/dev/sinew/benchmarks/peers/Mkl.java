@@ -88,16 +88,17 @@ final class Mkl implements Peer {
     }
 
     @Override
-    public void run() {
+    public int run(int count) {
       setThreads(threads);
       int rows = (int) data.rows;
       int in = (int) data.in;
       int out = (int) data.out;
-      for (Pointer w : pointers) {
+      for (Pointer w : pointers.subList(0, count)) {
         mkl_rt.cblas_gemm_s8u8s32(
             CblasRowMajor, CblasNoTrans, CblasTrans, CblasFixOffset, rows, out, in, 1, px, in,
             (byte) 0, w, in, (byte) 0, 0, py, out, offset);
       }
+      return count;
     }
 
     @Override
@@ -116,7 +117,7 @@ final class Mkl implements Peer {
     }
 
     @Override
-    public int calls() {
+    public int copies() {
       return copies.size();
     }
 

@@ -15,10 +15,16 @@ interface Contestant extends AutoCloseable {
   /** How far from x each activation may be that it multiplies, in units of {@link Steps}. */
   Precision precision();
 
-  /** Layer calls of one {@link #run}: one for each copy of the weights. */
-  int calls();
+  /** The copies of the weights. */
+  int copies();
 
-  void run() throws Exception;
+  /**
+   * Computes the layer with the first so many copies in turn; with all of them if the library
+   * cannot do otherwise.
+   *
+   * @return how many it were
+   */
+  int run(int count) throws Exception;
 
   /** y of the last call, [rows, out]. */
   float[] result();

@@ -60,13 +60,14 @@ final class LibtorchLayers implements Peer {
     abstract org.bytedeco.pytorch.Tensor call(int copy);
 
     @Override
-    public void run() {
-      for (int i = 0; i < calls(); i++) {
+    public int run(int count) {
+      for (int i = 0; i < count; i++) {
         if (y != null) {
           y.close();
         }
         y = call(i);
       }
+      return count;
     }
 
     @Override
@@ -114,7 +115,7 @@ final class LibtorchLayers implements Peer {
     }
 
     @Override
-    public int calls() {
+    public int copies() {
       return copies.size();
     }
 
@@ -173,7 +174,7 @@ final class LibtorchLayers implements Peer {
     }
 
     @Override
-    public int calls() {
+    public int copies() {
       return copies.size();
     }
 

@@ -201,16 +201,17 @@ final class OneDnn implements Peer {
     }
 
     @Override
-    public int calls() {
+    public int copies() {
       return arguments.length;
     }
 
     @Override
-    public void run() {
-      for (IntMemoryMap argument : arguments) {
-        primitive.execute(stream, argument);
+    public int run(int count) {
+      for (int i = 0; i < count; i++) {
+        primitive.execute(stream, arguments[i]);
       }
       stream._wait();
+      return count;
     }
 
     @Override

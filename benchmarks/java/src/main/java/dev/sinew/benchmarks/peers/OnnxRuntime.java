@@ -224,13 +224,14 @@ final class OnnxRuntime implements Peer {
     }
 
     @Override
-    public int calls() {
+    public int copies() {
       return calls;
     }
 
     @Override
-    public void run() throws OrtException {
+    public int run(int count) throws OrtException {
       session.run(inputs).close();
+      return calls;
     }
 
     @Override

@@ -43,8 +43,8 @@ final class Race {
     String[] remarks = new String[count];
     double fastest = Double.MAX_VALUE;
     for (int i = 0; i < count; i++) {
-      contestants.get(i).run();
-      first[i] = seconds(contestants.get(i), 0);
+      contestants.get(i).run(1);
+      first[i] = seconds(contestants.get(i), 1, 0);
       fastest = Math.min(fastest, first[i]);
       errors[i] = data.error(contestants.get(i));
       remarks[i] = contestants.get(i).remark();
@@ -54,7 +54,9 @@ final class Race {
     for (int round = 0; round < rounds; round++) {
       for (int i = 0; i < count; i++) {
         seconds[i][round] =
-            first[i] > HOPELESS * fastest ? first[i] : seconds(contestants.get(i), ROUND_SECONDS);
+            first[i] > HOPELESS * fastest
+                ? first[i]
+                : seconds(contestants.get(i), contestants.get(i).copies(), ROUND_SECONDS);
       }
     }
     ceiling = Math.max(ceiling, Ceilings.measure(problem.threads()).of(problem));
@@ -77,13 +79,12 @@ final class Race {
   }
 
   // Of a call, on average over as many as take so long.
-  private static double seconds(Contestant contestant, double atLeast) throws Exception {
+  private static double seconds(Contestant contestant, int count, double atLeast) throws Exception {
     long begin = System.nanoTime();
     double passed;
     int calls = 0;
     do {
-      contestant.run();
-      calls += contestant.calls();
+      calls += contestant.run(count);
       passed = 1e-9 * (System.nanoTime() - begin);
     } while (passed < atLeast);
     return passed / calls;

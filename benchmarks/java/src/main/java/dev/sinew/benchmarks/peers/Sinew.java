@@ -90,7 +90,7 @@ final class Sinew implements Peer {
       boolean ours,
       Tensor x,
       Tensor y,
-      List<PackedWeights> copies)
+      List<PackedWeights> packed)
       implements Contestant {
     Linear(
         Problem problem,
@@ -108,23 +108,24 @@ final class Sinew implements Peer {
           data.x,
           Tensor.allocate(data.device, DType.F32, data.rows, data.out),
           new ArrayList<>());
-      copies.add(packing.get());
-      int count = data.copies(problem, copies.get(0).byteSize());
-      while (copies.size() < count) {
-        copies.add(packing.get());
+      packed.add(packing.get());
+      int count = data.copies(problem, packed.get(0).byteSize());
+      while (packed.size() < count) {
+        packed.add(packing.get());
       }
     }
 
     @Override
-    public int calls() {
-      return copies.size();
+    public int copies() {
+      return packed.size();
     }
 
     @Override
-    public void run() {
-      for (PackedWeights copy : copies) {
+    public int run(int count) {
+      for (PackedWeights copy : packed.subList(0, count)) {
         Functional.linear(x, copy, null, Activation.NONE, y);
       }
+      return count;
     }
 
     @Override
@@ -134,18 +135,18 @@ final class Sinew implements Peer {
 
     @Override
     public long bytes() {
-      return copies.get(0).byteSize();
+      return packed.get(0).byteSize();
     }
 
     @Override
     public void close() {
-      copies.forEach(PackedWeights::close);
+      packed.forEach(PackedWeights::close);
       y.close();
     }
   }
 
   /** {@link Functional#matmul}, which takes the weights as they are. */
-  private record Product(LayerData data, List<Tensor> copies, Tensor y) implements Contestant {
+  private record Product(LayerData data, List<Tensor> matrices, Tensor y) implements Contestant {
     Product(Problem problem, LayerData data) {
       this(
           data,
@@ -174,15 +175,16 @@ final class Sinew implements Peer {
     }
 
     @Override
-    public int calls() {
-      return copies.size();
+    public int copies() {
+      return matrices.size();
     }
 
     @Override
-    public void run() {
-      for (Tensor copy : copies) {
-        Functional.matmul(data.x, copy, true, y);
+    public int run(int count) {
+      for (Tensor matrix : matrices.subList(0, count)) {
+        Functional.matmul(data.x, matrix, true, y);
       }
+      return count;
     }
 
     @Override
@@ -192,7 +194,7 @@ final class Sinew implements Peer {
 
     @Override
     public long bytes() {
-      return copies.get(0).byteSize();
+      return matrices.get(0).byteSize();
     }
 
     @Override
