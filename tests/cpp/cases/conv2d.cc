@@ -1,11 +1,15 @@
 // Convolutions with dense weights and, window by window, with weights of other kinds.
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 
+#include "support/clustering.h"
 #include "support/layer.h"
+#include "support/lowbit.h"
 #include "support/quantizing.h"
 #include "support/reals.h"
+#include "support/sparse.h"
 
 namespace sinew_test {
 namespace {
@@ -137,6 +141,86 @@ Call int8_call(const Shape& s) {
   return call;
 }
 
+// What is packed, and the numbers that it stands for.
+struct Stored {
+  std::string what;
+  std::vector<Operand> sources;
+  std::function<sn_status(const Tensors&, sn_weights**)> pack;
+  std::vector<double> weight;
+  bool words;  // activations become 16-bit fixed point
+};
+
+// Weights of integers: int8 or int4, or int8 with a bitmap, of which half are zero.
+Stored stored_integers(const Shape& s, sn_scheme scheme, int64_t grain, bool sparse, uint64_t seed) {
+  const LayerShape matrix = {1, s.inner(), s.out};
+  IntegerWeights w = random_integers(matrix, grain, scheme, seed);
+  Stored stored;
+  std::vector<uint8_t> bytes;
+  for (int64_t i = 0; i < s.out * s.inner(); ++i) {
+    int& q = w.q[static_cast<size_t>(i)];
+    if (sparse && (static_cast<uint64_t>(i) * 2654435761U + seed) >> 7 & 1) q = 0;
+    bytes.push_back(static_cast<uint8_t>(q));
+    const int64_t row = i / s.inner(), col = i % s.inner();
+    stored.weight.push_back(w.at(row, col) * static_cast<double>(w.scale(row, col)));
+  }
+  const int64_t group = w.slicing.argument(), cols = s.inner();
+  const Operand scale = {SN_F32, w.slicing.shape(), bytes_of(w.scales.scale)};
+  stored.words = true;
+  if (sparse) {
+    stored.what = "sparse int8";
+    stored.sources = sparse_operands(SN_I8, {s.out, cols}, sparse_oracle(SN_I8, {s.out, cols}, bytes, 0));
+    stored.sources.push_back(scale);
+    stored.pack = [group, cols](const Tensors& t, sn_weights** weights) {
+      return sn_pack_sparse(t[0], t[1], t[2], t[3], group, cols, weights);
+    };
+    return stored;
+  }
+  const bool int4 = scheme == SN_INT4_SYMMETRIC || scheme == SN_INT4_ASYMMETRIC;
+  stored.what = int4 ? "int4" : "int8 weights";
+  stored.sources = {integers_operand(w.q, {s.out, cols}, scheme), scale};
+  if (!w.scales.zero_point.empty()) stored.sources.push_back({SN_I8, w.slicing.shape(), bytes_of(w.scales.zero_point)});
+  stored.pack = [group, cols, int4](const Tensors& t, sn_weights** weights) {
+    const sn_tensor* zero_point = t.size() > 2 ? t[2] : nullptr;
+    return int4 ? sn_pack_w4(t[0], cols, t[1], zero_point, group, weights)
+                : sn_pack_w8(t[0], t[1], zero_point, group, weights);
+  };
+  return stored;
+}
+
+Stored stored_clustered(const Shape& s, int bits, uint64_t seed) {
+  const std::vector<float> book = make_codebook(Book::kWeights, bits, seed);
+  const int64_t cols = s.inner();
+  Stored stored;
+  std::vector<int> indices;
+  for (int64_t i = 0; i < s.out * cols; ++i) {
+    indices.push_back(static_cast<int>((static_cast<uint64_t>(i) * 2654435761U + seed) >> 5 & ((1U << bits) - 1)));
+    stored.weight.push_back(static_cast<double>(book[static_cast<size_t>(indices.back())]));
+  }
+  stored.what = "clustered";
+  stored.sources = {indices_operand(indices, {s.out, cols}, bits), {SN_F32, {1, int64_t{1} << bits}, bytes_of(book)}};
+  stored.pack = [cols](const Tensors& t, sn_weights** weights) { return sn_pack_clustered(t[0], t[1], cols, weights); };
+  stored.words = false;
+  return stored;
+}
+
+// Products are summed in any order, weights may be rounded once when they are dequantized, and in 16-bit fixed point
+// activations move by half a step.
+Call stored_call(const Shape& s, const Stored& stored, uint64_t seed) {
+  const bool words = stored.words && s.groups == 1;
+  Call call = conv_call(
+      s, uniform_elements(SN_F32, count_of(s.x), 2, seed + 1), stored.weight,
+      stored.what + " seed " + std::to_string(seed), [words](const std::vector<double>& elements, const double* w) {
+        double largest = 0, sum = 0;
+        for (double element : elements) largest = std::fmax(largest, std::fabs(element));
+        for (size_t k = 0; k < elements.size(); ++k)
+          sum += std::fabs(w[k]) * (std::fabs(elements[k]) * 16 * kUlp + (words ? largest / 32512 * 0.51 : 0));
+        return sum;
+      });
+  call.sources = stored.sources;
+  call.pack = stored.pack;
+  return call;
+}
+
 std::vector<Shape> all_shapes() {
   return {
       {{1, 1, 1, 1}, 1, 1, {1, 1, 1, 1, 0, 0, 1, 1}},
@@ -174,6 +258,23 @@ void int8(const Emit& emit) {
   for (const Shape& s : all_shapes()) emit(int8_call(s));
 }
 
+void stored(const Emit& emit) {
+  int64_t i = 0;
+  for (const Shape& s : all_shapes()) {
+    const int64_t grain = ++i % 2 == 0 ? kPerChannel : 32;
+    uint64_t seed = next_seed();
+    emit(stored_call(s, stored_integers(s, i % 3 == 0 ? SN_INT8_ASYMMETRIC : SN_INT8_SYMMETRIC, grain, false, seed),
+                     seed));
+    seed = next_seed();
+    emit(stored_call(s, stored_integers(s, i % 3 == 0 ? SN_INT4_ASYMMETRIC : SN_INT4_SYMMETRIC, grain, false, seed),
+                     seed));
+    seed = next_seed();
+    emit(stored_call(s, stored_integers(s, SN_INT8_SYMMETRIC, grain, true, seed), seed));
+    seed = next_seed();
+    emit(stored_call(s, stored_clustered(s, 2 + static_cast<int>(i % 7), seed), seed));
+  }
+}
+
 void not_finite(const Emit& emit) {
   for (const Shape& s :
        {Shape{{1, 3, 9, 9}, 5, 1, {3, 3, 1, 1, 0, 0, 1, 1}}, {{1, 5, 9, 9}, 5, 5, {3, 3, 1, 1, 0, 0, 1, 1}}}) {
@@ -192,9 +293,10 @@ void large(const Emit& emit) {
 #endif
 }
 
-const Register registered({"conv2d",
-                           {{"dense", dense}, {"int8", int8}, {"not_finite", not_finite}, {"large", large}},
-                           {}});
+const Register registered(
+    {"conv2d",
+     {{"dense", dense}, {"int8", int8}, {"stored", stored}, {"not_finite", not_finite}, {"large", large}},
+     {}});
 
 }  // namespace
 }  // namespace sinew_test

@@ -79,13 +79,20 @@ void special_values(const Emit& emit) {
   }
 }
 
+template <int kBits>
+Call timed() {
+  Call last;
+  emit_clustered([&last](const Call& call) { last = call; }, random_layer({1, 4096, 4096}, 1), kBits, 1, 1);
+  return last;
+}
+
 const Register registered({"linear_clustered",
                            {{"shapes", shapes},
                             {"codebooks", codebooks},
                             {"types", types},
                             {"empty", empty},
                             {"special_values", special_values}},
-                           {},
+                           {{"1 x 4096 x 4096, 4 bits", timed<4>}, {"1 x 4096 x 4096, 8 bits", timed<8>}},
                            "pack_clustered"});
 
 }  // namespace

@@ -89,10 +89,15 @@ void large(const Emit& emit) {
   emit(random_call({109, 517, 300, SN_F32, SN_F32, true, SN_GELU}, SN_F32));
 }
 
+template <int64_t kRows>
+Call timed() {
+  return random_call({kRows, 4096, 4096}, SN_F32);
+}
+
 const Register registered(
     {"linear_float",
      {{"shapes", shapes}, {"types", types}, {"empty", empty}, {"special_values", special_values}, {"large", large}},
-     {},
+     {{"1 x 4096 x 4096", timed<1>}, {"128 x 4096 x 4096", timed<128>}},
      "pack_float"});
 
 }  // namespace

@@ -129,6 +129,21 @@ void large(const Emit& emit) {
 #endif
 }
 
+template <int kPercent>
+Call timed_int8() {
+  Call last;
+  emit_int8([&last](const Call& call) { last = call; }, random_layer({1, 4096, 4096}, 1), 1 - kPercent * 0.01,
+            kPerChannel, 1);
+  return last;
+}
+template <int kPercent>
+Call timed_bf16() {
+  Call last;
+  emit_float([&last](const Call& call) { last = call; }, random_layer({1, 4096, 4096}, 1), SN_BF16, 1 - kPercent * 0.01,
+             kPerChannel, 1);
+  return last;
+}
+
 const Register registered({"linear_sparse",
                            {{"shapes", shapes},
                             {"groups", groups},
@@ -136,7 +151,11 @@ const Register registered({"linear_sparse",
                             {"empty", empty},
                             {"special_values", special_values},
                             {"large", large}},
-                           {},
+                           {{"1 x 4096 x 4096, int8 half zero", timed_int8<50>},
+                            {"1 x 4096 x 4096, int8 70% zero", timed_int8<70>},
+                            {"1 x 4096 x 4096, int8 90% zero", timed_int8<90>},
+                            {"1 x 4096 x 4096, bf16 half zero", timed_bf16<50>},
+                            {"1 x 4096 x 4096, bf16 90% zero", timed_bf16<90>}},
                            "pack_sparse"});
 
 }  // namespace

@@ -83,6 +83,14 @@ void large(const Emit& emit) {
 #endif
 }
 
+// The second of the two calls is the one with a bound.
+template <int64_t kGroup>
+Call timed() {
+  Call last;
+  emit_int4([&last](const Call& call) { last = call; }, random_layer({1, 4096, 4096}, 1), kGroup, false, 1);
+  return last;
+}
+
 const Register registered({"linear_w4",
                            {{"shapes", shapes},
                             {"groups", groups},
@@ -90,7 +98,8 @@ const Register registered({"linear_w4",
                             {"empty", empty},
                             {"special_values", special_values},
                             {"large", large}},
-                           {},
+                           {{"1 x 4096 x 4096, groups of 128", timed<128>},
+                            {"1 x 4096 x 4096, groups of 32", timed<32>}},
                            "pack_w4"});
 
 }  // namespace

@@ -139,6 +139,17 @@ void large(const Emit& emit) {
 #endif
 }
 
+Call timed_int8() {
+  Call last;
+  emit_int8([&last](const Call& call) { last = call; }, random_layer({1, 4096, 4096}, 1), kPerChannel, false, 1);
+  return last;
+}
+Call timed_fp8() {
+  Call last;
+  emit_fp8([&last](const Call& call) { last = call; }, random_layer({1, 4096, 4096}, 1), kPerChannel, false, 1);
+  return last;
+}
+
 const Register registered({"linear_w8",
                            {{"shapes", shapes},
                             {"groups", groups},
@@ -147,7 +158,7 @@ const Register registered({"linear_w8",
                             {"edges", edges},
                             {"special_values", special_values},
                             {"large", large}},
-                           {},
+                           {{"1 x 4096 x 4096", timed_int8}, {"1 x 4096 x 4096, fp8", timed_fp8}},
                            "pack_w8"});
 
 }  // namespace

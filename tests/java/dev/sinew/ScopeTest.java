@@ -34,6 +34,23 @@ class ScopeTest {
   }
 
   @Test
+  void holdsPackedWeights() {
+    PackedWeights kept;
+    PackedWeights inside;
+    try (Scope scope = new Scope();
+        Tensor weight = Tensor.of(new float[] {1, 2, 3, 4}, 2, 2)) {
+      inside = scope.add(PackedWeights.dense(weight));
+      kept = scope.add(PackedWeights.dense(weight));
+      PackedWeights same = kept;
+      assertSame(kept, scope.keep(kept));
+      assertThrows(IllegalArgumentException.class, () -> scope.keep(same));
+    }
+    assertTrue(inside.isClosed());
+    assertFalse(kept.isClosed());
+    kept.close();
+  }
+
+  @Test
   void closesAfterAnException() {
     Tensor[] inside = new Tensor[1];
     assertThrows(

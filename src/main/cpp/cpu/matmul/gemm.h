@@ -8,6 +8,7 @@
 #pragma once
 
 #include "cpu/matmul/linear.h"
+#include "cpu/matmul/words.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -24,16 +25,6 @@ constexpr int64_t kThinRows = 4;
 constexpr int64_t kInner = 256;
 // Rows and panels of the result that one task computes.
 constexpr int64_t kTaskRows = 96, kTaskPanels = 16;
-
-SN_INLINE F multiply_add(F a, F b, F c) {
-#if defined(SN_TIER_AVX512)
-  return _mm512_fmadd_ps(a, b, c);
-#elif defined(SN_TIER_AVX2)
-  return {_mm256_fmadd_ps(a.a, b.a, c.a), _mm256_fmadd_ps(a.b, b.b, c.b)};
-#else
-  return add(mul(a, b), c);
-#endif
-}
 
 // sum[r][p] += a(r, k) b_p(k) for k in order. Element (r, k) of the left-hand side is a[r * a_step + k], or a[k *
 // a_step + r] when it is packed; row k of panel p is at b + p * b_panel + k * b_step.

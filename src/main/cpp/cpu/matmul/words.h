@@ -42,6 +42,7 @@ SN_INLINE I dot(I sum, W w, P x) {
   return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(w.v, x))};
 #endif
 }
+// Fused, except in plain C++.
 SN_INLINE F multiply_add(F a, F b, F sum) { return _mm512_fmadd_ps(a, b, sum); }
 // The low 32 bits of the products.
 SN_INLINE I multiply_low(I a, int32_t b) { return {_mm512_mullo_epi32(a.v, _mm512_set1_epi32(b))}; }

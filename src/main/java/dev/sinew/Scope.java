@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Frees the tensors registered with it when it is closed.
+ * Frees the tensors and packed weights registered with it when it is closed.
  *
  * <pre>{@code
  * try (Scope scope = new Scope()) {
@@ -17,7 +17,8 @@ import java.util.List;
  * <p>Not safe for use by several threads at once.
  */
 public final class Scope implements AutoCloseable {
-  private final List<Tensor> tensors = new ArrayList<>();
+  // Tensors and PackedWeights.
+  private final List<Object> resources = new ArrayList<>();
   private boolean closed;
 
   /**
@@ -27,8 +28,19 @@ public final class Scope implements AutoCloseable {
    */
   public Tensor add(Tensor tensor) {
     requireOpen();
-    tensors.add(tensor);
+    resources.add(tensor);
     return tensor;
+  }
+
+  /**
+   * Registers packed weights and returns them.
+   *
+   * @throws IllegalStateException if the scope is closed
+   */
+  public PackedWeights add(PackedWeights weights) {
+    requireOpen();
+    resources.add(weights);
+    return weights;
   }
 
   /** A new zeroed tensor in this scope; see {@link Tensor#allocate}. */
@@ -49,23 +61,35 @@ public final class Scope implements AutoCloseable {
    * @throws IllegalArgumentException if it is not in this scope
    */
   public Tensor keep(Tensor tensor) {
-    if (!tensors.removeIf(other -> other == tensor)) {
+    if (!resources.removeIf(other -> other == tensor)) {
       throw new IllegalArgumentException("the tensor is not in this scope");
     }
     return tensor;
   }
 
   /**
-   * Closes all tensors still in the scope, the newest first; the first failure is thrown after all
+   * Takes packed weights out of the scope, so that they stay open, and returns them.
+   *
+   * @throws IllegalArgumentException if they are not in this scope
+   */
+  public PackedWeights keep(PackedWeights weights) {
+    if (!resources.removeIf(other -> other == weights)) {
+      throw new IllegalArgumentException("the packed weights are not in this scope");
+    }
+    return weights;
+  }
+
+  /**
+   * Closes all that is still in the scope, the newest first; the first failure is thrown after all
    * were tried.
    */
   @Override
   public void close() {
     closed = true;
     RuntimeException failure = null;
-    for (int i = tensors.size() - 1; i >= 0; i--) {
+    for (int i = resources.size() - 1; i >= 0; i--) {
       try {
-        tensors.get(i).close();
+        close(resources.get(i));
       } catch (RuntimeException e) {
         if (failure == null) {
           failure = e;
@@ -74,9 +98,17 @@ public final class Scope implements AutoCloseable {
         }
       }
     }
-    tensors.clear();
+    resources.clear();
     if (failure != null) {
       throw failure;
+    }
+  }
+
+  private static void close(Object resource) {
+    if (resource instanceof Tensor tensor) {
+      tensor.close();
+    } else if (resource != null) {
+      ((PackedWeights) resource).close();
     }
   }
 }
