@@ -20,7 +20,7 @@ final class Sinew implements Peer {
 
   @Override
   public String version() {
-    return Device.isa() + "; products of matrices: " + Device.blas();
+    return Device.isa() + "; products of matrices: " + Device.blas().replaceAll(", /.*", "");
   }
 
   /** Each problem's device has its own threads. */
