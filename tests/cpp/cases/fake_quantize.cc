@@ -108,6 +108,17 @@ void not_numbers(const Emit& emit) {
   }
 }
 
+void near_rounding(const Emit& emit) {
+  for (sn_dtype dtype : kFloats) {
+    const NearTies ties = near_ties(dtype);
+    for (sn_scheme scheme : kSchemes) {
+      Scales scales = {ties.scale, {}};
+      if (is_asymmetric(scheme)) scales.zero_point.assign(ties.scale.size(), is_int4(scheme) ? -5 : -101);
+      emit(fake_call(dtype, ties.shape, elements(dtype, ties.values), kPerChannel, scheme, scales, "near ties"));
+    }
+  }
+}
+
 void large(const Emit& emit) {
   for (sn_dtype dtype : large_dtypes()) {
     const int64_t n = large_count(dtype);
@@ -129,6 +140,7 @@ const Register registered({"fake_quantize",
                             {"shapes", shapes},
                             {"special_values", special_values},
                             {"not_numbers", not_numbers},
+                            {"near_rounding", near_rounding},
                             {"large", large}},
                            {{"f32 tensor", timed<SN_F32, kPerTensor, false>},
                             {"f32 channel", timed<SN_F32, kPerChannel, false>},

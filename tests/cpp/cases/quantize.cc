@@ -114,6 +114,17 @@ void true_division(const Emit& emit) {
                      "reciprocal traps, " + std::to_string(n)));
 }
 
+void near_rounding(const Emit& emit) {
+  for (sn_dtype dtype : kFloats) {
+    const NearTies ties = near_ties(dtype);
+    for (sn_scheme scheme : kSchemes) {
+      Scales scales = {ties.scale, {}};
+      if (is_asymmetric(scheme)) scales.zero_point.assign(ties.scale.size(), is_int4(scheme) ? -5 : -101);
+      emit(quantize_call(dtype, ties.shape, elements(dtype, ties.values), kPerChannel, scheme, scales, "near ties"));
+    }
+  }
+}
+
 // For every border between two neighbouring values of fp8, and around each value itself: the numbers on it and those
 // next to it; and what saturates.
 void float8_borders(const Emit& emit) {
@@ -214,6 +225,7 @@ const Register registered({"quantize",
                             {"special_values", special_values},
                             {"ties_and_scales", ties_and_scales},
                             {"true_division", true_division},
+                            {"near_rounding", near_rounding},
                             {"float8_borders", float8_borders},
                             {"tiles", tiles},
                             {"not_finite", not_finite},

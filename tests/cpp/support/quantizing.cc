@@ -225,6 +225,60 @@ std::string describe(const char* op, sn_dtype dtype, const std::vector<int64_t>&
                                  : "group of " + std::to_string(grain));
 }
 
+namespace {
+
+// A row for x / scale, its neighbours, and more halves.
+void add_near_tie(NearTies& ties, float x, float scale) {
+  ties.scale.push_back(scale);
+  float below = x, above = x;
+  const size_t end = ties.values.size() + 64;
+  for (int i = 0; i < 4; ++i) {
+    for (float v : {below, -below, above, -above}) ties.values.push_back(static_cast<double>(v));
+    below = std::nextafter(below, 0.0f);
+    above = std::nextafter(above, std::numeric_limits<float>::max());
+  }
+  for (int i = 0; ties.values.size() < end; ++i) ties.values.push_back((i * 6 - 143.5) * static_cast<double>(scale));
+}
+
+// x and scale, of 24 bits each, with x / scale = m + r / (scale 2^bits), where m is the middle between half and its
+// neighbour: from m scale = r modulo 2^bits.
+void add_near_middle(NearTies& ties, float half, int side, int64_t r, int bits) {
+  int exponent;
+  const int64_t m = 2 * static_cast<int64_t>(std::ldexp(std::frexp(half, &exponent), 24)) + side;
+  const int64_t modulus = int64_t{1} << bits;
+  int64_t inverse = 1;
+  for (int i = 0; i < 6; ++i) inverse = inverse * (2 - m * inverse % modulus) % modulus;
+  const int64_t scale = ((r * inverse) % modulus + modulus) % modulus;
+  const int64_t x = (m * scale - r) / modulus;
+  if (scale >> 23 != 1 || x >> 23 != 1) return;
+  add_near_tie(ties, static_cast<float>(std::ldexp(static_cast<double>(x), bits + exponent - 25 - 30)),
+               static_cast<float>(std::ldexp(static_cast<double>(scale), -30)));
+}
+
+}  // namespace
+
+NearTies near_ties(sn_dtype dtype) {
+  NearTies ties;
+  for (int k = 0; k < 256; ++k) {
+    const float half = static_cast<float>(k) + 0.5f;
+    if (dtype == SN_F32) {
+      for (int side : {-1, 1}) {
+        for (int64_t r : {-3, -1, 1, 3}) {
+          for (int bits : {24, 25}) add_near_middle(ties, half, side, r, bits);
+        }
+      }
+      continue;
+    }
+    for (int i = 0; i < 4; ++i) {
+      const float x = static_cast<float>(129 + (k * 37 + i * 41) % 127) * 0x1p-9f;
+      const float scale = x / half;
+      for (float s : {scale, std::nextafter(scale, 0.0f), std::nextafter(scale, 1.0f)}) add_near_tie(ties, x, s);
+    }
+  }
+  ties.shape = {static_cast<int64_t>(ties.scale.size()), 64};
+  return ties;
+}
+
 const std::vector<float> kOddScales = {0x1p-149f,
                                        0x3p-149f,
                                        0x1p-126f,

@@ -74,6 +74,16 @@ std::vector<uint8_t> bytes_of(const std::vector<T>& values) {
   return std::vector<uint8_t>(p, p + values.size() * sizeof(T));
 }
 
+// Rows of 64 elements, each with a scale of its own, whose quotients are as near as possible to where rounding turns:
+// for F32 those that lie a few 2^-48 beside the middle of k + 1/2 and its neighbour among the floats, for other types
+// those within a float's last place of k + 1/2.
+struct NearTies {
+  std::vector<int64_t> shape;
+  std::vector<double> values;
+  std::vector<float> scale;
+};
+NearTies near_ties(sn_dtype dtype);
+
 // Scales that a real slice would not have: denormal, tiny, huge, powers of two that make ties exact; and those
 // that only a broken file has: zero, negative, infinite, NaN.
 extern const std::vector<float> kOddScales;

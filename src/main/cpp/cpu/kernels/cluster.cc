@@ -1,5 +1,6 @@
 // Weight sharing: indices of nearest codebook entries, exact sums for the entries' means, and decoding. See sinew.h.
 #include "cpu/kernels/codebook.h"
+#include "cpu/kernels/floats.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -10,9 +11,9 @@ struct Bits {
   static constexpr int value = kValue;
 };
 
-// Calls f with the width of indices into a codebook of so many entries.
+// What f returns for the width of indices into a codebook of so many entries.
 template <class F>
-void with_bits(int64_t entries, F f) {
+auto with_bits(int64_t entries, F f) {
   switch (entries) {
     case 4:
       return f(Bits<2>());
@@ -40,6 +41,8 @@ sn_status ascending(const sn_tensor* codebook) {
   return SN_OK;
 }
 
+int bits_for(const sn_tensor* codebook) { return __builtin_ctzll(static_cast<uint64_t>(codebook->elements)); }
+
 // Rows of indices that fill whole bytes are one long row.
 struct Rows {
   int64_t rows, cols, bytes;
@@ -55,8 +58,9 @@ struct Largest {
 };
 
 // n elements from a whole byte of q on.
-template <int kBits, class T>
-SN_INLINE void assign_run(Largest& state, const T* x, uint8_t* q, int64_t n, const Borders& borders) {
+typedef void AssignRun(Largest& state, const float* x, uint8_t* q, int64_t n, const Borders& borders);
+template <int kBits>
+void assign_run(Largest& state, const float* x, uint8_t* q, int64_t n, const Borders& borders) {
   I largest = state.key;
   uint8_t bytes[64];
   int64_t i = 0;
@@ -89,24 +93,25 @@ sn_status cluster_assign(sn_device* device, const sn_tensor* x, const sn_tensor*
   const sn_status valid = ascending(codebook);
   if (valid != SN_OK) return valid;
   int32_t broken = 0;
-  with_bits(codebook->elements, [&](auto width) {
-    constexpr int kBits = decltype(width)::value;
-    Borders borders;
-    find_borders(data_of<float>(codebook), kBits, &borders);
-    const Rows r = rows_of(x, kBits);
-    with_floating(x->dtype, [&](auto* type) {
-      using T = typename Pointee<decltype(type)>::type;
-      for_pieces(
-          device, r.rows, r.cols, 64, Largest{splat_int(0)},
-          [&](Largest& state, int64_t row, int64_t col, int64_t n) {
-            assign_run<kBits>(state, data_of<T>(x) + row * r.cols + col,
-                              data_of<uint8_t>(q) + row * r.bytes + col / 8 * kBits, n, borders);
-          },
-          [&](Largest& state) {
-            if (reduce_max(state.key) >= kInfinityKey) atomic_or(&broken);
+  const int bits = bits_for(codebook);
+  AssignRun* const run =
+      with_bits(codebook->elements, [](auto width) -> AssignRun* { return assign_run<width.value>; });
+  Borders borders;
+  find_borders(data_of<float>(codebook), bits, &borders);
+  const Rows r = rows_of(x, bits);
+  with_floating(x->dtype, [&](auto* type) {
+    using T = typename Pointee<decltype(type)>::type;
+    for_pieces(
+        device, r.rows, r.cols, 64, Largest{splat_int(0)},
+        [&](Largest& state, int64_t row, int64_t col, int64_t n) {
+          as_floats(data_of<T>(x) + row * r.cols + col, n, [&](int64_t i, const float* part, int64_t here) {
+            run(state, part, data_of<uint8_t>(q) + row * r.bytes + (col + i) / 8 * bits, here, borders);
           });
-      return SN_OK;
-    });
+        },
+        [&](Largest& state) {
+          if (reduce_max(state.key) >= kInfinityKey) atomic_or(&broken);
+        });
+    return SN_OK;
   });
   return broken ? not_finite() : SN_OK;
 }
@@ -123,8 +128,9 @@ constexpr int kCountShift = 48;
 constexpr int spread_of(int bits) { return bits <= 6 ? 4 : 256 >> bits; }
 
 // Adds n elements to slots [spread, entry, digit]. A float is m 2^(8 d - 149) with |m| < 2^31: d is its slot's digit.
-template <int kBits, class T>
-SN_INLINE void tally(Largest& state, const T* x, int64_t n, const Borders& borders, int64_t* slots) {
+typedef void Tally(Largest& state, const float* x, int64_t n, const Borders& borders, int64_t* slots);
+template <int kBits>
+void tally(Largest& state, const float* x, int64_t n, const Borders& borders, int64_t* slots) {
   static constexpr uint8_t kNumbers[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const I zero = splat_int(0), one = splat_int(1), lane = load_index(kNumbers);
   const I place = shift_left(bit_and(lane, splat_int(spread_of(kBits) - 1)), splat_int(kBits + 5));
@@ -183,36 +189,36 @@ sn_status cluster_sums(sn_device* device, const sn_tensor* x, const sn_tensor* c
   int32_t broken = 0, starved = 0;
   const int64_t tasks = device->threads == 1 ? 1 : min_of(device->threads, ceil_div(x->elements, 1 << 17));
   const int64_t share = ceil_div(x->elements, max_of(tasks, 1));
-  with_bits(entries, [&](auto width) {
-    constexpr int kBits = decltype(width)::value;
-    Borders borders;
-    find_borders(data_of<float>(codebook), kBits, &borders);
-    with_floating(x->dtype, [&](auto* type) {
-      using T = typename Pointee<decltype(type)>::type;
-      auto task = [&](int64_t index) {
-        int64_t* slots = static_cast<int64_t*>(scratch_allocate((2 * kMostSlots + 256) * 8));
-        if (slots == nullptr) {
-          atomic_or(&starved);
-          return;
-        }
-        int64_t* own_sums = slots + kMostSlots;
-        int64_t* own_counts = own_sums + kMostSlots;
-        Largest state = {splat_int(0)};
-        const int64_t end = min_of((index + 1) * share, x->elements);
-        for (int64_t i = index * share; i < end; i += kMostInSlots) {
-          tally<kBits>(state, data_of<T>(x) + i, min_of(kMostInSlots, end - i), borders, slots);
-          drain(slots, kBits, own_sums, own_counts);
-        }
-        if (reduce_max(state.key) >= kInfinityKey) atomic_or(&broken);
-        for (int64_t k = 0; k < entries * kDigits; ++k) {
-          if (own_sums[k] != 0) atomic_add(data_of<int64_t>(sums) + k, own_sums[k]);
-        }
-        for (int64_t k = 0; k < entries; ++k) atomic_add(data_of<int64_t>(counts) + k, own_counts[k]);
-        scratch_free(slots);
-      };
-      for_tasks(device, tasks, task);
-      return SN_OK;
-    });
+  const int bits = bits_for(codebook);
+  Tally* const add_up = with_bits(entries, [](auto width) -> Tally* { return tally<width.value>; });
+  Borders borders;
+  find_borders(data_of<float>(codebook), bits, &borders);
+  with_floating(x->dtype, [&](auto* type) {
+    using T = typename Pointee<decltype(type)>::type;
+    auto task = [&](int64_t index) {
+      int64_t* slots = static_cast<int64_t*>(scratch_allocate((2 * kMostSlots + 256) * 8));
+      if (slots == nullptr) {
+        atomic_or(&starved);
+        return;
+      }
+      int64_t* own_sums = slots + kMostSlots;
+      int64_t* own_counts = own_sums + kMostSlots;
+      Largest state = {splat_int(0)};
+      const int64_t end = min_of((index + 1) * share, x->elements);
+      for (int64_t i = index * share; i < end; i += kMostInSlots) {
+        as_floats(data_of<T>(x) + i, min_of(kMostInSlots, end - i),
+                  [&](int64_t, const float* part, int64_t n) { add_up(state, part, n, borders, slots); });
+        drain(slots, bits, own_sums, own_counts);
+      }
+      if (reduce_max(state.key) >= kInfinityKey) atomic_or(&broken);
+      for (int64_t k = 0; k < entries * kDigits; ++k) {
+        if (own_sums[k] != 0) atomic_add(data_of<int64_t>(sums) + k, own_sums[k]);
+      }
+      for (int64_t k = 0; k < entries; ++k) atomic_add(data_of<int64_t>(counts) + k, own_counts[k]);
+      scratch_free(slots);
+    };
+    for_tasks(device, tasks, task);
+    return SN_OK;
   });
   if (starved) return fail(SN_OUT_OF_MEMORY, "no memory for the sums of clusters");
   carry(data_of<int64_t>(sums), entries);
@@ -223,41 +229,57 @@ namespace {
 
 struct Nothing {};
 
-// n elements from a whole byte of q on; the first `head` in the careful way.
-template <bool kBypass, int kBits, class T>
-SN_INLINE void decode_from(int64_t head, const uint8_t* q, T* y, int64_t n, const float* entries) {
-  auto some = [&](int64_t i, int64_t lanes) {
-    uint8_t packed[64] = {}, bytes[64];
-    memcpy(packed, q + i / 8 * kBits, static_cast<size_t>((lanes * kBits + 7) / 8));
-    unpack_indices<kBits>(packed, bytes);
-    store_tail(y + i, look_up<kBits>(entries, load_index(bytes)), lanes);
-  };
-  if constexpr (kBits == 4 && sizeof(T) == 2) {
-    T values[kLanes];
-    store(values, load(entries));
-    const Table table = table_of(values);
-    for_lines(head, n, some, [&](int64_t i) {
-      store_looked_up<kBypass>(y + i, table, q + i / 2);
-      store_looked_up<kBypass>(y + i + 32, table, q + i / 2 + 16);
-    });
-  } else {
-    for_lines(head, n, some, [&](int64_t i) {
-      uint8_t bytes[64];
-      unpack_indices<kBits>(q + i / 8 * kBits, bytes);
-      for (int64_t j = 0; j < 64; j += kLanes)
-        store<kBypass>(y + i + j, look_up<kBits>(entries, load_index(bytes + j)));
-    });
-  }
+// n elements from a whole byte of q on.
+typedef void DecodeRun(const uint8_t* q, float* y, int64_t n, const float* entries);
+template <bool kBypass, int kBits>
+void decode_run(const uint8_t* q, float* y, int64_t n, const float* entries) {
+  const int64_t head = kBypass ? to_line(y) : 0;
+  if (kBypass && head % 8 != 0) return decode_run<false, kBits>(q, y, n, entries);  // indices must begin with a byte
+  for_lines(
+      head, n,
+      [&](int64_t i, int64_t lanes) {
+        uint8_t packed[64] = {};
+        uint64_t words[8];
+        memcpy(packed, q + i / 8 * kBits, static_cast<size_t>((lanes * kBits + 7) / 8));
+        unpack_indices<kBits>(packed, words);
+        store_tail(y + i, look_up<kBits>(entries, index_of(words[0], words[1])), lanes);
+      },
+      [&](int64_t i) {
+        uint64_t words[8];
+        fetch_ahead(q + i / 8 * kBits, kFar);
+        unpack_indices<kBits>(q + i / 8 * kBits, words);
+        for (int j = 0; j < 4; ++j)
+          store<kBypass>(y + i + j * kLanes, look_up<kBits>(entries, index_of(words[2 * j], words[2 * j + 1])));
+      });
 }
 
-template <bool kBypass, int kBits, class T>
-SN_INLINE void decode_run(const uint8_t* q, T* y, int64_t n, const float* entries) {
-  const int64_t head = kBypass ? to_line(y) : 0;
-  if (kBypass && head % 8 != 0) {  // indices must begin with a byte
-    decode_from<false, kBits>(0, q, y, n, entries);
-  } else {
-    decode_from<kBypass, kBits>(head, q, y, n, entries);
+// Whole groups of 64 elements by a table of words, for 4 bits and types of 16 bits; returns how many these are.
+template <bool kBypass, class T>
+inline int64_t decode_words(const uint8_t* q, T* y, int64_t n, const Table& table) {
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    fetch_ahead(q + i / 2, kFar);
+    store_looked_up<kBypass>(y + i, table, q + i / 2);
+    store_looked_up<kBypass>(y + i + 32, table, q + i / 2 + 16);
   }
+  return i;
+}
+
+template <class T>
+inline void decode_piece(DecodeRun* run, int bits, const uint8_t* q, T* y, int64_t n, const float* entries,
+                         bool bypass) {
+  int64_t i = 0;
+  if constexpr (sizeof(T) == 2) {
+    if (bits == 4) {
+      const Table table = table_of(y, load(entries));
+      i = bypass && to_line(y) == 0 ? decode_words<true>(q, y, n, table) : decode_words<false>(q, y, n, table);
+    }
+  }
+  from_floats(y + i, n - i, bypass,
+              [&](int64_t j, float* part, int64_t here) { run(q + (i + j) / 8 * bits, part, here, entries); });
+}
+inline void decode_piece(DecodeRun* run, int, const uint8_t* q, float* y, int64_t n, const float* entries, bool) {
+  run(q, y, n, entries);
 }
 
 }  // namespace
@@ -266,21 +288,22 @@ sn_status cluster_decode(sn_device* device, const sn_tensor* q, const sn_tensor*
   const bool bypass = bypass_caches(y);
   float entries[256] = {};
   memcpy(entries, codebook->data, static_cast<size_t>(codebook->bytes()));
-  with_bits(codebook->elements, [&](auto width) {
-    constexpr int kBits = decltype(width)::value;
-    const Rows r = rows_of(y, kBits);
-    with_floating(y->dtype, [&](auto* type) {
-      using T = typename Pointee<decltype(type)>::type;
-      for_pieces(
-          device, r.rows, r.cols, 64, Nothing{},
-          [&](Nothing&, int64_t row, int64_t col, int64_t n) {
-            const uint8_t* from = data_of<uint8_t>(q) + row * r.bytes + col / 8 * kBits;
-            T* to = data_of<T>(y) + row * r.cols + col;
-            bypass ? decode_run<true, kBits>(from, to, n, entries) : decode_run<false, kBits>(from, to, n, entries);
-          },
-          [](Nothing&) {});
-      return SN_OK;
-    });
+  const int bits = bits_for(codebook);
+  const bool past = bypass && y->dtype == SN_F32;
+  DecodeRun* const run = with_bits(codebook->elements, [&](auto width) -> DecodeRun* {
+    return past ? decode_run<true, width.value> : decode_run<false, width.value>;
+  });
+  const Rows r = rows_of(y, bits);
+  with_floating(y->dtype, [&](auto* type) {
+    using T = typename Pointee<decltype(type)>::type;
+    for_pieces(
+        device, r.rows, r.cols, 64, Nothing{},
+        [&](Nothing&, int64_t row, int64_t col, int64_t n) {
+          const uint8_t* from = data_of<uint8_t>(q) + row * r.bytes + col / 8 * bits;
+          decode_piece(run, bits, from, data_of<T>(y) + row * r.cols + col, n, entries, bypass);
+        },
+        [](Nothing&) {});
+    return SN_OK;
   });
   return SN_OK;
 }

@@ -95,7 +95,7 @@ SN_INLINE uint64_t stretch(uint64_t v) {
   return (v & kOne) | (v << (8 - kBits) & kOne << 8);
 }
 
-// 64 bytes below 2^kBits to 8 kBits bytes, and back.
+// 64 bytes below 2^kBits to 8 kBits bytes.
 template <int kBits>
 SN_INLINE void pack_indices(const uint8_t* bytes, uint8_t* packed) {
   if constexpr (kBits == 8) {
@@ -112,21 +112,21 @@ SN_INLINE void pack_indices(const uint8_t* bytes, uint8_t* packed) {
   }
   memcpy(packed, bits, 8 * kBits);
 }
+// 8 kBits bytes to 64 indices, in words of eight bytes.
 template <int kBits>
-SN_INLINE void unpack_indices(const uint8_t* packed, uint8_t* bytes) {
+SN_INLINE void unpack_indices(const uint8_t* packed, uint64_t* words) {
   if constexpr (kBits == 8) {
-    memcpy(bytes, packed, 64);
+    memcpy(words, packed, 64);
     return;
   }
-  uint64_t words[8], bits[9] = {};
+  uint64_t bits[9] = {};
   memcpy(bits, packed, 8 * kBits);
   for (int g = 0; g < 8; ++g) {
     const int at = g * kBits / 8, shift = g * kBits % 8 * 8;
     words[g] = bits[at] >> shift;
     if (shift + 8 * kBits > 64) words[g] |= bits[at + 1] << (64 - shift) % 64;
+    words[g] = stretch<kBits>(words[g]);
   }
-  for (int g = 0; g < 8; ++g) words[g] = stretch<kBits>(words[g]);
-  memcpy(bytes, words, 64);
 }
 
 }  // namespace SN_ISA_NAME

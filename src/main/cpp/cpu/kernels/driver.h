@@ -118,17 +118,16 @@ SN_INLINE int64_t to_line(const T* p) {
 // left.
 template <class Some, class Many>
 SN_INLINE void for_lines(int64_t head, int64_t n, Some some, Many many) {
+  // Two rounds of one loop, so that both parts are compiled once.
   int64_t i = 0;
-  for (const int64_t end = min_of(head, n); i < end;) {
-    const int64_t lanes = min_of(kLanes, end - i);
-    some(i, lanes);
-    i += lanes;
-  }
-  for (; i + 64 <= n; i += 64) many(i);
-  while (i < n) {
-    const int64_t lanes = min_of(kLanes, n - i);
-    some(i, lanes);
-    i += lanes;
+  for (int64_t stop = min_of(head, n);; stop = n) {
+    while (i < stop) {
+      const int64_t lanes = min_of(kLanes, stop - i);
+      some(i, lanes);
+      i += lanes;
+    }
+    for (; i + 64 <= n; i += 64) many(i);
+    if (i == n) return;
   }
 }
 // How many bytes ahead to ask for memory: far when the processor, busy with computing, cannot look ahead itself.

@@ -1,5 +1,5 @@
 // Merging models: weighted sums, task vectors, TIES and DARE. See sinew.h.
-#include "cpu/kernels/driver.h"
+#include "cpu/kernels/floats.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -27,6 +27,7 @@ constexpr int32_t overflow_key(const double*) { return kInfinityKey; }
 // NaN and infinity in an input always reach the result of these two, so that looking at results is enough.
 template <class T, bool kBase>
 struct WeightedSum {
+  using Element = T;
   const T* const* x;
   const float* weights;
   int count;
@@ -54,6 +55,7 @@ struct WeightedSum {
 
 template <class T>
 struct Difference {
+  using Element = T;
   const T *x, *base;
   static constexpr int kMany = 2;
 
@@ -66,6 +68,7 @@ struct Difference {
 
 template <class T>
 struct Ties {
+  using Element = T;
   const T* base;
   const float* const* differences;
   const float* weights;
@@ -125,6 +128,7 @@ SN_INLINE void philox(uint32_t low, uint32_t high, uint64_t stream, uint64_t see
 
 template <class T>
 struct Dare {
+  using Element = T;
   const T* base;
   const T* const* x;
   const float* weights;
@@ -159,9 +163,8 @@ struct Dare {
 };
 
 template <bool kBypass, class Out, class Values>
-inline void merge_run(Seen& state, const Values& values, Out* out, int64_t offset, int64_t n) {
+inline void merge_run(Seen& state, const Values& values, Out* to, int64_t offset, int64_t n) {
   Seen seen = state;
-  Out* to = out + offset;
   for_lines(
       kBypass ? to_line(to) : 0, n,
       [&](int64_t i, int64_t lanes) {
@@ -182,13 +185,26 @@ inline void merge_run(Seen& state, const Values& values, Out* out, int64_t offse
   state = seen;
 }
 
+// Where inputs and results are of these types, results go straight to their place, else by way of F32.
+constexpr bool goes_straight(const float*, const float*) { return true; }
+constexpr bool goes_straight(const bf16*, const bf16*) { return true; }
+constexpr bool goes_straight(const void*, const void*) { return false; }
+
 template <class Out, class Values>
 sn_status merge(sn_device* device, const Values& values, Out* out, int64_t elements, bool bypass) {
   int32_t broken = 0, overflow = 0;
   for_elements(
       device, elements, Seen{splat_int(0), splat_int(0)},
       [&](Seen& seen, int64_t offset, int64_t n) {
-        bypass ? merge_run<true>(seen, values, out, offset, n) : merge_run<false>(seen, values, out, offset, n);
+        Out* to = out + offset;
+        if constexpr (goes_straight(static_cast<const typename Values::Element*>(nullptr),
+                                    static_cast<const Out*>(nullptr))) {
+          bypass ? merge_run<true>(seen, values, to, offset, n) : merge_run<false>(seen, values, to, offset, n);
+        } else {
+          from_floats(to, n, bypass, [&](int64_t i, float* part, int64_t here) {
+            merge_run<false>(seen, values, part, offset + i, here);
+          });
+        }
       },
       [&](Seen& seen) {
         if (reduce_max(seen.in) >= kInfinityKey) atomic_or(&broken);

@@ -13,9 +13,9 @@ struct Largest {
 template <class T, class Quantizer>
 SN_INLINE B quantize_64(const T* x, const Quantizer& z, I& largest) {
   fetch_ahead(x, kFar);
-  F a = load(x), b = load(x + 16), c = load(x + 32), d = load(x + 48);
+  F a = load_folded(x), b = load_folded(x + 16), c = load_folded(x + 32), d = load_folded(x + 48);
   largest = max(max(largest, max(key(a), key(b))), max(key(c), key(d)));
-  return pack(quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d));
+  return pack_folded(x, quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d));
 }
 
 // n elements of one slice to int8 or fp8.
@@ -52,16 +52,6 @@ inline void to_nibbles(Largest& state, const T* x, uint8_t* q, int64_t n, const 
       },
       [&](int64_t i) { store_nibbles<kBypass>(q + i / 2, quantize_64(x + i, z, largest)); });
   state.key = largest;
-}
-
-// Calls f(offset, row, col, n, slice) for the runs of one slice within a piece.
-template <class F>
-inline void for_runs(const Slices& s, int64_t row, int64_t col, int64_t n, F f) {
-  for (const int64_t end = col + n; col < end;) {
-    const int64_t stop = min_of(s.end(col), end);
-    f(col, stop - col, s.index(row, col));
-    col = stop;
-  }
 }
 
 // A single slice over the tensor, without padded rows, is one long row.
@@ -122,8 +112,8 @@ struct Nothing {};
 
 // n elements of one slice from int8 or, from a whole byte on, from nibbles; the first `head` in the careful way.
 template <bool kBypass, bool kInt4, class T>
-SN_INLINE void integers_from(int64_t head, const void* q, T* y, int64_t n, F scale, I zero_point) {
-  auto value_of = [&](I v) { return mul(from_int(sub(v, zero_point)), scale); };
+SN_INLINE void integers_from(int64_t head, const void* q, T* y, int64_t n, float scale, int zero_point) {
+  auto value_of = [&](I v) { return mul(from_int(sub(v, splat_int(zero_point))), splat(scale)); };
   auto bytes_at = [&](int64_t i) { return static_cast<const uint8_t*>(q) + (kInt4 ? i / 2 : i); };
   auto load_some_integers = [&](const uint8_t* p) {
     return kInt4 ? load_nibbles(p) : load_int(reinterpret_cast<const int8_t*>(p));
@@ -136,29 +126,43 @@ SN_INLINE void integers_from(int64_t head, const void* q, T* y, int64_t n, F sca
   if constexpr (kInt4 && sizeof(T) == 2) {
     // A slice has but 16 values, so they are computed once and then looked up, which costs less than converting.
     static constexpr uint8_t kAll[8] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe};
-    T values[kLanes];
-    store(values, value_of(load_nibbles(kAll)));
-    const Table table = table_of(values);
+    const Table table = table_of(y, value_of(load_nibbles(kAll)));
     for_lines(head, n, some, [&](int64_t i) {
+      fetch_ahead(bytes_at(i), kFar);
       store_looked_up<kBypass>(y + i, table, bytes_at(i));
       store_looked_up<kBypass>(y + i + 32, table, bytes_at(i + 32));
     });
-  } else {
+  } else if constexpr (kInt4) {
     for_lines(head, n, some, [&](int64_t first) {
+      fetch_ahead(bytes_at(first), kFar);
       for (int64_t i = first; i < first + 64; i += 2 * kLanes) {
-        store_numbers<kBypass>(y + i, value_of(load_some_integers(bytes_at(i))),
-                               value_of(load_some_integers(bytes_at(i + kLanes))));
+        store_numbers<kBypass>(y + i, value_of(load_nibbles(bytes_at(i))),
+                               value_of(load_nibbles(bytes_at(i + kLanes))));
       }
+    });
+  } else {
+    constexpr int kBits = folded_bits(static_cast<const T*>(nullptr));
+    const F step = splat(scale / (1 << kBits));
+    const I zero = splat_int(zero_point * (1 << kBits));
+    auto folded = [&](int64_t i) {
+      return mul(from_int(sub(load_int_folded(y, static_cast<const int8_t*>(q) + i), zero)), step);
+    };
+    for_lines(head, n, some, [&](int64_t first) {
+      fetch_ahead(bytes_at(first), kFar);
+      for (int64_t i = first; i < first + 64; i += 2 * kLanes)
+        store_folded<kBypass>(y + i, folded(i), folded(i + kLanes));
     });
   }
 }
 
 template <bool kBypass, bool kInt4, class T>
-SN_INLINE void from_integers(const void* q, T* y, int64_t n, F scale, I zero_point) {
-  // Only a scale that is not finite gives NaN, and what takes 64 elements takes numbers only.
-  const bool numbers = reduce_max(key(scale)) < kInfinityKey;
-  const int64_t head = !numbers ? n : kBypass ? to_line(y) : 0;
-  if (kBypass && kInt4 && numbers && head % 2 != 0) {  // nibbles must stay in pairs
+SN_INLINE void from_integers(const void* q, T* y, int64_t n, float scale, int zero_point) {
+  // Only a scale that is not finite gives NaN, and what takes 64 elements takes numbers only; nor may it divide a scale
+  // whose last bits would be lost.
+  const uint32_t magnitude = bits_of(scale) & 0x7fffffffu;
+  const bool plain = magnitude >= bits_of(0x1p-100f) && magnitude < bits_of(__builtin_inff());
+  const int64_t head = !plain ? n : kBypass ? to_line(y) : 0;
+  if (kBypass && kInt4 && plain && head % 2 != 0) {  // nibbles must stay in pairs
     integers_from<false, kInt4>(0, q, y, n, scale, zero_point);
   } else {
     integers_from<kBypass, kInt4>(head, q, y, n, scale, zero_point);
@@ -201,13 +205,13 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
         device, s.rows, s.cols, 64, Nothing{},
         [&](Nothing&, int64_t row, int64_t start, int64_t length) {
           for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
-            const F step = splat(data_of<float>(scale)[slice]);
-            const I zero = splat_int(zero_point_at(zero_point, slice));
+            const float step = data_of<float>(scale)[slice];
+            const int zero = zero_point_at(zero_point, slice);
             const uint8_t* from = data_of<uint8_t>(q) + row * row_bytes + (int4 ? col / 2 : col);
             T* to = out + row * s.cols + col;
             if (q->dtype == SN_F8_E4M3) {
               const f8e4m3* codes = data_of<f8e4m3>(q) + row * row_bytes + col;
-              bypass ? from_float8<true>(codes, to, n, step) : from_float8<false>(codes, to, n, step);
+              bypass ? from_float8<true>(codes, to, n, splat(step)) : from_float8<false>(codes, to, n, splat(step));
             } else if (int4) {
               bypass ? from_integers<true, true>(from, to, n, step, zero)
                      : from_integers<false, true>(from, to, n, step, zero);
@@ -238,13 +242,14 @@ inline void fake_run(const T* x, T* y, int64_t n, const Quantizer& z) {
                       : 0,
             n, some, [&](int64_t i) {
               fetch_ahead(x + i, kFar);
-              F a = load(x + i), b = load(x + i + 16), c = load(x + i + 32), d = load(x + i + 48);
+              F a = load_folded(x + i), b = load_folded(x + i + 16);
+              F c = load_folded(x + i + 32), d = load_folded(x + i + 48);
               if (bits(gt(max(max(key(a), key(b)), max(key(c), key(d))), infinity)) != 0) {
                 for (int64_t j = i; j < i + 64; j += kLanes) some(j, kLanes);
                 return;
               }
-              store_numbers<kBypass>(y + i, fake_lanes(z, a), fake_lanes(z, b));
-              store_numbers<kBypass>(y + i + 32, fake_lanes(z, c), fake_lanes(z, d));
+              store_folded<kBypass>(y + i, fake_lanes(z, a), fake_lanes(z, b));
+              store_folded<kBypass>(y + i + 32, fake_lanes(z, c), fake_lanes(z, d));
             });
 }
 

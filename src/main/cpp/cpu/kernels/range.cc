@@ -73,17 +73,13 @@ bool find_extremes(sn_device* device, const T* x, const Slices& s, float* lo, fl
   for_pieces(
       device, s.rows, s.cols, 64, Running{no_extremes(), -1, splat_int(0)},
       [&](Running& r, int64_t row, int64_t start, int64_t length) {
-        const int64_t end = start + length;
-        for (int64_t col = start; col < end;) {
-          const int64_t stop = min_of(s.end(col), end);
-          const int64_t slice = s.index(row, col);
+        for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
           if (slice != r.slice) {
             flush(r);
             r.slice = slice;
           }
-          widen(r.extremes, x + row * s.cols + col, stop - col);
-          col = stop;
-        }
+          widen(r.extremes, x + row * s.cols + col, n);
+        });
       },
       [&](Running& r) {
         flush(r);

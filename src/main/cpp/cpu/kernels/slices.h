@@ -25,6 +25,18 @@ inline Slices slices_of(const sn_tensor* x, int64_t group, int64_t scales) {
   return {x->rows, x->cols, length, per_row, group == 0 && scales == 1};
 }
 
+// Calls f(col, n, slice) for the runs of one slice within n columns of a row.
+template <class F>
+SN_INLINE void for_runs(const Slices& s, int64_t row, int64_t col, int64_t n, F f) {
+  const int64_t end = col + n;
+  int64_t slice = s.index(row, col);
+  for (int64_t stop = s.end(col); col < end; stop += s.group) {
+    const int64_t next = min_of(stop, end);
+    f(col, next - col, slice++);
+    col = next;
+  }
+}
+
 // One slice's constants, splat over the lanes: bounds of x / scale, so that for integers the sum with the zero point
 // cannot leave their range.
 struct Bounds {

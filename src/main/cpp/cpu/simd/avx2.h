@@ -297,6 +297,26 @@ SN_INLINE __m256i pack32(I x, I y) {
   return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 SN_INLINE B pack(I x, I y, I z, I w) { return {pack32(x, y), pack32(z, w)}; }
+// BF16 is unfolded within 128-bit lanes by unpacking, which packing undoes.
+SN_INLINE F load_folded(const bf16* p) {
+  __m256i v = load256(p), zero = _mm256_setzero_si256();
+  return {_mm256_castsi256_ps(_mm256_unpacklo_epi16(zero, v)), _mm256_castsi256_ps(_mm256_unpackhi_epi16(zero, v))};
+}
+SN_INLINE __m256i pack_folded32(I x, I y) {
+  __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(x.a, x.b), _mm256_packs_epi32(y.a, y.b));
+  return _mm256_permute4x64_epi64(packed, 0xd8);
+}
+SN_INLINE B pack_folded(const bf16*, I x, I y, I z, I w) { return {pack_folded32(x, y), pack_folded32(z, w)}; }
+template <bool kBypass>
+SN_INLINE void store_folded(bf16* p, F x, F y) {
+  write<kBypass>(p, _mm256_packus_epi32(round_number(x.a), round_number(x.b)));
+  write<kBypass>(p + 16, _mm256_packus_epi32(round_number(y.a), round_number(y.b)));
+}
+constexpr int folded_bits(const bf16*) { return 16; }
+SN_INLINE I load_int_folded(const bf16*, const int8_t* p) {
+  __m256i v = _mm256_cvtepi8_epi16(load128(p)), zero = _mm256_setzero_si256();
+  return {_mm256_unpacklo_epi16(zero, v), _mm256_unpackhi_epi16(zero, v)};
+}
 template <bool kBypass = false>
 SN_INLINE void store_bytes(int8_t* p, B b) {
   write<kBypass>(p, b.a);
@@ -320,6 +340,10 @@ SN_INLINE I load_index(const uint8_t* p) {
   __m128i v = load128(p);
   return {_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))};
 }
+SN_INLINE I index_of(uint64_t low, uint64_t high) {
+  __m128i v = _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low));
+  return {_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))};
+}
 SN_INLINE F look_up8(const float* table, I index) {
   __m256 entries = _mm256_loadu_ps(table);
   return {_mm256_permutevar8x32_ps(entries, index.a), _mm256_permutevar8x32_ps(entries, index.b)};
@@ -337,8 +361,11 @@ SN_INLINE I load_nibbles(const uint8_t* p) {
 struct Table {
   __m256i low, high;  // bytes of the 16 entries, in each half
 };
-SN_INLINE Table table_of(const void* entries) {
-  __m256i v = load256(entries), low_bytes = _mm256_set1_epi16(0xff);
+SN_INLINE __m256i words_of(const bf16*, F x) { return to_bf16(x); }
+SN_INLINE __m256i words_of(const f16*, F x) { return to_f16(x); }
+template <class T>
+SN_INLINE Table table_of(const T* type, F entries) {
+  __m256i v = words_of(type, entries), low_bytes = _mm256_set1_epi16(0xff);
   __m256i low = _mm256_packus_epi16(_mm256_and_si256(v, low_bytes), _mm256_setzero_si256());
   __m256i high = _mm256_packus_epi16(_mm256_srli_epi16(v, 8), _mm256_setzero_si256());
   // Packing left 8 bytes of the entries in each half.

@@ -231,6 +231,9 @@ SN_INLINE I load_int(const int8_t* p) {
 SN_INLINE I load_index(const uint8_t* p) {
   return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
+SN_INLINE I index_of(uint64_t low, uint64_t high) {
+  return {_mm512_cvtepu8_epi32(_mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low)))};
+}
 SN_INLINE F look_up8(const float* table, I index) {
   // The look-up sees four bits: the table stands there twice.
   return _mm512_permutexvar_ps(index.v, _mm512_broadcast_f32x8(_mm256_loadu_ps(table)));
@@ -246,8 +249,11 @@ SN_INLINE I load_nibbles(const uint8_t* p) {
 struct Table {
   __m512i words;  // the 16 entries twice
 };
-SN_INLINE Table table_of(const void* entries) {
-  return {_mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(entries)))};
+SN_INLINE __m256i words_of(const bf16*, F x) { return to_bf16(x); }
+SN_INLINE __m256i words_of(const f16*, F x) { return to_f16(x); }
+template <class T>
+SN_INLINE Table table_of(const T* type, F entries) {
+  return {_mm512_broadcast_i64x4(words_of(type, entries))};
 }
 template <bool kBypass>
 SN_INLINE void store_looked_up(void* p, const Table& table, const uint8_t* q) {

@@ -295,6 +295,11 @@ SN_INLINE I load_index(const uint8_t* p) {
   SN_EACH r.v[i] = p[i];
   return r;
 }
+SN_INLINE I index_of(uint64_t low, uint64_t high) {
+  I r;
+  SN_EACH r.v[i] = static_cast<int32_t>((i < 8 ? low : high) >> (i % 8 * 8) & 255);
+  return r;
+}
 // The entries of a table of eight that the lower three bits of each lane name.
 SN_INLINE F look_up8(const float* table, I index) {
   F r;
@@ -315,9 +320,13 @@ SN_INLINE I load_nibbles(const uint8_t* p) {
 struct Table {
   uint16_t entries[16];
 };
-SN_INLINE Table table_of(const void* entries) {
+// The entries as words of a type of 16 bits.
+template <class T>
+SN_INLINE Table table_of(const T*, F entries) {
+  T values[16];
+  store(values, entries);
   Table table;
-  memcpy(table.entries, entries, sizeof table.entries);
+  memcpy(table.entries, values, sizeof table.entries);
   return table;
 }
 // The entries that the 32 nibbles at q name, as 32 words.

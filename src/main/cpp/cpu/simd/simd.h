@@ -54,6 +54,30 @@ namespace SN_ISA_NAME {
 
 constexpr int64_t kLanes = 16;
 
+// Vectors whose lanes are in an order of the tier's own: what load_folded or load_int_folded gives for T is in order
+// again after pack_folded or store_folded for T. Spares permutations where all that happens is lane by lane.
+template <class T>
+SN_INLINE F load_folded(const T* p) {
+  return load(p);
+}
+// Integers times 2^folded_bits.
+template <class T>
+SN_INLINE I load_int_folded(const T*, const int8_t* p) {
+  return load_int(p);
+}
+template <class T>
+constexpr int folded_bits(const T*) {
+  return 0;
+}
+template <class T>
+SN_INLINE B pack_folded(const T*, I a, I b, I c, I d) {
+  return pack(a, b, c, d);
+}
+template <bool kBypass, class T>
+SN_INLINE void store_folded(T* p, F a, F b) {
+  store_numbers<kBypass>(p, a, b);
+}
+
 // 0..15 elements as a vector, the missing ones zero. Goes through the stack, so it never touches memory past the end.
 template <class T>
 SN_INLINE F load_tail(const T* p, int64_t n) {
