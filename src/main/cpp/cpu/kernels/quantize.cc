@@ -9,49 +9,100 @@ struct Largest {
   I key;
 };
 
-// 64 elements as bytes, and their magnitudes' keys into `largest`.
+// How a slice is quantized.
+struct Step {
+  float scale;
+  int zero_point;
+  sn_scheme scheme;
+
+  template <class Quantizer>
+  Quantizer with() const {
+    return quantizer<Quantizer>(scale, zero_point, scheme);
+  }
+};
+
+// 64 elements as bytes, and their magnitudes' keys into `state`.
 template <class T, class Quantizer>
-SN_INLINE B quantize_64(const T* x, const Quantizer& z, I& largest) {
-  fetch_ahead(x, kFar);
+SN_INLINE B divide_64(const T* x, const Quantizer& z, Largest& state) {
   F a = load_folded(x), b = load_folded(x + 16), c = load_folded(x + 32), d = load_folded(x + 48);
-  largest = max(max(largest, max(key(a), key(b))), max(key(c), key(d)));
+  state.key = max(max(state.key, max(key(a), key(b))), max(key(c), key(d)));
   return pack_folded(x, quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d));
 }
 
+// Calls f with a function of an address that gives the 64 elements there as bytes.
+template <class T, class Body>
+SN_INLINE void with_bytes_of_64(Float8*, Largest& state, const T*, const Step& step, Body f) {
+  const Float8 z = step.with<Float8>();
+  f([&](const T* x) { return divide_64(x, z, state); });
+}
+#if defined(SN_TIER_AVX2) || defined(SN_TIER_AVX512)
+// With numbers beyond what a quick quotient takes, NaN or infinity.
+template <class T>
+__attribute__((noinline)) B divide_64_rarely(const T* x, const Step& step, Largest& state) {
+  return divide_64(x, step.with<Integers>(), state);
+}
+template <class T, class Body>
+SN_INLINE void with_bytes_of_64(Integers*, Largest& state, const T*, const Step& step, Body f) {
+  // What is at most 2^22 times the scale has a quotient that an integer holds: then bytes can be clamped instead of it.
+  const bool normal = step.scale >= 0x1p-100f && step.scale <= 0x1p100f;
+  const int32_t most = normal ? static_cast<int32_t>(bits_of(step.scale * 0x1p22f)) : -1;
+  const F scale = splat(step.scale);
+  const ByteRange range = byte_range(step.zero_point, qmin(step.scheme), qmax(step.scheme));
+  f([&](const T* x) {
+    const F a = load_folded(x), b = load_folded(x + 16), c = load_folded(x + 32), d = load_folded(x + 48);
+    if (__builtin_expect(any_above(x, a, b, c, d, most), 0)) return divide_64_rarely(x, step, state);
+    return pack_within(x, to_int(div(a, scale)), to_int(div(b, scale)), to_int(div(c, scale)), to_int(div(d, scale)),
+                       range);
+  });
+}
+#else
+template <class T, class Body>
+SN_INLINE void with_bytes_of_64(Integers*, Largest& state, const T*, const Step& step, Body f) {
+  const Integers z = step.with<Integers>();
+  f([&](const T* x) { return divide_64(x, z, state); });
+}
+#endif
+
 // n elements of one slice to int8 or fp8.
 template <bool kBypass, class T, class Quantizer>
-inline void to_bytes(Largest& state, const T* x, int8_t* q, int64_t n, const Quantizer& z) {
-  I largest = state.key;
-  for_lines(
-      kBypass ? to_line(q) : 0, n,
-      [&](int64_t i, int64_t lanes) {
-        F v = load_some(x + i, lanes);
-        largest = max(largest, key(v));
-        I r = quantize_lanes(z, v);
-        int8_t bytes[64];
-        store_bytes(bytes, pack(r, r, r, r));
-        memcpy(q + i, bytes, static_cast<size_t>(lanes));
-      },
-      [&](int64_t i) { store_bytes<kBypass>(q + i, quantize_64(x + i, z, largest)); });
-  state.key = largest;
+inline void to_bytes(Quantizer* kind, Largest& state, const T* x, int8_t* q, int64_t n, const Step& step) {
+  with_bytes_of_64(kind, state, x, step, [&](auto bytes_of_64) {
+    for_lines(
+        kBypass ? to_line(q) : 0, n,
+        [&](int64_t i, int64_t lanes) {
+          const F v = load_some(x + i, lanes);
+          state.key = max(state.key, key(v));
+          const I r = quantize_lanes(step.with<Quantizer>(), v);
+          int8_t bytes[64];
+          store_bytes(bytes, pack(r, r, r, r));
+          memcpy(q + i, bytes, static_cast<size_t>(lanes));
+        },
+        [&](int64_t i) {
+          fetch_ahead(x + i, kFar);
+          store_bytes<kBypass>(q + i, bytes_of_64(x + i));
+        });
+  });
 }
 
 // n elements of one slice to nibbles, from a whole byte on; a last odd element is followed by the nibble 8 (zero).
 template <bool kBypass, class T>
-inline void to_nibbles(Largest& state, const T* x, uint8_t* q, int64_t n, const Integers& z) {
-  I largest = state.key;
-  for_lines(
-      kBypass ? 2 * to_line(q) : 0, n,
-      [&](int64_t i, int64_t lanes) {
-        F v = load_some(x + i, lanes);
-        largest = max(largest, key(v));
-        I r = select(first_lanes(lanes), quantize_lanes(z, v), splat_int(0));
-        uint8_t bytes[32];
-        store_nibbles(bytes, pack(r, r, r, r));
-        memcpy(q + i / 2, bytes, static_cast<size_t>((lanes + 1) / 2));
-      },
-      [&](int64_t i) { store_nibbles<kBypass>(q + i / 2, quantize_64(x + i, z, largest)); });
-  state.key = largest;
+inline void to_nibbles(Largest& state, const T* x, uint8_t* q, int64_t n, const Step& step) {
+  with_bytes_of_64(static_cast<Integers*>(nullptr), state, x, step, [&](auto bytes_of_64) {
+    for_lines(
+        kBypass ? 2 * to_line(q) : 0, n,
+        [&](int64_t i, int64_t lanes) {
+          const F v = load_some(x + i, lanes);
+          state.key = max(state.key, key(v));
+          const I r = select(first_lanes(lanes), quantize_lanes(step.with<Integers>(), v), splat_int(0));
+          uint8_t bytes[32];
+          store_nibbles(bytes, pack(r, r, r, r));
+          memcpy(q + i / 2, bytes, static_cast<size_t>((lanes + 1) / 2));
+        },
+        [&](int64_t i) {
+          fetch_ahead(x + i, kFar);
+          store_nibbles<kBypass>(q + i / 2, bytes_of_64(x + i));
+        });
+  });
 }
 
 // A single slice over the tensor, without padded rows, is one long row.
@@ -82,19 +133,16 @@ sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale
         device, s.rows, s.cols, 64, Largest{splat_int(0)},
         [&](Largest& state, int64_t row, int64_t start, int64_t length) {
           for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
-            const float step = data_of<float>(scale)[slice];
+            const Step step = {data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme};
             const T* from = in + row * s.cols + col;
             if (int4) {
-              const Integers z = quantizer<Integers>(step, zero_point_at(zero_point, slice), scheme);
               uint8_t* to = data_of<uint8_t>(q) + row * row_bytes + col / 2;
-              bypass ? to_nibbles<true>(state, from, to, n, z) : to_nibbles<false>(state, from, to, n, z);
+              bypass ? to_nibbles<true>(state, from, to, n, step) : to_nibbles<false>(state, from, to, n, step);
               return;
             }
             int8_t* to = data_of<int8_t>(q) + row * row_bytes + col;
             with_quantizer(scheme, [&](auto* kind) {
-              using Quantizer = typename Pointee<decltype(kind)>::type;
-              const Quantizer z = quantizer<Quantizer>(step, zero_point_at(zero_point, slice), scheme);
-              bypass ? to_bytes<true>(state, from, to, n, z) : to_bytes<false>(state, from, to, n, z);
+              bypass ? to_bytes<true>(kind, state, from, to, n, step) : to_bytes<false>(kind, state, from, to, n, step);
             });
           });
         },
@@ -141,16 +189,14 @@ SN_INLINE void integers_from(int64_t head, const void* q, T* y, int64_t n, float
       }
     });
   } else {
-    constexpr int kBits = folded_bits(static_cast<const T*>(nullptr));
-    const F step = splat(scale / (1 << kBits));
-    const I zero = splat_int(zero_point * (1 << kBits));
-    auto folded = [&](int64_t i) {
-      return mul(from_int(sub(load_int_folded(y, static_cast<const int8_t*>(q) + i), zero)), step);
+    const F step = splat(scale / (1 << paired_bits(static_cast<const T*>(nullptr))));
+    auto paired = [&](int64_t i) {
+      return mul(from_int(load_int_paired(y, static_cast<const int8_t*>(q) + i, zero_point)), step);
     };
     for_lines(head, n, some, [&](int64_t first) {
       fetch_ahead(bytes_at(first), kFar);
       for (int64_t i = first; i < first + 64; i += 2 * kLanes)
-        store_folded<kBypass>(y + i, folded(i), folded(i + kLanes));
+        store_paired<kBypass>(y + i, paired(i), paired(i + kLanes));
     });
   }
 }
@@ -229,27 +275,29 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
 
 namespace {
 
+// 1 to 16 elements.
+template <class T, class Quantizer>
+SN_INLINE void fake_some(const T* x, T* y, int64_t lanes, const Quantizer& z) {
+  const F v = load_some(x, lanes);
+  store_tail(y, select(gt(key(v), splat_int(kInfinityKey)), v, fake_lanes(z, v)), lanes);  // NaN stays
+}
+
 template <bool kBypass, class T, class Quantizer>
-inline void fake_run(const T* x, T* y, int64_t n, const Quantizer& z) {
-  const I infinity = splat_int(kInfinityKey);
-  auto some = [&](int64_t i, int64_t lanes) {
-    F v = load_some(x + i, lanes);
-    store_tail(y + i, select(gt(key(v), infinity), v, fake_lanes(z, v)), lanes);  // NaN stays
-  };
-  const bool numbers = reduce_max(key(z.scale)) < kInfinityKey;
+inline void fake_run(const T* x, T* y, int64_t n, const Quantizer& z, bool numbers) {
+  auto some = [&](int64_t i, int64_t lanes) { fake_some(x + i, y + i, lanes, z); };
   for_lines(!numbers  ? n
             : kBypass ? to_line(y)
                       : 0,
             n, some, [&](int64_t i) {
               fetch_ahead(x + i, kFar);
-              F a = load_folded(x + i), b = load_folded(x + i + 16);
-              F c = load_folded(x + i + 32), d = load_folded(x + i + 48);
-              if (bits(gt(max(max(key(a), key(b)), max(key(c), key(d))), infinity)) != 0) {
+              const F a = load_paired(x + i), b = load_paired(x + i + 16);
+              const F c = load_paired(x + i + 32), d = load_paired(x + i + 48);
+              if (__builtin_expect(any_above(x + i, a, b, c, d, kInfinityKey), 0)) {
                 for (int64_t j = i; j < i + 64; j += kLanes) some(j, kLanes);
                 return;
               }
-              store_folded<kBypass>(y + i, fake_lanes(z, a), fake_lanes(z, b));
-              store_folded<kBypass>(y + i + 32, fake_lanes(z, c), fake_lanes(z, d));
+              store_paired<kBypass>(y + i, fake_lanes(z, a), fake_lanes(z, b));
+              store_paired<kBypass>(y + i + 32, fake_lanes(z, c), fake_lanes(z, d));
             });
 }
 
@@ -270,11 +318,11 @@ sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* 
           for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
             const T* from = in + row * s.cols + col;
             T* to = out + row * s.cols + col;
+            const Step step = {data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme};
+            const bool numbers = (bits_of(step.scale) & 0x7fffffffu) < kInfinityKey;
             with_quantizer(scheme, [&](auto* kind) {
-              using Quantizer = typename Pointee<decltype(kind)>::type;
-              const Quantizer z =
-                  quantizer<Quantizer>(data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme);
-              bypass ? fake_run<true>(from, to, n, z) : fake_run<false>(from, to, n, z);
+              const auto z = step.with<typename Pointee<decltype(kind)>::type>();
+              bypass ? fake_run<true>(from, to, n, z, numbers) : fake_run<false>(from, to, n, z, numbers);
             });
           });
         },

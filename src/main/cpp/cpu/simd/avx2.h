@@ -297,6 +297,33 @@ SN_INLINE __m256i pack32(I x, I y) {
   return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 SN_INLINE B pack(I x, I y, I z, I w) { return {pack32(x, y), pack32(z, w)}; }
+SN_INLINE bool any(M m) { return _mm256_movemask_epi8(_mm256_or_si256(m.a, m.b)) != 0; }
+struct ByteRange {
+  __m256i zero_point, low, high;
+};
+SN_INLINE ByteRange byte_range(int zero_point, int low, int high) {
+  return {_mm256_set1_epi16(static_cast<int16_t>(zero_point)), _mm256_set1_epi8(static_cast<char>(low)),
+          _mm256_set1_epi8(static_cast<char>(high))};
+}
+// Sums of saturated words, packed within 128-bit lanes.
+SN_INLINE __m256i pack_within32(I x, I y, const ByteRange& r) {
+  __m256i first = _mm256_adds_epi16(_mm256_packs_epi32(x.a, x.b), r.zero_point);
+  __m256i second = _mm256_adds_epi16(_mm256_packs_epi32(y.a, y.b), r.zero_point);
+  return _mm256_max_epi8(_mm256_min_epi8(_mm256_packs_epi16(first, second), r.high), r.low);
+}
+template <class T>
+SN_INLINE B pack_within(const T*, I x, I y, I z, I w, const ByteRange& r) {
+  __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  return {_mm256_permutevar8x32_epi32(pack_within32(x, y, r), order),
+          _mm256_permutevar8x32_epi32(pack_within32(z, w, r), order)};
+}
+SN_INLINE bool any_above(const bf16* x, F, F, F, F, int32_t limit) {
+  const __m256i magnitude = _mm256_set1_epi16(0x7fff);
+  __m256i a = _mm256_and_si256(load256(x), magnitude), b = _mm256_and_si256(load256(x + 16), magnitude);
+  __m256i c = _mm256_and_si256(load256(x + 32), magnitude), d = _mm256_and_si256(load256(x + 48), magnitude);
+  __m256i largest = _mm256_max_epi16(_mm256_max_epi16(a, b), _mm256_max_epi16(c, d));
+  return _mm256_movemask_epi8(_mm256_cmpgt_epi16(largest, _mm256_set1_epi16(static_cast<int16_t>(limit >> 16)))) != 0;
+}
 // BF16 is unfolded within 128-bit lanes by unpacking, which packing undoes.
 SN_INLINE F load_folded(const bf16* p) {
   __m256i v = load256(p), zero = _mm256_setzero_si256();
@@ -307,15 +334,35 @@ SN_INLINE __m256i pack_folded32(I x, I y) {
   return _mm256_permute4x64_epi64(packed, 0xd8);
 }
 SN_INLINE B pack_folded(const bf16*, I x, I y, I z, I w) { return {pack_folded32(x, y), pack_folded32(z, w)}; }
-template <bool kBypass>
-SN_INLINE void store_folded(bf16* p, F x, F y) {
-  write<kBypass>(p, _mm256_packus_epi32(round_number(x.a), round_number(x.b)));
-  write<kBypass>(p + 16, _mm256_packus_epi32(round_number(y.a), round_number(y.b)));
+SN_INLINE B pack_within(const bf16*, I x, I y, I z, I w, const ByteRange& r) {
+  return {_mm256_permute4x64_epi64(pack_within32(x, y, r), 0xd8),
+          _mm256_permute4x64_epi64(pack_within32(z, w, r), 0xd8)};
 }
-constexpr int folded_bits(const bf16*) { return 16; }
-SN_INLINE I load_int_folded(const bf16*, const int8_t* p) {
-  __m256i v = _mm256_cvtepi8_epi16(load128(p)), zero = _mm256_setzero_si256();
-  return {_mm256_unpacklo_epi16(zero, v), _mm256_unpackhi_epi16(zero, v)};
+// Or taken apart into even and odd elements.
+SN_INLINE __m256i upper_words(__m256i x) { return _mm256_and_si256(x, _mm256_set1_epi32(-65536)); }
+SN_INLINE F load_paired(const bf16* p) {
+  __m256i v = load256(p);
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(v, 16)), _mm256_castsi256_ps(upper_words(v))};
+}
+SN_INLINE I load_int_paired(const bf16*, const int8_t* p, int zero_point) {
+  __m256i v = _mm256_sub_epi16(_mm256_cvtepi8_epi16(load128(p)), _mm256_set1_epi16(static_cast<int16_t>(zero_point)));
+  return {_mm256_slli_epi32(v, 16), upper_words(v)};
+}
+constexpr int paired_bits(const bf16*) { return 16; }
+// As round_number, the BF16 in the upper 16 bits.
+SN_INLINE __m256i round_upper(__m256 x) {
+  __m256i b = _mm256_castps_si256(x);
+  __m256 odd = _mm256_castsi256_ps(_mm256_slli_epi32(b, 15));  // the sign says whether the last place is 1
+  __m256 below = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fff)), half = _mm256_castsi256_ps(_mm256_set1_epi32(0x8000));
+  return _mm256_add_epi32(b, _mm256_castps_si256(_mm256_blendv_ps(below, half, odd)));
+}
+SN_INLINE __m256i join_pairs(F x) {
+  return _mm256_blend_epi16(_mm256_srli_epi32(round_upper(x.a), 16), round_upper(x.b), 0xaa);
+}
+template <bool kBypass>
+SN_INLINE void store_paired(bf16* p, F x, F y) {
+  write<kBypass>(p, join_pairs(x));
+  write<kBypass>(p + 16, join_pairs(y));
 }
 template <bool kBypass = false>
 SN_INLINE void store_bytes(int8_t* p, B b) {
@@ -323,10 +370,9 @@ SN_INLINE void store_bytes(int8_t* p, B b) {
   write<kBypass>(p + 32, b.b);
 }
 SN_INLINE __m256i nibbles(B b) {
-  __m256i eight = _mm256_set1_epi8(8), low = _mm256_set1_epi16(0xff);
-  __m256i x = _mm256_add_epi8(b.a, eight), y = _mm256_add_epi8(b.b, eight);
-  x = _mm256_and_si256(_mm256_or_si256(x, _mm256_srli_epi16(x, 4)), low);  // low byte: first | second << 4
-  y = _mm256_and_si256(_mm256_or_si256(y, _mm256_srli_epi16(y, 4)), low);
+  __m256i eight = _mm256_set1_epi8(8), shift = _mm256_set1_epi16(0x1001);
+  __m256i x = _mm256_maddubs_epi16(_mm256_add_epi8(b.a, eight), shift);  // first + 16 times second
+  __m256i y = _mm256_maddubs_epi16(_mm256_add_epi8(b.b, eight), shift);
   return _mm256_permute4x64_epi64(_mm256_packus_epi16(x, y), 0xd8);
 }
 template <bool kBypass = false>

@@ -211,6 +211,21 @@ SN_INLINE B pack(I a, I b, I c, I d) {
   __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(a.v, b.v), _mm512_packs_epi32(c.v, d.v));
   return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed)};
 }
+SN_INLINE bool any(M m) { return m.v != 0; }
+struct ByteRange {
+  __m512i zero_point, low, high;
+};
+SN_INLINE ByteRange byte_range(int zero_point, int low, int high) {
+  return {_mm512_set1_epi16(static_cast<int16_t>(zero_point)), _mm512_set1_epi8(static_cast<char>(low)),
+          _mm512_set1_epi8(static_cast<char>(high))};
+}
+template <class T>
+SN_INLINE B pack_within(const T*, I a, I b, I c, I d, const ByteRange& r) {
+  __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(a.v, b.v), r.zero_point);
+  __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(c.v, d.v), r.zero_point);
+  __m512i packed = _mm512_max_epi8(_mm512_min_epi8(_mm512_packs_epi16(first, second), r.high), r.low);
+  return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed)};
+}
 template <bool kBypass = false>
 SN_INLINE void store_bytes(int8_t* p, B b) {
   write<kBypass>(p, b.v);

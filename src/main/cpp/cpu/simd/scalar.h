@@ -189,6 +189,7 @@ SN_INLINE uint32_t bits(M m) {
   SN_EACH r |= static_cast<uint32_t>(m.v[i]) << i;
   return r;
 }
+SN_INLINE bool any(M m) { return bits(m) != 0; }
 SN_INLINE M mask_of(uint32_t b) {
   M r;
   SN_EACH r.v[i] = (b >> i) & 1;

@@ -54,27 +54,37 @@ namespace SN_ISA_NAME {
 
 constexpr int64_t kLanes = 16;
 
-// Vectors whose lanes are in an order of the tier's own: what load_folded or load_int_folded gives for T is in order
-// again after pack_folded or store_folded for T. Spares permutations where all that happens is lane by lane.
+// Vectors whose lanes are in an order of the tier's own, which spares permutations where all that happens is lane by
+// lane: what load_folded gives for T is in order again after pack_folded or pack_within for T, what load_paired or
+// load_int_paired gives after store_paired.
 template <class T>
 SN_INLINE F load_folded(const T* p) {
   return load(p);
 }
-// Integers times 2^folded_bits.
+// Whether the key of an element is above the limit: of the 64 at x, which a to d hold in any order.
 template <class T>
-SN_INLINE I load_int_folded(const T*, const int8_t* p) {
-  return load_int(p);
-}
-template <class T>
-constexpr int folded_bits(const T*) {
-  return 0;
+SN_INLINE bool any_above(const T*, F a, F b, F c, F d, int32_t limit) {
+  return any(gt(max(max(key(a), key(b)), max(key(c), key(d))), splat_int(limit)));
 }
 template <class T>
 SN_INLINE B pack_folded(const T*, I a, I b, I c, I d) {
   return pack(a, b, c, d);
 }
+template <class T>
+SN_INLINE F load_paired(const T* p) {
+  return load(p);
+}
+// Integers less the zero point, times 2^paired_bits.
+template <class T>
+SN_INLINE I load_int_paired(const T*, const int8_t* p, int zero_point) {
+  return sub(load_int(p), splat_int(zero_point));
+}
+template <class T>
+constexpr int paired_bits(const T*) {
+  return 0;
+}
 template <bool kBypass, class T>
-SN_INLINE void store_folded(T* p, F a, F b) {
+SN_INLINE void store_paired(T* p, F a, F b) {
   store_numbers<kBypass>(p, a, b);
 }
 
