@@ -118,9 +118,9 @@ SN_EXPORT const char* sn_cpu_isa_reason(void);
 SN_EXPORT int32_t sn_cpu_available(void);
 
 /* Opens OpenBLAS, which sn_matmul then computes F32 products with: the library of this path, or the system's if path is
- * null. Once for the process, and before the products that are to use it; after a success this does nothing. OpenBLAS is
- * set to one thread for the whole process, as the device's threads divide the work. SN_UNSUPPORTED if there is none, or
- * it was built for OpenMP or for 64-bit integers. */
+ * null. Once for the process, and before the products that are to use it; after a success this does nothing. OpenBLAS
+ * is set to one thread for the whole process, as the device's threads divide the work. SN_UNSUPPORTED if there is none,
+ * or it was built for OpenMP or for 64-bit integers. */
 SN_EXPORT sn_status sn_blas_open(const char* path);
 /* What OpenBLAS says about itself, its version first; "" if it is not open. */
 SN_EXPORT const char* sn_blas_configuration(void);
