@@ -114,9 +114,9 @@ template <class T>
 SN_INLINE int64_t to_line(const T* p) {
   return static_cast<int64_t>(-reinterpret_cast<uintptr_t>(p) & 63) / static_cast<int64_t>(sizeof(T));
 }
-// Covers [0, n) with many(i), which takes 64 elements, and some(i, lanes) for those before `head` and those that are
+// Covers [0, n) with many(i), which takes kStep elements, and some(i, lanes) for those before `head` and those that are
 // left.
-template <class Some, class Many>
+template <int64_t kStep = 64, class Some, class Many>
 SN_INLINE void for_lines(int64_t head, int64_t n, Some some, Many many) {
   // Two rounds of one loop, so that both parts are compiled once.
   int64_t i = 0;
@@ -126,7 +126,7 @@ SN_INLINE void for_lines(int64_t head, int64_t n, Some some, Many many) {
       some(i, lanes);
       i += lanes;
     }
-    for (; i + 64 <= n; i += 64) many(i);
+    for (; i + kStep <= n; i += kStep) many(i);
     if (i == n) return;
   }
 }

@@ -105,6 +105,59 @@ inline void to_nibbles(Largest& state, const T* x, uint8_t* q, int64_t n, const 
   });
 }
 
+// Elements [col, col + n) of a row, and the scales and zero points of all slices. What computes with them is a function
+// of its own for each kind, so that short slices cost little beside their elements.
+struct Piece {
+  const Slices* slices;
+  int64_t row, col, n;
+  const float* scales;
+  const int8_t* zero_points;  // or null
+};
+// The runs of one slice within a piece: `n` elements from `first` on, counted from where the piece begins.
+struct Run {
+  int64_t first, n;
+  float scale;
+  int zero_point;
+
+  SN_INLINE explicit Run(const Piece& p)
+      : first(0), n(0), left_(p.n), whole_(p.slices->group), next_(p.slices->end(p.col) - p.col) {
+    const int64_t slice = p.slices->index(p.row, p.col);
+    scales_ = p.scales + slice;
+    zero_points_ = p.zero_points == nullptr ? nullptr : p.zero_points + slice;
+  }
+  SN_INLINE bool next() {
+    if (left_ == 0) return false;
+    first += n;
+    n = min_of(next_, left_);
+    next_ = whole_;
+    left_ -= n;
+    scale = *scales_++;
+    zero_point = zero_points_ == nullptr ? 0 : *zero_points_++;
+    return true;
+  }
+
+ private:
+  int64_t left_, whole_, next_;
+  const float* scales_;
+  const int8_t* zero_points_;
+};
+inline const int8_t* points_of(const sn_tensor* zero_point) {
+  return zero_point == nullptr ? nullptr : data_of<int8_t>(zero_point);
+}
+
+template <bool kBypass, class T, class Quantizer>
+__attribute__((noinline)) void piece_to_bytes(Quantizer* kind, Largest& state, const T* x, int8_t* q, const Piece& p,
+                                              sn_scheme scheme) {
+  for (Run r(p); r.next();)
+    to_bytes<kBypass>(kind, state, x + r.first, q + r.first, r.n, Step{r.scale, r.zero_point, scheme});
+}
+template <bool kBypass, class T>
+__attribute__((noinline)) void piece_to_nibbles(Largest& state, const T* x, uint8_t* q, const Piece& p,
+                                                sn_scheme scheme) {
+  for (Run r(p); r.next();)
+    to_nibbles<kBypass>(state, x + r.first, q + r.first / 2, r.n, Step{r.scale, r.zero_point, scheme});
+}
+
 // A single slice over the tensor, without padded rows, is one long row.
 inline void flatten(Slices& s) {
   if (!s.shared) return;
@@ -131,19 +184,19 @@ sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale
     const T* in = data_of<T>(x);
     for_pieces(
         device, s.rows, s.cols, 64, Largest{splat_int(0)},
-        [&](Largest& state, int64_t row, int64_t start, int64_t length) {
-          for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
-            const Step step = {data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme};
-            const T* from = in + row * s.cols + col;
-            if (int4) {
-              uint8_t* to = data_of<uint8_t>(q) + row * row_bytes + col / 2;
-              bypass ? to_nibbles<true>(state, from, to, n, step) : to_nibbles<false>(state, from, to, n, step);
-              return;
-            }
-            int8_t* to = data_of<int8_t>(q) + row * row_bytes + col;
-            with_quantizer(scheme, [&](auto* kind) {
-              bypass ? to_bytes<true>(kind, state, from, to, n, step) : to_bytes<false>(kind, state, from, to, n, step);
-            });
+        [&](Largest& state, int64_t row, int64_t col, int64_t n) {
+          const Piece p = {&s, row, col, n, data_of<float>(scale), points_of(zero_point)};
+          const T* from = in + row * s.cols + col;
+          if (int4) {
+            uint8_t* to = data_of<uint8_t>(q) + row * row_bytes + col / 2;
+            bypass ? piece_to_nibbles<true>(state, from, to, p, scheme)
+                   : piece_to_nibbles<false>(state, from, to, p, scheme);
+            return;
+          }
+          int8_t* to = data_of<int8_t>(q) + row * row_bytes + col;
+          with_quantizer(scheme, [&](auto* kind) {
+            bypass ? piece_to_bytes<true>(kind, state, from, to, p, scheme)
+                   : piece_to_bytes<false>(kind, state, from, to, p, scheme);
           });
         },
         [&](Largest& state) {
@@ -158,62 +211,55 @@ namespace {
 
 struct Nothing {};
 
-// n elements of one slice from int8 or, from a whole byte on, from nibbles; the first `head` in the careful way.
-template <bool kBypass, bool kInt4, class T>
-SN_INLINE void integers_from(int64_t head, const void* q, T* y, int64_t n, float scale, int zero_point) {
-  auto value_of = [&](I v) { return mul(from_int(sub(v, splat_int(zero_point))), splat(scale)); };
-  auto bytes_at = [&](int64_t i) { return static_cast<const uint8_t*>(q) + (kInt4 ? i / 2 : i); };
-  auto load_some_integers = [&](const uint8_t* p) {
-    return kInt4 ? load_nibbles(p) : load_int(reinterpret_cast<const int8_t*>(p));
-  };
+// n elements of one slice from int8; the first `head` in the careful way.
+template <bool kBypass, class T>
+SN_INLINE void bytes_from(int64_t head, const int8_t* q, T* y, int64_t n, float scale, int zero_point) {
   auto some = [&](int64_t i, int64_t lanes) {
-    uint8_t buffer[kLanes] = {};
-    memcpy(buffer, bytes_at(i), static_cast<size_t>(kInt4 ? (lanes + 1) / 2 : lanes));
-    store_tail(y + i, value_of(load_some_integers(buffer)), lanes);
+    int8_t buffer[kLanes] = {};
+    memcpy(buffer, q + i, static_cast<size_t>(lanes));
+    store_tail(y + i, mul(from_int(sub(load_int(buffer), splat_int(zero_point))), splat(scale)), lanes);
   };
-  if constexpr (kInt4 && sizeof(T) == 2) {
+  const F step = splat(scale / (1 << paired_bits(static_cast<const T*>(nullptr))));
+  auto paired = [&](int64_t i) { return mul(from_int(load_int_paired(y, q + i, zero_point)), step); };
+  for_lines(head, n, some, [&](int64_t first) {
+    fetch_ahead(q + first, kFar);
+    for (int64_t i = first; i < first + 64; i += 2 * kLanes)
+      store_paired<kBypass>(y + i, paired(i), paired(i + kLanes));
+  });
+}
+
+// The byte that holds nibble i; a division would care for negative ones.
+SN_INLINE int64_t byte_of(int64_t i) { return i >> 1; }
+
+// n elements of one slice from nibbles, from a whole byte on; the first `head` in the careful way. Steps of 32, since
+// such groups are common.
+template <bool kBypass, class T>
+SN_INLINE void nibbles_from(int64_t head, const uint8_t* q, T* y, int64_t n, float scale, int zero_point) {
+  const F step = splat(scale), zero = splat(static_cast<float>(8 + zero_point));
+  auto value_of = [&](I code) { return mul(sub(from_int(code), zero), step); };
+  auto some = [&](int64_t i, int64_t lanes) {
+    uint8_t buffer[kLanes / 2] = {};
+    memcpy(buffer, q + byte_of(i), static_cast<size_t>((lanes + 1) / 2));
+    store_tail(y + i, value_of(load_nibbles(buffer)), lanes);
+  };
+  if constexpr (sizeof(T) == 2) {
     // A slice has but 16 values, so they are computed once and then looked up, which costs less than converting.
     static constexpr uint8_t kAll[8] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe};
-    const Table table = table_of(y, value_of(load_nibbles(kAll)));
-    for_lines(head, n, some, [&](int64_t i) {
-      fetch_ahead(bytes_at(i), kFar);
-      store_looked_up<kBypass>(y + i, table, bytes_at(i));
-      store_looked_up<kBypass>(y + i + 32, table, bytes_at(i + 32));
-    });
-  } else if constexpr (kInt4) {
-    for_lines(head, n, some, [&](int64_t first) {
-      fetch_ahead(bytes_at(first), kFar);
-      for (int64_t i = first; i < first + 64; i += 2 * kLanes) {
-        store_numbers<kBypass>(y + i, value_of(load_nibbles(bytes_at(i))),
-                               value_of(load_nibbles(bytes_at(i + kLanes))));
-      }
+    const Table table = table_of_numbers(y, value_of(load_nibbles(kAll)));
+    for_lines<32>(head, n, some, [&](int64_t i) {
+      fetch_ahead(q + byte_of(i), kFar);
+      store_looked_up<kBypass>(y + i, table, q + byte_of(i));
     });
   } else {
-    const F step = splat(scale / (1 << paired_bits(static_cast<const T*>(nullptr))));
-    auto paired = [&](int64_t i) {
-      return mul(from_int(load_int_paired(y, static_cast<const int8_t*>(q) + i, zero_point)), step);
-    };
-    for_lines(head, n, some, [&](int64_t first) {
-      fetch_ahead(bytes_at(first), kFar);
-      for (int64_t i = first; i < first + 64; i += 2 * kLanes)
-        store_paired<kBypass>(y + i, paired(i), paired(i + kLanes));
+    for_lines<32>(head, n, some, [&](int64_t i) {
+      fetch_ahead(q + byte_of(i), kFar);
+      store_numbers<kBypass>(y + i, value_of(load_nibbles(q + byte_of(i))), value_of(load_nibbles(q + byte_of(i) + 8)));
     });
   }
 }
 
-template <bool kBypass, bool kInt4, class T>
-SN_INLINE void from_integers(const void* q, T* y, int64_t n, float scale, int zero_point) {
-  // Only a scale that is not finite gives NaN, and what takes 64 elements takes numbers only; nor may it divide a scale
-  // whose last bits would be lost.
-  const uint32_t magnitude = bits_of(scale) & 0x7fffffffu;
-  const bool plain = magnitude >= bits_of(0x1p-100f) && magnitude < bits_of(__builtin_inff());
-  const int64_t head = !plain ? n : kBypass ? to_line(y) : 0;
-  if (kBypass && kInt4 && plain && head % 2 != 0) {  // nibbles must stay in pairs
-    integers_from<false, kInt4>(0, q, y, n, scale, zero_point);
-  } else {
-    integers_from<kBypass, kInt4>(head, q, y, n, scale, zero_point);
-  }
-}
+// Only a scale that is not finite gives NaN, and what takes many elements at once takes numbers only.
+inline bool finite(float scale) { return (bits_of(scale) & 0x7fffffffu) < bits_of(__builtin_inff()); }
 
 // n elements of one slice from fp8.
 template <bool kBypass, class T>
@@ -235,6 +281,28 @@ SN_INLINE void from_float8(const f8e4m3* q, T* y, int64_t n, F scale) {
       });
 }
 
+template <bool kBypass, class T>
+__attribute__((noinline)) void piece_from_bytes(const int8_t* q, T* y, const Piece& p) {
+  for (Run r(p); r.next();) {
+    // Nor may a scale be divided whose last bits would be lost.
+    const bool plain = finite(r.scale) && (bits_of(r.scale) & 0x7fffffffu) >= bits_of(0x1p-100f);
+    T* to = y + r.first;
+    bytes_from<kBypass>(!plain ? r.n : kBypass ? to_line(to) : 0, q + r.first, to, r.n, r.scale, r.zero_point);
+  }
+}
+template <bool kBypass, class T>
+__attribute__((noinline)) void piece_from_nibbles(const uint8_t* q, T* y, const Piece& p) {
+  for (Run r(p); r.next();) {
+    T* to = y + r.first;
+    const int64_t head = !finite(r.scale) ? r.n : kBypass ? to_line(to) : 0;
+    nibbles_from<kBypass>(head, q + r.first / 2, to, r.n, r.scale, r.zero_point);
+  }
+}
+template <bool kBypass, class T>
+__attribute__((noinline)) void piece_from_float8(const f8e4m3* q, T* y, const Piece& p) {
+  for (Run r(p); r.next();) from_float8<kBypass>(q + r.first, y + r.first, r.n, splat(r.scale));
+}
+
 }  // namespace
 
 sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point,
@@ -249,23 +317,21 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
     T* out = data_of<T>(y);
     for_pieces(
         device, s.rows, s.cols, 64, Nothing{},
-        [&](Nothing&, int64_t row, int64_t start, int64_t length) {
-          for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
-            const float step = data_of<float>(scale)[slice];
-            const int zero = zero_point_at(zero_point, slice);
-            const uint8_t* from = data_of<uint8_t>(q) + row * row_bytes + (int4 ? col / 2 : col);
-            T* to = out + row * s.cols + col;
-            if (q->dtype == SN_F8_E4M3) {
-              const f8e4m3* codes = data_of<f8e4m3>(q) + row * row_bytes + col;
-              bypass ? from_float8<true>(codes, to, n, splat(step)) : from_float8<false>(codes, to, n, splat(step));
-            } else if (int4) {
-              bypass ? from_integers<true, true>(from, to, n, step, zero)
-                     : from_integers<false, true>(from, to, n, step, zero);
-            } else {
-              bypass ? from_integers<true, false>(from, to, n, step, zero)
-                     : from_integers<false, false>(from, to, n, step, zero);
-            }
-          });
+        [&](Nothing&, int64_t row, int64_t col, int64_t n) {
+          const Piece p = {&s, row, col, n, data_of<float>(scale), points_of(zero_point)};
+          T* to = out + row * s.cols + col;
+          if (q->dtype == SN_F8_E4M3) {
+            const f8e4m3* from = data_of<f8e4m3>(q) + row * row_bytes + col;
+            bypass ? piece_from_float8<true>(from, to, p) : piece_from_float8<false>(from, to, p);
+          } else if (int4) {
+            const uint8_t* from = data_of<uint8_t>(q) + row * row_bytes + col / 2;
+            // Nibbles must stay in pairs.
+            bypass && to_line(to) % 2 == 0 ? piece_from_nibbles<true>(from, to, p)
+                                           : piece_from_nibbles<false>(from, to, p);
+          } else {
+            const int8_t* from = data_of<int8_t>(q) + row * row_bytes + col;
+            bypass ? piece_from_bytes<true>(from, to, p) : piece_from_bytes<false>(from, to, p);
+          }
         },
         [](Nothing&) {});
     return SN_OK;

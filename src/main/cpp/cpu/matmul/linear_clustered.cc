@@ -50,7 +50,7 @@ struct IndexSource {
   SN_INLINE F next() {
     I index;
     if constexpr (kStoredBits == 4) {
-      index = add(load_nibbles(indices), splat_int(8));
+      index = load_nibbles(indices);
     } else {
       index = load_index(indices);
     }

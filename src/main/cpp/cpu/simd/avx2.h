@@ -397,37 +397,50 @@ SN_INLINE F look_up8(const float* table, I index) {
 SN_INLINE F gather(const float* table, I index) {
   return {_mm256_i32gather_ps(table, index.a, 4), _mm256_i32gather_ps(table, index.b, 4)};
 }
-SN_INLINE I load_nibbles(const uint8_t* p) {
-  __m128i v = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-  __m128i mask = _mm_set1_epi8(15);
-  __m128i bytes = _mm_unpacklo_epi8(_mm_and_si128(v, mask), _mm_and_si128(_mm_srli_epi16(v, 4), mask));
-  return widen_bytes(_mm_sub_epi8(bytes, _mm_set1_epi8(8)));
+// Each lane gets its nibble from a copy of all 8: cheaper than taking bytes apart and widening them.
+SN_INLINE __m256i load_nibbles8(const uint8_t* p) {
+  int32_t eight;
+  memcpy(&eight, p, 4);
+  __m256i moved = _mm256_srlv_epi32(_mm256_set1_epi32(eight), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+  return _mm256_and_si256(moved, _mm256_set1_epi32(15));
 }
+SN_INLINE I load_nibbles(const uint8_t* p) { return {load_nibbles8(p), load_nibbles8(p + 4)}; }
 
 struct Table {
   __m256i low, high;  // bytes of the 16 entries, in each half
 };
 SN_INLINE __m256i words_of(const bf16*, F x) { return to_bf16(x); }
 SN_INLINE __m256i words_of(const f16*, F x) { return to_f16(x); }
+SN_INLINE Table table_of_words(__m256i words) {
+  // Low and high bytes of 8 entries in each half.
+  __m256i apart = _mm256_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15, 0, 2, 4, 6, 8, 10, 12, 14, 1,
+                                   3, 5, 7, 9, 11, 13, 15);
+  __m256i bytes = _mm256_shuffle_epi8(words, apart);
+  return {_mm256_permute4x64_epi64(bytes, 0x88), _mm256_permute4x64_epi64(bytes, 0xdd)};
+}
 template <class T>
 SN_INLINE Table table_of(const T* type, F entries) {
-  __m256i v = words_of(type, entries), low_bytes = _mm256_set1_epi16(0xff);
-  __m256i low = _mm256_packus_epi16(_mm256_and_si256(v, low_bytes), _mm256_setzero_si256());
-  __m256i high = _mm256_packus_epi16(_mm256_srli_epi16(v, 8), _mm256_setzero_si256());
-  // Packing left 8 bytes of the entries in each half.
-  low = _mm256_permute4x64_epi64(low, 0x88);
-  high = _mm256_permute4x64_epi64(high, 0x88);
-  return {low, high};
+  return table_of_words(words_of(type, entries));
+}
+template <class T>
+SN_INLINE Table table_of_numbers(const T* type, F entries) {
+  return table_of(type, entries);
+}
+SN_INLINE Table table_of_numbers(const bf16*, F x) {
+  return table_of_words(pack_words(round_number(x.a), round_number(x.b)));
 }
 template <bool kBypass>
 SN_INLINE void store_looked_up(void* p, const Table& table, const uint8_t* q) {
-  __m128i v = load128(q), fifteen = _mm_set1_epi8(15);
-  __m128i even = _mm_and_si128(v, fifteen), odd = _mm_and_si128(_mm_srli_epi16(v, 4), fifteen);
-  __m256i index = join(_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd));
+  // Bytes 0-3 and 8-11 as words in the lower half, the others in the upper: what unpacking within halves puts in order.
+  __m256i order = _mm256_setr_epi8(0, -1, 1, -1, 2, -1, 3, -1, 8, -1, 9, -1, 10, -1, 11, -1, 4, -1, 5, -1, 6, -1, 7, -1,
+                                   12, -1, 13, -1, 14, -1, 15, -1);
+  __m256i words = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(q)), order);
+  // The low nibble stays where it is, the high one moves to the upper byte.
+  __m256i index =
+      _mm256_and_si256(_mm256_or_si256(words, _mm256_slli_epi16(words, 4)), _mm256_set1_epi16(0x0f0f));
   __m256i low = _mm256_shuffle_epi8(table.low, index), high = _mm256_shuffle_epi8(table.high, index);
-  __m256i x = _mm256_unpacklo_epi8(low, high), y = _mm256_unpackhi_epi8(low, high);
-  write<kBypass>(p, _mm256_permute2x128_si256(x, y, 0x20));
-  write<kBypass>(static_cast<char*>(p) + 32, _mm256_permute2x128_si256(x, y, 0x31));
+  write<kBypass>(p, _mm256_unpacklo_epi8(low, high));
+  write<kBypass>(static_cast<char*>(p) + 32, _mm256_unpackhi_epi8(low, high));
 }
 
 SN_INLINE D zero_sum() { return {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}; }

@@ -258,7 +258,7 @@ SN_INLINE I load_nibbles(const uint8_t* p) {
   __m128i v = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
   __m128i mask = _mm_set1_epi8(15);
   __m128i bytes = _mm_unpacklo_epi8(_mm_and_si128(v, mask), _mm_and_si128(_mm_srli_epi16(v, 4), mask));
-  return {_mm512_sub_epi32(_mm512_cvtepi8_epi32(bytes), _mm512_set1_epi32(8))};
+  return {_mm512_cvtepu8_epi32(bytes)};
 }
 
 struct Table {
@@ -269,6 +269,10 @@ SN_INLINE __m256i words_of(const f16*, F x) { return to_f16(x); }
 template <class T>
 SN_INLINE Table table_of(const T* type, F entries) {
   return {_mm512_broadcast_i64x4(words_of(type, entries))};
+}
+template <class T>
+SN_INLINE Table table_of_numbers(const T* type, F entries) {
+  return table_of(type, entries);
 }
 template <bool kBypass>
 SN_INLINE void store_looked_up(void* p, const Table& table, const uint8_t* q) {

@@ -312,9 +312,10 @@ SN_INLINE F gather(const float* table, I index) {
   SN_EACH r.v[i] = table[index.v[i]];
   return r;
 }
+// 16 nibbles, from 0 to 15.
 SN_INLINE I load_nibbles(const uint8_t* p) {
   I r;
-  SN_EACH r.v[i] = ((p[i / 2] >> (i % 2 * 4)) & 15) - 8;
+  SN_EACH r.v[i] = (p[i / 2] >> (i % 2 * 4)) & 15;
   return r;
 }
 
@@ -329,6 +330,11 @@ SN_INLINE Table table_of(const T*, F entries) {
   Table table;
   memcpy(table.entries, values, sizeof table.entries);
   return table;
+}
+// Of entries none of which is NaN.
+template <class T>
+SN_INLINE Table table_of_numbers(const T* type, F entries) {
+  return table_of(type, entries);
 }
 // The entries that the 32 nibbles at q name, as 32 words.
 template <bool kBypass>
