@@ -326,8 +326,8 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
           } else if (int4) {
             const uint8_t* from = data_of<uint8_t>(q) + row * row_bytes + col / 2;
             // Nibbles must stay in pairs.
-            bypass && to_line(to) % 2 == 0 ? piece_from_nibbles<true>(from, to, p)
-                                           : piece_from_nibbles<false>(from, to, p);
+            bypass&& to_line(to) % 2 == 0 ? piece_from_nibbles<true>(from, to, p)
+                                          : piece_from_nibbles<false>(from, to, p);
           } else {
             const int8_t* from = data_of<int8_t>(q) + row * row_bytes + col;
             bypass ? piece_from_bytes<true>(from, to, p) : piece_from_bytes<false>(from, to, p);

@@ -436,8 +436,7 @@ SN_INLINE void store_looked_up(void* p, const Table& table, const uint8_t* q) {
                                    12, -1, 13, -1, 14, -1, 15, -1);
   __m256i words = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(q)), order);
   // The low nibble stays where it is, the high one moves to the upper byte.
-  __m256i index =
-      _mm256_and_si256(_mm256_or_si256(words, _mm256_slli_epi16(words, 4)), _mm256_set1_epi16(0x0f0f));
+  __m256i index = _mm256_and_si256(_mm256_or_si256(words, _mm256_slli_epi16(words, 4)), _mm256_set1_epi16(0x0f0f));
   __m256i low = _mm256_shuffle_epi8(table.low, index), high = _mm256_shuffle_epi8(table.high, index);
   write<kBypass>(p, _mm256_unpacklo_epi8(low, high));
   write<kBypass>(static_cast<char*>(p) + 32, _mm256_unpackhi_epi8(low, high));
