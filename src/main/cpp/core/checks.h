@@ -42,6 +42,8 @@ sn_status like(const sn_tensor* x, const sn_tensor* y, bool in_place);
 sn_status parameter(const sn_tensor* t, const char* name, int64_t elements, const sn_tensor* y);
 // An output may not overlap the scales and zero points (which may be null) that are read while it is written.
 sn_status apart_from_scales(const sn_tensor* scale, const sn_tensor* zero_point, const sn_tensor* out);
+// A rank of a group, and how long it waits.
+sn_status group(int32_t rank, int32_t world_size, int64_t timeout_ms);
 
 }  // namespace checks
 }  // namespace sn

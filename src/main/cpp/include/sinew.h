@@ -27,6 +27,7 @@
 #define SN_API_VERSION 1
 #define SN_MAX_RANK 32
 #define SN_MAX_INPUTS 64
+#define SN_MAX_WORLD_SIZE 128
 
 #if defined(SINEW_BUILD)
 #define SN_EXPORT __attribute__((visibility("default")))
@@ -43,6 +44,8 @@ typedef struct sn_tensor sn_tensor;
 /* Weights of a linear layer [out, in], copied into an order that suits the device. They never change, so a handle may
  * be used by many threads at once. */
 typedef struct sn_weights sn_weights;
+/* One rank's end of a group of ranks that reduce and exchange tensors. */
+typedef struct sn_communicator sn_communicator;
 
 typedef int32_t sn_status;
 #define SN_OK 0
@@ -52,6 +55,7 @@ typedef int32_t sn_status;
 #define SN_UNSUPPORTED 4
 #define SN_IO_ERROR 5
 #define SN_INTERNAL 6
+#define SN_RANK_FAILED 7 /* a rank has ended, is late or disagrees; the communicator is unusable from now on */
 
 typedef int32_t sn_dtype;
 #define SN_F64 0
@@ -95,6 +99,13 @@ typedef int32_t sn_kind;
 #define SN_SPARSE 3    /* a bitmap and the values that are not zero */
 #define SN_CLUSTERED 4 /* indices into codebooks */
 #define SN_FLOAT 5     /* dense F32, BF16 or F16 */
+
+/* How elements of several tensors become one. */
+typedef int32_t sn_reduction;
+#define SN_SUM 0
+#define SN_AVERAGE 1
+#define SN_MIN 2
+#define SN_MAX 3
 
 /* What a layer applies to each element v of its result. */
 typedef int32_t sn_activation;
@@ -395,6 +406,49 @@ SN_EXPORT sn_status sn_max_pool2d(const sn_tensor* x, const int64_t* window, sn_
 /* y = the mean of each window, of dilation 1. Padding counts as zeros, or not at all if include_padding is 0; what a
  * rounded-up output adds beyond it never counts. */
 SN_EXPORT sn_status sn_avg_pool2d(const sn_tensor* x, const int64_t* window, int32_t include_padding, sn_tensor* y);
+
+/* ---- Collectives. Each rank of a group of world_size ranks, 1 to SN_MAX_WORLD_SIZE, has a communicator and makes the
+ * same calls in the same order with tensors of one dtype (F32, F16, BF16, I32, I8) and size; x and out may be of any
+ * shape. A call returns when the result is complete and x may be changed. All ranks get the same bits, and the same
+ * from run to run at one world size.
+ *
+ * SUM and AVERAGE (the sum over world_size) of floats are F32 sums in the order of the ranks, rounded once at the end.
+ * Those of integers are exact: a sum that does not fit saturates, an average is rounded half to even. MIN and MAX keep
+ * the first of equal zeros. A NaN in any rank's element gives the quiet NaN without sign or payload.
+ *
+ * A rank that ends, does not call within the timeout, closes its communicator or asks for something else ends the call
+ * on every other rank with SN_RANK_FAILED and a sentence that names the rank and what differed; outputs are then
+ * unspecified, and every further call fails the same way. A wrong argument that one rank can see alone is
+ * SN_INVALID_ARGUMENT there and no call at all. A communicator serves one call at a time; two at once are
+ * SN_INVALID_ARGUMENT. ---- */
+
+/* The communicators of ranks that are threads of this process, world_size of them: communicators[r] belongs to rank r.
+ * timeout_ms, at least 1, is how long a rank waits for others. */
+SN_EXPORT sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_communicator** communicators);
+SN_EXPORT int32_t sn_communicator_rank(const sn_communicator* communicator);
+SN_EXPORT int32_t sn_communicator_world_size(const sn_communicator* communicator);
+/* Tells the other ranks that this one has left. */
+SN_EXPORT void sn_communicator_close(sn_communicator* communicator);
+
+/* out = the reduction of all ranks' x; in place. */
+SN_EXPORT sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,
+                                  sn_tensor* out);
+/* Part r of x, of world_size equal parts in index order, is reduced into out of rank r. In place: out may be that part
+ * of x. */
+SN_EXPORT sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,
+                                      sn_tensor* out);
+/* Part r of out, of world_size equal parts, is x of rank r. In place: x may be that part of out. */
+SN_EXPORT sn_status sn_all_gather(sn_communicator* communicator, const sn_tensor* x, sn_tensor* out);
+/* x of every rank becomes that of rank root. */
+SN_EXPORT sn_status sn_broadcast(sn_communicator* communicator, int32_t root, sn_tensor* x);
+/* Returns when every rank has called it. */
+SN_EXPORT sn_status sn_barrier(sn_communicator* communicator);
+
+/* The arithmetic of sn_all_reduce on tensors of one process: every one of the `outs` tensors in `out` becomes the
+ * reduction of the `count` tensors in x, 1 <= count, outs <= SN_MAX_WORLD_SIZE, all of one dtype and size. In place: an
+ * out may be the very same memory as an x. */
+SN_EXPORT sn_status sn_reduce(const sn_tensor* const* x, int32_t count, sn_reduction reduction, sn_tensor* const* out,
+                              int32_t outs);
 
 /* ---- Looking and converting ---- */
 

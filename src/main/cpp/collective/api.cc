@@ -1,0 +1,178 @@
+// The C interface of collectives: checks what one rank can check alone, then computes with the others.
+#include <stdlib.h>
+
+#include "collective/group.h"
+#include "core/backend.h"
+#include "core/checks.h"
+#include "core/memory.h"
+
+namespace sn {
+namespace checks {
+
+sn_status group(int32_t rank, int32_t world_size, int64_t timeout_ms) {
+  if (world_size < 1 || world_size > SN_MAX_WORLD_SIZE)
+    return fail(SN_INVALID_ARGUMENT, "a world size of %d is not within 1..%d", world_size, SN_MAX_WORLD_SIZE);
+  if (rank < 0 || rank >= world_size)
+    return fail(SN_INVALID_ARGUMENT, "rank %d is not within 0..%d", rank, world_size - 1);
+  if (timeout_ms < 1)
+    return fail(SN_INVALID_ARGUMENT, "a timeout of %lld ms is not at least 1 ms", static_cast<long long>(timeout_ms));
+  return SN_OK;
+}
+
+}  // namespace checks
+
+namespace {
+
+using namespace checks;
+
+// Ranks that can read each other's memory do so from this size on; below it, copying saves a meeting.
+constexpr int64_t kDirectFrom = 32 << 10;
+
+sn_status usable(const sn_communicator* c) {
+  return c == nullptr ? fail(SN_INVALID_ARGUMENT, "the communicator is null") : SN_OK;
+}
+
+sn_status exchanged(const sn_tensor* t, const char* name) {
+  SN_TRY(present(t, name));
+  switch (t->dtype) {
+    case SN_F32:
+    case SN_F16:
+    case SN_BF16:
+    case SN_I32:
+    case SN_I8:
+      return SN_OK;
+    default:
+      return fail(SN_INVALID_ARGUMENT, "%s is %s, not one of F32, F16, BF16, I32, I8", name, dtype_name(t->dtype));
+  }
+}
+
+sn_status known(sn_reduction reduction) {
+  if (reduction < SN_SUM || reduction > SN_MAX) return fail(SN_INVALID_ARGUMENT, "%d is not a reduction", reduction);
+  return SN_OK;
+}
+
+// whole holds world_size parts like `part`, which is apart from it or, in place, this rank's part of it.
+sn_status parted(const sn_communicator* c, const sn_tensor* whole, const char* whole_name, const sn_tensor* part,
+                 const char* part_name) {
+  SN_TRY(exchanged(whole, whole_name));
+  SN_TRY(exchanged(part, part_name));
+  SN_TRY(one_device(whole, part));
+  if (whole->dtype != part->dtype || whole->elements % c->world_size != 0 ||
+      whole->elements / c->world_size != part->elements) {
+    return fail(SN_INVALID_ARGUMENT, "%s is %s, and %s is %s; it takes %d times as many elements of the same dtype",
+                whole_name, describe(whole).text, part_name, describe(part).text, c->world_size);
+  }
+  const char* own = static_cast<const char*>(whole->data) + c->rank * part->bytes();
+  return part->data == own ? SN_OK : apart(whole, part, false);
+}
+
+bool directly(const sn_communicator* c, int64_t bytes) { return c->transport->shares_memory && bytes > kDirectFrom; }
+
+// Runs f, the phases of a call, between its begin and its end.
+template <class F>
+sn_status call(sn_communicator* c, const Request& request, const void* x, void* out, F f) {
+  SN_TRY(begin_call(c, request, x, out));
+  const sn_status status = f();
+  end_call(c);
+  return status;
+}
+
+}  // namespace
+}  // namespace sn
+
+using namespace sn;
+using namespace sn::checks;
+
+int32_t sn_communicator_rank(const sn_communicator* communicator) {
+  return communicator == nullptr ? -1 : communicator->rank;
+}
+int32_t sn_communicator_world_size(const sn_communicator* communicator) {
+  return communicator == nullptr ? 0 : communicator->world_size;
+}
+
+void sn_communicator_close(sn_communicator* communicator) {
+  if (communicator == nullptr) return;
+  __atomic_store_n(&communicator->states()[communicator->rank].closed, 1, __ATOMIC_RELEASE);
+  communicator->transport->close(communicator);
+  free(communicator->scratch);
+  destroy(communicator);
+}
+
+sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
+  SN_TRY(usable(communicator));
+  SN_TRY(exchanged(x, "x"));
+  SN_TRY(known(reduction));
+  SN_TRY(typed(out, "out", x->dtype, x->elements));
+  SN_TRY(output(x, out, "out", true));
+  const Request request = {kAllReduce, x->dtype, reduction, 0, x->elements};
+  return call(communicator, request, x->data, out->data, [&] {
+    return directly(communicator, x->bytes()) ? all_reduce_directly(communicator, x->device, x, reduction, out)
+                                              : all_reduce_in_slots(communicator, x->device, x, reduction, out);
+  });
+}
+
+sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
+  SN_TRY(usable(communicator));
+  SN_TRY(parted(communicator, x, "x", out, "out"));
+  SN_TRY(known(reduction));
+  SN_TRY(writable(out, "out"));
+  const Request request = {kReduceScatter, x->dtype, reduction, 0, x->elements};
+  return call(communicator, request, x->data, out->data, [&] {
+    return directly(communicator, x->bytes()) ? reduce_scatter_directly(communicator, x->device, x, reduction, out)
+                                              : reduce_scatter_in_slots(communicator, x->device, x, reduction, out);
+  });
+}
+
+sn_status sn_all_gather(sn_communicator* communicator, const sn_tensor* x, sn_tensor* out) {
+  SN_TRY(usable(communicator));
+  SN_TRY(parted(communicator, out, "out", x, "x"));
+  SN_TRY(writable(out, "out"));
+  const Request request = {kAllGather, x->dtype, 0, 0, x->elements};
+  return call(communicator, request, x->data, out->data, [&] {
+    return directly(communicator, x->bytes()) ? all_gather_directly(communicator, x, out)
+                                              : all_gather_in_slots(communicator, x, out);
+  });
+}
+
+sn_status sn_broadcast(sn_communicator* communicator, int32_t root, sn_tensor* x) {
+  SN_TRY(usable(communicator));
+  SN_TRY(exchanged(x, "x"));
+  if (root < 0 || root >= communicator->world_size)
+    return fail(SN_INVALID_ARGUMENT, "the root %d is not within 0..%d", root, communicator->world_size - 1);
+  if (communicator->rank != root) SN_TRY(writable(x, "x"));
+  const Request request = {kBroadcast, x->dtype, 0, root, x->elements};
+  return call(communicator, request, x->data, x->data, [&] {
+    return directly(communicator, x->bytes()) ? broadcast_directly(communicator, root, x)
+                                              : broadcast_in_slots(communicator, root, x);
+  });
+}
+
+sn_status sn_barrier(sn_communicator* communicator) {
+  SN_TRY(usable(communicator));
+  const Request request = {kBarrier, SN_F32, 0, 0, 0};
+  return call(communicator, request, nullptr, nullptr, [&] { return meet_and_compare(communicator); });
+}
+
+sn_status sn_reduce(const sn_tensor* const* x, int32_t count, sn_reduction reduction, sn_tensor* const* out,
+                    int32_t outs) {
+  if (x == nullptr || out == nullptr) return fail(SN_INVALID_ARGUMENT, "an array is null");
+  if (count < 1 || count > SN_MAX_WORLD_SIZE || outs < 1 || outs > SN_MAX_WORLD_SIZE) {
+    return fail(SN_INVALID_ARGUMENT, "%d tensors and %d outputs are not within 1..%d", count, outs, SN_MAX_WORLD_SIZE);
+  }
+  SN_TRY(known(reduction));
+  const void* from[SN_MAX_WORLD_SIZE];
+  void* to[SN_MAX_WORLD_SIZE];
+  for (int32_t m = 0; m < count; ++m) {
+    SN_TRY(exchanged(x[m], "x"));
+    SN_TRY(typed(x[m], "x", x[0]->dtype, x[0]->elements));
+    SN_TRY(one_device(x[0], x[m]));
+    from[m] = x[m]->data;
+  }
+  for (int32_t j = 0; j < outs; ++j) {
+    SN_TRY(typed(out[j], "out", x[0]->dtype, x[0]->elements));
+    for (int32_t m = 0; m < count; ++m) SN_TRY(output(x[m], out[j], "out", true));
+    for (int32_t k = 0; k < j; ++k) SN_TRY(apart(out[k], out[j], false));
+    to[j] = out[j]->data;
+  }
+  return SN_CALL(x[0], reduce, from, count, x[0]->elements, x[0]->dtype, reduction, to, outs, x[0]->elements);
+}

@@ -1,0 +1,147 @@
+// What the ranks of a group share: who has arrived where, what each asks for, and the first failure. It lies in memory
+// that all of them see: of the process for threads, a memfd for processes.
+//
+// Ranks meet in phases. Every call has at least one, whose arrival comes with the request, so that no rank computes
+// before it has compared what all of them ask for. A rank cannot be more than one phase ahead of another, which is why
+// two requests and two slots a rank are enough: when one is written again, everybody has passed a phase since reading
+// it.
+#pragma once
+
+#include <stdint.h>
+
+#include "core/tensor.h"
+#include "sinew.h"
+
+namespace sn {
+
+enum Operation : int32_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kAllReduceCompressed };
+
+struct Request {
+  Operation operation;
+  sn_dtype dtype;
+  sn_reduction reduction;
+  int32_t root;
+  int64_t elements;  // of x
+};
+
+// Why a group has failed.
+enum Reason : int32_t { kNone, kLate, kEnded, kClosed, kDisagrees, kOverlaps };
+
+// Of one rank, written by it alone. What others wait for has a cache line of its own.
+struct alignas(64) RankState {
+  uint64_t arrived;  // atomic: how many phases it has reached
+  int32_t closed;    // atomic
+  alignas(64) Request requests[2];
+  // Of ranks that read each other's memory:
+  const void* x[2];
+  void* out[2];
+  alignas(64) int32_t busy;  // atomic: it is using the memory of others
+};
+
+struct Control {
+  alignas(64) uint64_t failure;  // atomic: 0, or what `Failure` packs
+  alignas(64) RankState ranks[1];
+};
+
+}  // namespace sn
+
+struct sn_communicator;
+
+namespace sn {
+
+// Where the ranks of a group live.
+struct Transport {
+  const char* name;
+  bool shares_memory;                       // ranks can read each other's tensors
+  int32_t (*ended_rank)(sn_communicator*);  // a rank that is known to have ended, or -1
+  void (*close)(sn_communicator*);          // gives back the control block and what else the transport holds
+};
+
+// Sizes of the memory for a group: the control block, then two slots a rank.
+constexpr int64_t kSlotBytes = 256 << 10;
+int64_t group_bytes(int32_t world_size);
+
+// A communicator over such memory, zeroed; null when there is no memory for the object.
+sn_communicator* create_communicator(const Transport* transport, void* memory, int32_t rank, int32_t world_size,
+                                     int64_t timeout_ms);
+
+// How long to spin, then yield, then sleep, until a deadline.
+class Patience {
+ public:
+  Patience(int32_t spins, int64_t timeout_ns) : spins_(spins), timeout_(timeout_ns) {}
+  // Waits a moment. True when so much time has passed that it is worth looking at more than the awaited number.
+  bool pause();
+  bool is_over() const { return waited_ >= timeout_; }
+
+ private:
+  int32_t spins_;
+  int64_t timeout_;
+  int64_t start_ = 0;  // of the yields
+  int64_t waited_ = 0;
+  int32_t yields_ = 0;
+};
+int64_t now_ns();
+
+}  // namespace sn
+
+struct sn_communicator {
+  const sn::Transport* transport;
+  sn::Control* control;
+  char* slots;
+  int32_t rank, world_size;
+  int64_t timeout_ns;
+  int32_t spins;   // before a waiting thread gives its processor away
+  int32_t in_use;  // atomic
+  uint64_t phase;  // this rank's arrivals
+  uint64_t calls;
+  uint64_t steps;    // uses of slots
+  void* scratch;     // of compressed all-reduce
+  char broken[512];  // why it is unusable, once it is
+  // Of processes: a socket whose other end each rank's process holds, and this one's end; -1 where there is none.
+  int* peers;
+  int life;
+
+  sn::RankState* states() { return control->ranks; }
+  char* slot(int32_t of) { return slots + (2 * of + static_cast<int64_t>(steps & 1)) * sn::kSlotBytes; }
+};
+
+namespace sn {
+
+// Begins a call: posts the request. Fails if the group has failed, and if another call of this rank is running. Every
+// call that began ends with end_call.
+sn_status begin_call(sn_communicator* c, const Request& request, const void* x, void* out);
+void end_call(sn_communicator* c);
+// The first phase of a call, which compares what all ranks ask for.
+sn_status meet_and_compare(sn_communicator* c);
+// Any other phase.
+sn_status meet(sn_communicator* c);
+
+// Around all use of other ranks' tensors, which a rank that gives up waits for before its caller may free them. Blocks
+// in between should be short; may_go_on says when to stop early.
+sn_status enter_memory(sn_communicator* c);
+bool may_go_on(sn_communicator* c);
+void leave_memory(sn_communicator* c);
+
+// Makes the group fail, unless it has failed already, and returns what failed.
+sn_status give_up(sn_communicator* c, Reason reason, int32_t culprit);
+// The status and sentence of a group that has failed.
+sn_status failed(sn_communicator* c);
+
+// The request of this call that a rank has posted.
+const Request& request_of(sn_communicator* c, int32_t rank);
+
+// Collectives over slots, and over each other's memory. `device` has the kernels.
+sn_status all_reduce_in_slots(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                              sn_tensor* out);
+sn_status reduce_scatter_in_slots(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                                  sn_tensor* out);
+sn_status all_gather_in_slots(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
+sn_status broadcast_in_slots(sn_communicator* c, int32_t root, sn_tensor* x);
+sn_status all_reduce_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                              sn_tensor* out);
+sn_status reduce_scatter_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                                  sn_tensor* out);
+sn_status all_gather_directly(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
+sn_status broadcast_directly(sn_communicator* c, int32_t root, sn_tensor* x);
+
+}  // namespace sn
