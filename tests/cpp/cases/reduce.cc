@@ -58,18 +58,18 @@ Call reduce_call(const std::vector<std::vector<uint8_t>>& inputs, sn_dtype dtype
                  int outs, const std::string& what) {
   const int64_t size = size_of(dtype);
   std::vector<uint8_t> expected(static_cast<size_t>(n * size));
+  std::vector<int64_t> integers(inputs.size());
+  std::vector<float> floats(inputs.size());
   for (int64_t i = 0; i < n; ++i) {
     uint8_t* to = expected.data() + i * size;
     if (is_integer(dtype)) {
-      std::vector<int64_t> x;
-      for (const auto& input : inputs) x.push_back(integer_at(dtype, input.data() + i * size));
+      for (size_t m = 0; m < inputs.size(); ++m) integers[m] = integer_at(dtype, inputs[m].data() + i * size);
       const int64_t lowest = dtype == SN_I8 ? INT8_MIN : INT32_MIN, highest = dtype == SN_I8 ? INT8_MAX : INT32_MAX;
-      const int32_t y = static_cast<int32_t>(reduce_integers(x, reduction, lowest, highest));
+      const int32_t y = static_cast<int32_t>(reduce_integers(integers, reduction, lowest, highest));
       std::memcpy(to, &y, static_cast<size_t>(size));  // little-endian: the low bytes come first
     } else {
-      std::vector<float> x;
-      for (const auto& input : inputs) x.push_back(as_f32(dtype, input.data() + i * size));
-      put_f32(dtype, reduce_floats(x, reduction), to);
+      for (size_t m = 0; m < inputs.size(); ++m) floats[m] = as_f32(dtype, inputs[m].data() + i * size);
+      put_f32(dtype, reduce_floats(floats, reduction), to);
     }
   }
   Call call;
@@ -171,7 +171,10 @@ void borders(const Emit& emit) {
 }
 
 void large(const Emit& emit) {
-  for (sn_dtype dtype : {SN_F32, SN_BF16}) random_call(emit, dtype, large_count(dtype), 2, SN_SUM, 2, Fill::kWeights);
+#if !defined(SINEW_TEST_SANITIZED)
+  random_call(emit, SN_BF16, large_count(SN_BF16), 2, SN_SUM, 2, Fill::kWeights);
+#endif
+  random_call(emit, SN_F32, large_count(SN_F32), 2, SN_SUM, 2, Fill::kWeights);
 }
 
 template <sn_dtype kDtype, sn_reduction kReduction, int kCount, int kOuts>

@@ -15,7 +15,9 @@
 namespace sinew_test {
 namespace {
 
-// Element i of a rank's input: within [-4, 4] and so that sums of 8 ranks fit a byte.
+// Element i of a rank's input: within [-4, 4] and so that sums of 8 ranks fit a byte. It repeats after kPeriod
+// elements.
+constexpr int64_t kPeriod = 81;
 int64_t input(int32_t rank, int64_t i) { return (i * 7 + rank * 5 + i / 9) % 9 - 4; }
 
 double expected(sn_reduction reduction, sn_dtype dtype, int32_t world_size, int64_t i) {
@@ -54,20 +56,36 @@ struct Shifted {
   Shifted(const Shifted&) = delete;
   Shifted& operator=(const Shifted&) = delete;
 
+  // value(i) repeats after kPeriod elements.
   template <class F>
   void fill(F value) {
-    for (int64_t i = 0; i < count; ++i) put_number(dtype, static_cast<double>(value(i)), data + i * size_of(dtype));
+    const int64_t size = size_of(dtype), first = std::min(count, kPeriod);
+    for (int64_t i = 0; i < first; ++i) put_number(dtype, static_cast<double>(value(i)), data + i * size);
+    for (int64_t done = first; done < count;) {
+      const int64_t more = std::min(done, count - done);
+      std::memcpy(data + done * size, data, static_cast<size_t>(more * size));
+      done += more;
+    }
   }
-  // "" or where it is wrong.
+  // "" or where elements [begin, end) are not value(0), value(1), ..., which repeat after kPeriod elements.
   template <class F>
-  std::string mismatch(F value) const {
-    for (int64_t i = 0; i < count; ++i) {
+  std::string mismatch(F value, int64_t begin, int64_t end) const {
+    const int64_t size = size_of(dtype), n = end - begin;
+    const uint8_t* p = data + begin * size;
+    for (int64_t i = 0; i < std::min(n, kPeriod); ++i) {
       uint8_t wanted[8];
       put_number(dtype, static_cast<double>(value(i)), wanted);
-      if (std::memcmp(wanted, data + i * size_of(dtype), static_cast<size_t>(size_of(dtype))) != 0)
-        return "wrong at element " + std::to_string(i) + " of " + std::to_string(count);
+      if (std::memcmp(wanted, p + i * size, static_cast<size_t>(size)) != 0)
+        return "wrong at element " + std::to_string(begin + i) + " of " + std::to_string(count);
     }
-    return "";
+    if (n <= kPeriod || std::memcmp(p, p + kPeriod * size, static_cast<size_t>((n - kPeriod) * size)) == 0) return "";
+    int64_t i = kPeriod;
+    while (std::memcmp(p + i * size, p + (i - kPeriod) * size, static_cast<size_t>(size)) == 0) ++i;
+    return "wrong at element " + std::to_string(begin + i) + " of " + std::to_string(count);
+  }
+  template <class F>
+  std::string mismatch(F value) const {
+    return mismatch(value, 0, count);
   }
 
   sn_dtype dtype;
@@ -100,8 +118,10 @@ void check_parts(sn_communicator* c, sn_dtype dtype, int64_t n, int64_t shift) {
     own.fill([&](int64_t i) { return input(rank, i); });
     if (in_place && n > 0) std::memcpy(sn_tensor_data(view), own.data, static_cast<size_t>(n * size_of(dtype)));
     ASSERT_EQ(sn_all_gather(c, in_place ? view : own.tensor, whole.tensor), SN_OK) << what("all-gather", c, dtype, n);
-    EXPECT_EQ(whole.mismatch([&](int64_t i) { return input(static_cast<int32_t>(i / n), i % n); }), "")
-        << what("all-gather", c, dtype, n);
+    for (int32_t q = 0; q < world; ++q) {
+      EXPECT_EQ(whole.mismatch([&](int64_t i) { return input(q, i); }, n * q, n * (q + 1)), "")
+          << what("all-gather", c, dtype, n);
+    }
     sn_tensor_close(view);
   }
 }

@@ -1,10 +1,8 @@
 // The C interface of collectives: checks what one rank can check alone, then computes with the others.
-#include <stdlib.h>
-
 #include "collective/group.h"
 #include "core/backend.h"
 #include "core/checks.h"
-#include "core/memory.h"
+#include "cpu/isa.h"
 
 namespace sn {
 namespace checks {
@@ -25,15 +23,15 @@ namespace {
 
 using namespace checks;
 
-// Ranks that can read each other's memory do so from this size on; below it, copying saves a meeting.
-constexpr int64_t kDirectFrom = 32 << 10;
-
 sn_status usable(const sn_communicator* c) {
   return c == nullptr ? fail(SN_INVALID_ARGUMENT, "the communicator is null") : SN_OK;
 }
 
 sn_status exchanged(const sn_tensor* t, const char* name) {
   SN_TRY(present(t, name));
+  // Ranks use each other's memory, which a processor has to reach.
+  if (t->device->backend->ops != isa().ops)
+    return fail(SN_UNSUPPORTED, "%s is not in the memory of the CPU, where ranks exchange tensors", name);
   switch (t->dtype) {
     case SN_F32:
     case SN_F16:
@@ -66,8 +64,6 @@ sn_status parted(const sn_communicator* c, const sn_tensor* whole, const char* w
   return part->data == own ? SN_OK : apart(whole, part, false);
 }
 
-bool directly(const sn_communicator* c, int64_t bytes) { return c->transport->shares_memory && bytes > kDirectFrom; }
-
 // Runs f, the phases of a call, between its begin and its end.
 template <class F>
 sn_status call(sn_communicator* c, const Request& request, const void* x, void* out, F f) {
@@ -90,12 +86,8 @@ int32_t sn_communicator_world_size(const sn_communicator* communicator) {
   return communicator == nullptr ? 0 : communicator->world_size;
 }
 
-void sn_communicator_close(sn_communicator* communicator) {
-  if (communicator == nullptr) return;
-  __atomic_store_n(&communicator->states()[communicator->rank].closed, 1, __ATOMIC_RELEASE);
-  communicator->transport->close(communicator);
-  free(communicator->scratch);
-  destroy(communicator);
+int32_t sn_communicator_failed_rank(const sn_communicator* communicator) {
+  return communicator == nullptr ? -1 : communicator->failed_rank;
 }
 
 sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
@@ -105,10 +97,8 @@ sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_re
   SN_TRY(typed(out, "out", x->dtype, x->elements));
   SN_TRY(output(x, out, "out", true));
   const Request request = {kAllReduce, x->dtype, reduction, 0, x->elements};
-  return call(communicator, request, x->data, out->data, [&] {
-    return directly(communicator, x->bytes()) ? all_reduce_directly(communicator, x->device, x, reduction, out)
-                                              : all_reduce_in_slots(communicator, x->device, x, reduction, out);
-  });
+  return call(communicator, request, x->data, out->data,
+              [&] { return all_reduce(communicator, x->device, x, reduction); });
 }
 
 sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
@@ -117,10 +107,8 @@ sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, s
   SN_TRY(known(reduction));
   SN_TRY(writable(out, "out"));
   const Request request = {kReduceScatter, x->dtype, reduction, 0, x->elements};
-  return call(communicator, request, x->data, out->data, [&] {
-    return directly(communicator, x->bytes()) ? reduce_scatter_directly(communicator, x->device, x, reduction, out)
-                                              : reduce_scatter_in_slots(communicator, x->device, x, reduction, out);
-  });
+  return call(communicator, request, x->data, out->data,
+              [&] { return reduce_scatter(communicator, x->device, x, reduction, out); });
 }
 
 sn_status sn_all_gather(sn_communicator* communicator, const sn_tensor* x, sn_tensor* out) {
@@ -128,10 +116,7 @@ sn_status sn_all_gather(sn_communicator* communicator, const sn_tensor* x, sn_te
   SN_TRY(parted(communicator, out, "out", x, "x"));
   SN_TRY(writable(out, "out"));
   const Request request = {kAllGather, x->dtype, 0, 0, x->elements};
-  return call(communicator, request, x->data, out->data, [&] {
-    return directly(communicator, x->bytes()) ? all_gather_directly(communicator, x, out)
-                                              : all_gather_in_slots(communicator, x, out);
-  });
+  return call(communicator, request, x->data, out->data, [&] { return all_gather(communicator, x, out); });
 }
 
 sn_status sn_broadcast(sn_communicator* communicator, int32_t root, sn_tensor* x) {
@@ -141,10 +126,7 @@ sn_status sn_broadcast(sn_communicator* communicator, int32_t root, sn_tensor* x
     return fail(SN_INVALID_ARGUMENT, "the root %d is not within 0..%d", root, communicator->world_size - 1);
   if (communicator->rank != root) SN_TRY(writable(x, "x"));
   const Request request = {kBroadcast, x->dtype, 0, root, x->elements};
-  return call(communicator, request, x->data, x->data, [&] {
-    return directly(communicator, x->bytes()) ? broadcast_directly(communicator, root, x)
-                                              : broadcast_in_slots(communicator, root, x);
-  });
+  return call(communicator, request, x->data, x->data, [&] { return broadcast(communicator, root, x); });
 }
 
 sn_status sn_barrier(sn_communicator* communicator) {

@@ -15,15 +15,10 @@ namespace sn {
 namespace {
 
 constexpr int64_t kPage = 4096;
-// A wait this long is no longer worth a processor; sleeping costs at most a few percent of it.
+// A wait this long is no longer worth a processor. Sleeping a part of it costs a few percent at most.
 constexpr int64_t kSleepAfterNs = 2000000;
-constexpr int64_t kSleepNs = 50000;
-
-int64_t control_bytes(int32_t world_size) {
-  const int64_t bytes =
-      static_cast<int64_t>(sizeof(Control)) + (world_size - 1) * static_cast<int64_t>(sizeof(RankState));
-  return (bytes + kPage - 1) / kPage * kPage;
-}
+constexpr int64_t kSleepPart = 32;
+constexpr int64_t kLongestSleepNs = 2000000;
 
 // One word, so that the first failure wins and is seen whole.
 struct Failure {
@@ -41,9 +36,8 @@ Failure unpack(uint64_t word) {
 }
 
 const char* name_of(Operation operation) {
-  static const char* const names[] = {"all-reduce", "reduce-scatter", "all-gather",
-                                      "broadcast",  "barrier",        "compressed all-reduce"};
-  return operation >= kAllReduce && operation <= kAllReduceCompressed ? names[operation] : "unknown";
+  static const char* const names[] = {"all-reduce", "reduce-scatter", "all-gather", "broadcast", "barrier"};
+  return operation >= kAllReduce && operation <= kBarrier ? names[operation] : "unknown";
 }
 const char* reduction_name(sn_reduction reduction) {
   static const char* const names[] = {"sum", "average", "min", "max"};
@@ -77,7 +71,7 @@ void describe_difference(const Request& a, int32_t rank_a, const Request& b, int
 
 void describe_failure(sn_communicator* c, const Failure& f, char* text, size_t size) {
   const RankState* states = c->states();
-  const Request& by = states[f.by].requests[f.parity];
+  const Request& by = states[f.by].posted[f.parity].request;
   const double seconds = static_cast<double>(c->timeout_ns) * 1e-9;
   switch (f.reason) {
     case kLate:
@@ -89,16 +83,12 @@ void describe_failure(sn_communicator* c, const Failure& f, char* text, size_t s
                  seconds);
       }
       return;
-    case kEnded:
-      snprintf(text, size, "the process of rank %d has ended, before %s was complete", f.culprit,
-               name_of(by.operation));
-      return;
     case kClosed:
       snprintf(text, size, "rank %d has closed its communicator, before %s was complete", f.culprit,
                name_of(by.operation));
       return;
     case kDisagrees:
-      describe_difference(states[f.culprit].requests[f.parity], f.culprit, by, f.by, text, size);
+      describe_difference(states[f.culprit].posted[f.parity].request, f.culprit, by, f.by, text, size);
       return;
     case kOverlaps:
       snprintf(text, size, "the output of rank %d overlaps a tensor of rank %d, in %s", f.by, f.culprit,
@@ -116,12 +106,11 @@ bool arrived(sn_communicator* c, int32_t rank) {
 
 // Fails if somebody has failed, or a rank that has not arrived never will; `rank` is one that is waited for.
 sn_status look_around(sn_communicator* c, int32_t rank, const Patience& patience) {
-  if (__atomic_load_n(&c->control->failure, __ATOMIC_ACQUIRE) != 0) return failed(c);
-  // Before its arrival is looked at: a rank may well close or end right after its last phase.
-  const int32_t ended = c->transport->ended_rank(c);
+  // If the others have gone on, what has failed is their next call.
+  if (__atomic_load_n(&c->control->failure, __ATOMIC_ACQUIRE) != 0 && !arrived(c, rank)) return failed(c);
+  // Before its arrival is looked at: a rank may well close right after its last phase.
   for (int32_t q = 0; q < c->world_size; ++q) {
-    const bool closed = __atomic_load_n(&c->states()[q].closed, __ATOMIC_ACQUIRE);
-    if ((closed || q == ended) && !arrived(c, q)) return give_up(c, closed ? kClosed : kEnded, q);
+    if (__atomic_load_n(&c->states()[q].closed, __ATOMIC_ACQUIRE) && !arrived(c, q)) return give_up(c, kClosed, q);
   }
   return patience.is_over() && !arrived(c, rank) ? give_up(c, kLate, rank) : SN_OK;
 }
@@ -134,7 +123,7 @@ sn_status meet_all(sn_communicator* c, bool compare) {
     while (!arrived(c, q)) {
       if (patience.pause()) SN_TRY(look_around(c, q, patience));
     }
-    if (compare && !same(request_of(c, q), request_of(c, c->rank))) return give_up(c, kDisagrees, q);
+    if (compare && !same(c->posted(q).request, c->posted(c->rank).request)) return give_up(c, kDisagrees, q);
   }
   return SN_OK;
 }
@@ -157,7 +146,8 @@ bool Patience::pause() {
   }
   if (start_ == 0) start_ = now_ns();
   if (waited_ > kSleepAfterNs) {
-    const timespec moment = {0, kSleepNs};
+    const int64_t part = waited_ / kSleepPart;
+    const timespec moment = {0, part < kLongestSleepNs ? part : kLongestSleepNs};
     nanosleep(&moment, nullptr);
   } else {
     sched_yield();
@@ -167,26 +157,25 @@ bool Patience::pause() {
   return true;
 }
 
-int64_t group_bytes(int32_t world_size) { return control_bytes(world_size) + 2 * kSlotBytes * world_size; }
+int64_t control_bytes(int32_t world_size) {
+  const int64_t bytes =
+      static_cast<int64_t>(sizeof(Control)) + (world_size - 1) * static_cast<int64_t>(sizeof(RankState));
+  return (bytes + kPage - 1) / kPage * kPage;
+}
 
-sn_communicator* create_communicator(const Transport* transport, void* memory, int32_t rank, int32_t world_size,
-                                     int64_t timeout_ms) {
+sn_communicator* create_communicator(Control* control, int32_t rank, int32_t world_size, int64_t timeout_ms) {
   sn_communicator* c = make<sn_communicator>();
   if (c == nullptr) return nullptr;
-  c->transport = transport;
-  c->control = static_cast<Control*>(memory);
-  c->slots = static_cast<char*>(memory) + control_bytes(world_size);
+  c->control = control;
+  c->failed_rank = -1;
   c->rank = rank;
   c->world_size = world_size;
   constexpr int64_t kLongest = INT64_MAX / 1000000;
   c->timeout_ns = (timeout_ms < kLongest ? timeout_ms : kLongest) * 1000000;
   // With more ranks than processors, whoever spins keeps the one it waits for from running.
   c->spins = world_size <= available_processors() ? 1000 : 0;
-  c->life = -1;
   return c;
 }
-
-const Request& request_of(sn_communicator* c, int32_t rank) { return c->states()[rank].requests[c->calls & 1]; }
 
 sn_status begin_call(sn_communicator* c, const Request& request, const void* x, void* out) {
   if (__atomic_exchange_n(&c->in_use, 1, __ATOMIC_ACQUIRE)) {
@@ -203,11 +192,7 @@ sn_status begin_call(sn_communicator* c, const Request& request, const void* x, 
     return status;
   }
   ++c->calls;
-  RankState& state = c->states()[c->rank];
-  const uint64_t parity = c->calls & 1;
-  state.requests[parity] = request;
-  state.x[parity] = x;
-  state.out[parity] = out;
+  c->states()[c->rank].posted[c->calls & 1] = {request, x, out};
   return SN_OK;
 }
 
@@ -238,12 +223,12 @@ sn_status failed(sn_communicator* c) {
   Failure failure = unpack(__atomic_load_n(&c->control->failure, __ATOMIC_SEQ_CST));
   if (failure.culprit >= c->world_size || failure.by >= c->world_size) failure = {};
   describe_failure(c, failure, c->broken, sizeof c->broken);
-  if (c->transport->shares_memory) {
-    // The caller may free its tensors once it knows. Others work on them for a moment only, as blocks are short.
-    for (int32_t q = 0; q < c->world_size; ++q) {
-      Patience patience(0, INT64_MAX);
-      while (q != c->rank && __atomic_load_n(&c->states()[q].busy, __ATOMIC_SEQ_CST)) patience.pause();
-    }
+  // Of an overlap both ranks are part.
+  c->failed_rank = failure.culprit == c->rank && failure.reason == kOverlaps ? failure.by : failure.culprit;
+  // The caller may free its tensors once it knows. Others work on them for a moment only, as blocks are short.
+  for (int32_t q = 0; q < c->world_size; ++q) {
+    Patience patience(0, INT64_MAX);
+    while (q != c->rank && __atomic_load_n(&c->states()[q].busy, __ATOMIC_SEQ_CST)) patience.pause();
   }
   return fail(SN_RANK_FAILED, "%s", c->broken);
 }

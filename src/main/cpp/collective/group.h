@@ -1,10 +1,8 @@
-// What the ranks of a group share: who has arrived where, what each asks for, and the first failure. It lies in memory
-// that all of them see: of the process for threads, a memfd for processes.
+// What the ranks of a group share: who has arrived where, what each asks for, and the first failure.
 //
 // Ranks meet in phases. Every call has at least one, whose arrival comes with the request, so that no rank computes
 // before it has compared what all of them ask for. A rank cannot be more than one phase ahead of another, which is why
-// two requests and two slots a rank are enough: when one is written again, everybody has passed a phase since reading
-// it.
+// two requests a rank are enough: when one is written again, everybody has passed a phase since reading it.
 #pragma once
 
 #include <stdint.h>
@@ -14,7 +12,7 @@
 
 namespace sn {
 
-enum Operation : int32_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kAllReduceCompressed };
+enum Operation : int32_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier };
 
 struct Request {
   Operation operation;
@@ -25,16 +23,20 @@ struct Request {
 };
 
 // Why a group has failed.
-enum Reason : int32_t { kNone, kLate, kEnded, kClosed, kDisagrees, kOverlaps };
+enum Reason : int32_t { kNone, kLate, kClosed, kDisagrees, kOverlaps };
+
+// What a rank calls with: one cache line to fetch.
+struct alignas(64) Posted {
+  Request request;
+  const void* x;
+  void* out;
+};
 
 // Of one rank, written by it alone. What others wait for has a cache line of its own.
 struct alignas(64) RankState {
   uint64_t arrived;  // atomic: how many phases it has reached
   int32_t closed;    // atomic
-  alignas(64) Request requests[2];
-  // Of ranks that read each other's memory:
-  const void* x[2];
-  void* out[2];
+  Posted posted[2];
   alignas(64) int32_t busy;  // atomic: it is using the memory of others
 };
 
@@ -49,21 +51,11 @@ struct sn_communicator;
 
 namespace sn {
 
-// Where the ranks of a group live.
-struct Transport {
-  const char* name;
-  bool shares_memory;                       // ranks can read each other's tensors
-  int32_t (*ended_rank)(sn_communicator*);  // a rank that is known to have ended, or -1
-  void (*close)(sn_communicator*);          // gives back the control block and what else the transport holds
-};
-
-// Sizes of the memory for a group: the control block, then two slots a rank.
-constexpr int64_t kSlotBytes = 256 << 10;
-int64_t group_bytes(int32_t world_size);
+// Bytes of the control block of a group.
+int64_t control_bytes(int32_t world_size);
 
 // A communicator over such memory, zeroed; null when there is no memory for the object.
-sn_communicator* create_communicator(const Transport* transport, void* memory, int32_t rank, int32_t world_size,
-                                     int64_t timeout_ms);
+sn_communicator* create_communicator(Control* control, int32_t rank, int32_t world_size, int64_t timeout_ms);
 
 // How long to spin, then yield, then sleep, until a deadline.
 class Patience {
@@ -85,24 +77,19 @@ int64_t now_ns();
 }  // namespace sn
 
 struct sn_communicator {
-  const sn::Transport* transport;
   sn::Control* control;
-  char* slots;
   int32_t rank, world_size;
   int64_t timeout_ns;
   int32_t spins;   // before a waiting thread gives its processor away
   int32_t in_use;  // atomic
   uint64_t phase;  // this rank's arrivals
   uint64_t calls;
-  uint64_t steps;    // uses of slots
-  void* scratch;     // of compressed all-reduce
   char broken[512];  // why it is unusable, once it is
-  // Of processes: a socket whose other end each rank's process holds, and this one's end; -1 where there is none.
-  int* peers;
-  int life;
+  int32_t failed_rank;
 
   sn::RankState* states() { return control->ranks; }
-  char* slot(int32_t of) { return slots + (2 * of + static_cast<int64_t>(steps & 1)) * sn::kSlotBytes; }
+  // What a rank has posted for this call.
+  const sn::Posted& posted(int32_t of) { return states()[of].posted[calls & 1]; }
 };
 
 namespace sn {
@@ -127,21 +114,11 @@ sn_status give_up(sn_communicator* c, Reason reason, int32_t culprit);
 // The status and sentence of a group that has failed.
 sn_status failed(sn_communicator* c);
 
-// The request of this call that a rank has posted.
-const Request& request_of(sn_communicator* c, int32_t rank);
-
-// Collectives over slots, and over each other's memory. `device` has the kernels.
-sn_status all_reduce_in_slots(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
-                              sn_tensor* out);
-sn_status reduce_scatter_in_slots(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
-                                  sn_tensor* out);
-sn_status all_gather_in_slots(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
-sn_status broadcast_in_slots(sn_communicator* c, int32_t root, sn_tensor* x);
-sn_status all_reduce_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
-                              sn_tensor* out);
-sn_status reduce_scatter_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
-                                  sn_tensor* out);
-sn_status all_gather_directly(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
-sn_status broadcast_directly(sn_communicator* c, int32_t root, sn_tensor* x);
+// The operations, once a call has begun: the tensors are those posted. `device` has the kernels.
+sn_status all_reduce(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction);
+sn_status reduce_scatter(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                         sn_tensor* out);
+sn_status all_gather(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
+sn_status broadcast(sn_communicator* c, int32_t root, sn_tensor* x);
 
 }  // namespace sn

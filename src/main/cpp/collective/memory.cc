@@ -10,7 +10,7 @@ namespace sn {
 namespace {
 
 constexpr int64_t kBlockBytes = 1 << 20;  // between two looks at whether the group has failed
-constexpr int64_t kShareUnit = 1024;      // elements
+constexpr int64_t kShareUnit = 64;        // elements: shares are of whole cache lines
 
 int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t share_begin(int64_t elements, int32_t parts, int32_t index) {
@@ -25,9 +25,8 @@ struct Tensors {
 Tensors tensors_of(sn_communicator* c) {
   Tensors t;
   for (int32_t q = 0; q < c->world_size; ++q) {
-    const RankState& state = c->states()[q];
-    t.x[q] = static_cast<const char*>(state.x[c->calls & 1]);
-    t.out[q] = static_cast<char*>(state.out[c->calls & 1]);
+    t.x[q] = static_cast<const char*>(c->posted(q).x);
+    t.out[q] = static_cast<char*>(c->posted(q).out);
   }
   return t;
 }
@@ -87,9 +86,7 @@ sn_status copy_range(sn_communicator* c, char* to, const char* from, int64_t byt
 
 // Reduce-scatter and all-gather in one: a rank reduces its share of all inputs and writes it to all outputs, so that
 // nothing is read twice and an element's memory, in place too, is used by one rank only.
-sn_status all_reduce_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
-                              sn_tensor* out) {
-  (void)out;
+sn_status all_reduce(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction) {
   SN_TRY(meet_and_compare(c));
   const Tensors t = tensors_of(c);
   SN_TRY(outputs_apart(c, t, x->bytes(), x->bytes()));
@@ -98,8 +95,8 @@ sn_status all_reduce_directly(sn_communicator* c, sn_device* device, const sn_te
   return meet(c);
 }
 
-sn_status reduce_scatter_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
-                                  sn_tensor* out) {
+sn_status reduce_scatter(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                         sn_tensor* out) {
   SN_TRY(meet_and_compare(c));
   Tensors t = tensors_of(c);
   SN_TRY(outputs_apart(c, t, x->bytes(), out->bytes()));
@@ -108,7 +105,7 @@ sn_status reduce_scatter_directly(sn_communicator* c, sn_device* device, const s
   return meet(c);
 }
 
-sn_status all_gather_directly(sn_communicator* c, const sn_tensor* x, sn_tensor* out) {
+sn_status all_gather(sn_communicator* c, const sn_tensor* x, sn_tensor* out) {
   SN_TRY(meet_and_compare(c));
   const Tensors t = tensors_of(c);
   SN_TRY(outputs_apart(c, t, x->bytes(), out->bytes()));
@@ -120,7 +117,7 @@ sn_status all_gather_directly(sn_communicator* c, const sn_tensor* x, sn_tensor*
   return meet(c);
 }
 
-sn_status broadcast_directly(sn_communicator* c, int32_t root, sn_tensor* x) {
+sn_status broadcast(sn_communicator* c, int32_t root, sn_tensor* x) {
   SN_TRY(meet_and_compare(c));
   const Tensors t = tensors_of(c);
   SN_TRY(outputs_apart(c, t, x->bytes(), x->bytes()));

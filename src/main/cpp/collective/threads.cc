@@ -9,7 +9,9 @@
 namespace sn {
 namespace {
 
-// The memory of a group lies behind a line that counts its communicators.
+constexpr int64_t kPage = 4096;
+
+// The memory of a group lies behind a page that counts its communicators.
 struct alignas(64) Shared {
   int64_t references;  // atomic
   int64_t bytes;
@@ -21,14 +23,7 @@ void release(Shared* shared) {
   }
 }
 
-// Threads do not end without their process, and one that is stuck looks like one that is slow.
-int32_t ended_thread(sn_communicator*) { return -1; }
-
-Shared* shared_of(Control* control) { return reinterpret_cast<Shared*>(reinterpret_cast<char*>(control) - 4096); }
-
-void close_thread(sn_communicator* c) { release(shared_of(c->control)); }
-
-const Transport kThreads = {"threads", true, ended_thread, close_thread};
+Shared* shared_of(Control* control) { return reinterpret_cast<Shared*>(reinterpret_cast<char*>(control) - kPage); }
 
 }  // namespace
 }  // namespace sn
@@ -37,15 +32,15 @@ sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_com
   using namespace sn;
   if (communicators == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
   SN_TRY(checks::group(0, world_size, timeout_ms));
-  const int64_t bytes = 4096 + group_bytes(world_size);
-  // Zeroed, and slots that are never used take no memory.
+  const int64_t bytes = kPage + control_bytes(world_size);
   void* memory = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return fail(SN_OUT_OF_MEMORY, "no memory for a group of %d ranks", world_size);
   Shared* shared = static_cast<Shared*>(memory);
   shared->references = 1;
   shared->bytes = bytes;
   for (int32_t r = 0; r < world_size; ++r) {
-    communicators[r] = create_communicator(&kThreads, static_cast<char*>(memory) + 4096, r, world_size, timeout_ms);
+    Control* control = reinterpret_cast<Control*>(static_cast<char*>(memory) + kPage);
+    communicators[r] = create_communicator(control, r, world_size, timeout_ms);
     if (communicators[r] == nullptr) {
       while (r > 0) sn_communicator_close(communicators[--r]);
       release(shared);
@@ -55,4 +50,11 @@ sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_com
   }
   release(shared);
   return SN_OK;
+}
+
+void sn_communicator_close(sn_communicator* communicator) {
+  if (communicator == nullptr) return;
+  __atomic_store_n(&communicator->states()[communicator->rank].closed, 1, __ATOMIC_RELEASE);
+  sn::release(sn::shared_of(communicator->control));
+  sn::destroy(communicator);
 }

@@ -427,6 +427,8 @@ SN_EXPORT sn_status sn_avg_pool2d(const sn_tensor* x, const int64_t* window, int
 SN_EXPORT sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_communicator** communicators);
 SN_EXPORT int32_t sn_communicator_rank(const sn_communicator* communicator);
 SN_EXPORT int32_t sn_communicator_world_size(const sn_communicator* communicator);
+/* The rank that failed, once a call has given SN_RANK_FAILED; -1 before. */
+SN_EXPORT int32_t sn_communicator_failed_rank(const sn_communicator* communicator);
 /* Tells the other ranks that this one has left. */
 SN_EXPORT void sn_communicator_close(sn_communicator* communicator);
 
