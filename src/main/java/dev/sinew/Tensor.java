@@ -4,6 +4,7 @@ import dev.sinew.internal.Handle;
 import dev.sinew.internal.NativeLibrary;
 import dev.sinew.internal.SinewNative;
 import dev.sinew.internal.Status;
+import dev.sinew.internal.TensorAccess;
 import dev.sinew.internal.sn_device;
 import dev.sinew.internal.sn_tensor;
 import java.io.IOException;
@@ -32,6 +33,28 @@ import org.bytedeco.javacpp.Pointer;
  */
 public final class Tensor implements AutoCloseable {
   private static final int COPY_LIMIT = 1 << 30;
+
+  static {
+    TensorAccess.provide(
+        new TensorAccess() {
+          @Override
+          public sn_tensor acquire(Tensor tensor) {
+            tensor.device.acquire();
+            try {
+              return tensor.acquire();
+            } catch (IllegalStateException e) {
+              tensor.device.release();
+              throw e;
+            }
+          }
+
+          @Override
+          public void release(Tensor tensor) {
+            tensor.release();
+            tensor.device.release();
+          }
+        });
+  }
 
   private final Device device;
   private final DType dtype;

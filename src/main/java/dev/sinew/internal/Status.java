@@ -13,7 +13,7 @@ public final class Status {
     if (status == SinewNative.SN_OK) {
       return;
     }
-    String message = SinewNative.sn_last_error().getString(NativeLibrary.FILE_NAMES);
+    String message = lastError();
     switch (status) {
       case SinewNative.SN_INVALID_ARGUMENT -> throw new IllegalArgumentException(message);
       case SinewNative.SN_OUT_OF_MEMORY -> throw new OutOfMemoryError(message);
@@ -23,5 +23,10 @@ public final class Status {
           throw new UncheckedIOException(message, new IOException(message));
       default -> throw new IllegalStateException(message);
     }
+  }
+
+  /** What went wrong in this thread's last call. */
+  public static String lastError() {
+    return SinewNative.sn_last_error().getString(NativeLibrary.FILE_NAMES);
   }
 }

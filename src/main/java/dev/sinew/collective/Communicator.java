@@ -1,0 +1,246 @@
+package dev.sinew.collective;
+
+import dev.sinew.DType;
+import dev.sinew.Tensor;
+import dev.sinew.internal.Handle;
+import dev.sinew.internal.NativeLibrary;
+import dev.sinew.internal.SinewNative;
+import dev.sinew.internal.Status;
+import dev.sinew.internal.TensorAccess;
+import dev.sinew.internal.sn_communicator;
+import dev.sinew.internal.sn_tensor;
+import java.lang.ref.Reference;
+import java.lang.reflect.Method;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.PointerPointer;
+
+/**
+ * One rank's end of a group of ranks that reduce and exchange tensors, in NCCL's vocabulary.
+ *
+ * <pre>{@code
+ * List<Communicator> group = Communicator.threads(2);
+ * // on the thread of rank r:
+ * try (Communicator c = group.get(r)) {
+ *   c.allReduce(gradient, ReduceOp.AVERAGE, gradient);
+ * }
+ * }</pre>
+ *
+ * <p>All ranks make the same calls in the same order, with tensors of one dtype ({@link DType#F32},
+ * F16, BF16, I32 or I8) and size; shapes may differ. A call returns when the result is complete and
+ * the input may be changed. Every rank gets the same bits, and the same from run to run with the
+ * same number of ranks; docs/numerics.md has the rules, docs/collectives.md the rest.
+ *
+ * <p>A rank that does not call within the timeout, closes its communicator or asks for something
+ * else ends the call on every other rank with {@link RankFailedException}; outputs are then
+ * unspecified and tensors may be closed, and every further call fails the same way. A wrong
+ * argument that a rank can see alone is {@link IllegalArgumentException} and no call at all, so the
+ * rank may still make the right one.
+ *
+ * <p>A communicator serves one call at a time, from any platform thread. A virtual thread is
+ * refused: while it waits it would hold the carrier that another rank may need. An interrupt
+ * neither ends a call nor gets lost.
+ */
+public final class Communicator implements AutoCloseable {
+  /** How long a rank waits for the others unless told otherwise. */
+  public static final Duration DEFAULT_TIMEOUT = Duration.ofSeconds(30);
+
+  /** The most ranks of a group. */
+  public static final int MAX_SIZE = SinewNative.SN_MAX_WORLD_SIZE;
+
+  // Thread.isVirtual, which came with Java 21.
+  private static final Method IS_VIRTUAL = isVirtualMethod();
+
+  private final int rank;
+  private final int size;
+  private final Handle<sn_communicator> handle;
+  private final AtomicBoolean calling = new AtomicBoolean();
+
+  private Communicator(sn_communicator pointer) {
+    this.rank = SinewNative.sn_communicator_rank(pointer);
+    this.size = SinewNative.sn_communicator_world_size(pointer);
+    this.handle = new Handle<>(this, "communicator", pointer, SinewNative::sn_communicator_close);
+  }
+
+  /** As {@link #threads(int, Duration)} with {@link #DEFAULT_TIMEOUT}. */
+  public static List<Communicator> threads(int size) {
+    return threads(size, DEFAULT_TIMEOUT);
+  }
+
+  /**
+   * The communicators of a new group whose ranks are threads of this JVM, in the order of the
+   * ranks. They read and write each other's tensors where they lie, so no rank's output may overlap
+   * another rank's tensor.
+   *
+   * @param size how many ranks, 1 to {@link #MAX_SIZE}
+   * @param timeout how long a rank waits for the others, at least a millisecond
+   */
+  public static List<Communicator> threads(int size, Duration timeout) {
+    NativeLibrary.load();
+    // In a buffer, not in memory that JavaCPP allocates, which it refuses to do once the process
+    // takes four times the heap.
+    ByteBuffer buffer = ByteBuffer.allocateDirect(8 * MAX_SIZE).order(ByteOrder.nativeOrder());
+    PointerPointer<sn_communicator> pointers = new PointerPointer<>(new BytePointer(buffer));
+    Status.check(SinewNative.sn_communicator_threads(size, milliseconds(timeout), pointers));
+    List<Communicator> group = new ArrayList<>(size);
+    for (int r = 0; r < size; r++) {
+      group.add(new Communicator(pointers.get(sn_communicator.class, r)));
+    }
+    Reference.reachabilityFence(buffer);
+    return List.copyOf(group);
+  }
+
+  private static long milliseconds(Duration timeout) {
+    try {
+      return timeout.toMillis();
+    } catch (ArithmeticException e) {
+      return timeout.isNegative() ? Long.MIN_VALUE : Long.MAX_VALUE;
+    }
+  }
+
+  /** This rank, from 0 to {@link #size()} - 1. */
+  public int rank() {
+    return rank;
+  }
+
+  /** How many ranks the group has. */
+  public int size() {
+    return size;
+  }
+
+  /**
+   * {@code out} = the reduction of all ranks' {@code x}. In place allowed.
+   *
+   * @param out of x's dtype and number of elements
+   */
+  public void allReduce(Tensor x, ReduceOp op, Tensor out) {
+    int code = op.code();
+    call(x, out, (c, px, po) -> SinewNative.sn_all_reduce(c, px, code, po));
+  }
+
+  /**
+   * Part r of {@code x}, of {@link #size()} equal parts in index order, is reduced over all ranks
+   * into {@code out} of rank r. In place: out may be this rank's part of x, a {@link Tensor#view}.
+   */
+  public void reduceScatter(Tensor x, ReduceOp op, Tensor out) {
+    int code = op.code();
+    call(x, out, (c, px, po) -> SinewNative.sn_reduce_scatter(c, px, code, po));
+  }
+
+  /**
+   * Part r of {@code out}, of {@link #size()} equal parts in index order, is {@code x} of rank r.
+   * In place: x may be this rank's part of out, a {@link Tensor#view}.
+   */
+  public void allGather(Tensor x, Tensor out) {
+    call(x, out, (c, px, po) -> SinewNative.sn_all_gather(c, px, po));
+  }
+
+  /** {@code x} of every rank becomes that of rank {@code root}. */
+  public void broadcast(Tensor x, int root) {
+    Objects.requireNonNull(x, "x");
+    call(x, null, (c, px, po) -> SinewNative.sn_broadcast(c, root, px));
+  }
+
+  /** Returns when every rank has called it. */
+  public void barrier() {
+    call(null, null, (c, px, po) -> SinewNative.sn_barrier(c));
+  }
+
+  /**
+   * Tells the other ranks that this one has left: what they call from now on fails. Idempotent.
+   *
+   * @throws IllegalStateException if a call is running
+   */
+  @Override
+  public void close() {
+    handle.close();
+    Reference.reachabilityFence(this);
+  }
+
+  @Override
+  public String toString() {
+    return "rank " + rank + " of " + size;
+  }
+
+  private interface Call {
+    int run(sn_communicator communicator, sn_tensor x, sn_tensor out);
+  }
+
+  // Keeps the communicator and the tensors, of which null ones are not there, open during a call.
+  private void call(Tensor x, Tensor out, Call call) {
+    requirePlatformThread();
+    sn_communicator pointer = handle.acquire();
+    try {
+      if (!calling.compareAndSet(false, true)) {
+        throw new IllegalStateException(
+            "the communicator of rank "
+                + rank
+                + " is in use by another call; every rank needs a thread of its own");
+      }
+      try {
+        callWithTensors(pointer, x, out, call);
+      } finally {
+        calling.set(false);
+      }
+    } finally {
+      handle.release();
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  private static void callWithTensors(sn_communicator pointer, Tensor x, Tensor out, Call call) {
+    sn_tensor px = acquire(x);
+    try {
+      sn_tensor po = acquire(out);
+      try {
+        int status = call.run(pointer, px, po);
+        if (status == SinewNative.SN_RANK_FAILED) {
+          throw new RankFailedException(
+              SinewNative.sn_communicator_failed_rank(pointer), Status.lastError());
+        }
+        Status.check(status);
+      } finally {
+        release(out);
+      }
+    } finally {
+      release(x);
+    }
+  }
+
+  private static sn_tensor acquire(Tensor tensor) {
+    return tensor == null ? null : TensorAccess.get().acquire(tensor);
+  }
+
+  private static void release(Tensor tensor) {
+    if (tensor != null) {
+      TensorAccess.get().release(tensor);
+      Reference.reachabilityFence(tensor);
+    }
+  }
+
+  private static Method isVirtualMethod() {
+    try {
+      return Thread.class.getMethod("isVirtual");
+    } catch (NoSuchMethodException e) {
+      return null;
+    }
+  }
+
+  private static void requirePlatformThread() {
+    try {
+      if (IS_VIRTUAL != null && (boolean) IS_VIRTUAL.invoke(Thread.currentThread())) {
+        throw new IllegalStateException(
+            "a rank cannot be a virtual thread, which would hold its carrier while it waits for"
+                + " other ranks; give it a platform thread");
+      }
+    } catch (ReflectiveOperationException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+}
