@@ -18,6 +18,7 @@ import picocli.CommandLine.Option;
 
 @Command(
     name = "bench",
+    subcommands = BenchAllReduceCommand.class,
     description = {
       "Measures every operation against a memory probe that moves the same bytes in the same run.",
       "Every answer is checked on a sample against plain Java."

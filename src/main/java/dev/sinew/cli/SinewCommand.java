@@ -5,17 +5,14 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
 
 /** What every command has: a terminal, and a way to refuse its arguments. */
 abstract class SinewCommand implements Callable<Integer> {
-  @ParentCommand private RootCommand root;
-
   @Spec private CommandSpec spec;
 
   Terminal terminal() {
-    return root.terminal;
+    return ((RootCommand) spec.root().userObject()).terminal;
   }
 
   /** Wrong usage that depends on more than one argument; {@code message} has no full stop. */

@@ -1,0 +1,155 @@
+package dev.sinew.cli;
+
+import com.fasterxml.jackson.core.JsonGenerator;
+import dev.sinew.Device;
+import dev.sinew.collective.Communicator;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalLong;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+@Command(
+    name = "allreduce",
+    description = {
+      "Measures all-reduce (sum of F32) between threads, in the terms of nccl-tests, against a plain",
+      "loop in which threads read each other's arrays. Every result is checked."
+    })
+final class BenchAllReduceCommand extends SinewCommand {
+  private static final long MOST_BYTES = 1L << 30;
+
+  @Option(names = "--json", description = "Print JSON; docs/cli.md describes the fields.")
+  private boolean json;
+
+  @Option(
+      names = "--ranks",
+      paramLabel = "N",
+      description = "Ranks; by default one for each processor that may be used.")
+  private Integer ranks;
+
+  @Option(
+      names = "--sizes",
+      paramLabel = "BYTES",
+      split = ",",
+      defaultValue = "4096,65536,1048576,16777216,268435456",
+      description = "Bytes of a rank's tensor (default: ${DEFAULT-VALUE}).")
+  private List<Long> sizes;
+
+  @Override
+  public Integer call() throws Exception {
+    int count = ranks != null ? ranks : Device.availableProcessors();
+    if (count < 1 || count > Communicator.MAX_SIZE) {
+      throw wrongUsage(
+          "--ranks takes a number from 1 to " + Communicator.MAX_SIZE + ", not " + count);
+    }
+    for (long bytes : sizes) {
+      if (bytes < 4 || bytes > MOST_BYTES || bytes % 4 != 0) {
+        throw wrongUsage("--sizes takes multiples of 4 from 4 to " + MOST_BYTES + ", not " + bytes);
+      }
+    }
+    requireMemory(count);
+    List<AllReduceBench.Result> results = new ArrayList<>();
+    try (AllReduceBench bench = new AllReduceBench(count)) {
+      Table table =
+          new Table()
+              .right("size (B)", 11)
+              .right("time (us)", 11)
+              .right("algbw (GB/s)", 12)
+              .right("busbw (GB/s)", 12)
+              .right("#wrong", 7)
+              .right("loop (us)", 11)
+              .right("ratio", 6);
+      if (!json) {
+        terminal()
+            .out()
+            .printf(
+                "%s ranks that are threads, %s, sum of F32 out of place, median of %s%n",
+                count, Device.isa(), AllReduceBench.ROUNDS);
+        table.header(terminal().out());
+      }
+      for (long bytes : sizes) {
+        AllReduceBench.Result result = bench.measure(bytes);
+        results.add(result);
+        if (!json) {
+          print(table, result);
+        }
+      }
+    }
+    if (json) {
+      printJson(count, results);
+    }
+    for (AllReduceBench.Result result : results) {
+      if (result.wrong() > 0) {
+        throw new CommandException(
+            "all-reduce of "
+                + result.bytes()
+                + " bytes gave "
+                + result.wrong()
+                + " wrong elements on this machine");
+      }
+    }
+    return Main.OK;
+  }
+
+  /** Asking for more than there is would have the kernel kill the process. */
+  private void requireMemory(int count) throws CommandException {
+    long largest = sizes.stream().mapToLong(Long::longValue).max().orElse(0);
+    // Inputs and outputs, and those of the loop.
+    long wanted = 4 * count * largest;
+    OptionalLong available = Platform.system().availableMemory();
+    if (available.isPresent() && available.getAsLong() < wanted) {
+      throw new CommandException(
+          count
+              + " ranks with "
+              + Text.bytes(largest)
+              + " each need about "
+              + Text.bytes(wanted)
+              + " of memory, and "
+              + Text.bytes(available.getAsLong())
+              + " are available; give smaller --sizes");
+    }
+  }
+
+  private void print(Table table, AllReduceBench.Result result) {
+    boolean compared = !Double.isNaN(result.loopSeconds());
+    table.row(
+        terminal().out(),
+        result.bytes(),
+        Text.fixed(result.seconds() * 1e6, 2),
+        Text.fixed(result.algorithmBandwidth(), 2),
+        Text.fixed(result.busBandwidth(), 2),
+        result.wrong(),
+        compared ? Text.fixed(result.loopSeconds() * 1e6, 2) : "-",
+        compared ? Text.fixed(result.ratio(), 2) : "-");
+    terminal().flush();
+  }
+
+  private void printJson(int count, List<AllReduceBench.Result> results) throws IOException {
+    PrintWriter out = terminal().out();
+    try (JsonGenerator generator = Json.to(out)) {
+      generator.writeStartObject();
+      generator.writeStringField("sinew_version", RootCommand.Version.text());
+      generator.writeStringField("isa", Device.isa());
+      generator.writeStringField("transport", "threads");
+      generator.writeNumberField("ranks", count);
+      generator.writeNumberField("rounds", AllReduceBench.ROUNDS);
+      generator.writeArrayFieldStart("sizes");
+      for (AllReduceBench.Result result : results) {
+        generator.writeStartObject();
+        generator.writeNumberField("bytes", result.bytes());
+        Json.number(generator, "seconds", result.seconds());
+        Json.number(generator, "algbw_gb_per_second", result.algorithmBandwidth());
+        Json.number(generator, "busbw_gb_per_second", result.busBandwidth());
+        generator.writeNumberField("wrong", result.wrong());
+        Json.number(generator, "loop_seconds", result.loopSeconds());
+        Json.number(generator, "ratio", result.ratio());
+        generator.writeEndObject();
+      }
+      generator.writeEndArray();
+      generator.writeEndObject();
+    }
+    out.println();
+  }
+}

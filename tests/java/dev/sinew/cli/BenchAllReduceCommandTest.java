@@ -1,0 +1,53 @@
+package dev.sinew.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import dev.sinew.Tensor;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+
+class BenchAllReduceCommandTest extends CommandLineTest {
+  @Test
+  void sizesAreMeasuredAndChecked() {
+    for (int ranks : new int[] {1, 2, 3}) {
+      Map<String, Object> json =
+          run("bench", "allreduce", "--ranks", "" + ranks, "--sizes", "4,4096,100004", "--json")
+              .ok()
+              .json();
+      assertEquals(
+          "[sinew_version, isa, transport, ranks, rounds, sizes]", json.keySet().toString());
+      assertEquals("threads", json.get("transport"));
+      assertEquals((long) ranks, json.get("ranks"));
+      List<Map<String, Object>> sizes = JsonText.list(json, "sizes");
+      assertEquals(3, sizes.size());
+      for (Map<String, Object> size : sizes) {
+        assertEquals(
+            "[bytes, seconds, algbw_gb_per_second, busbw_gb_per_second, wrong, loop_seconds, ratio]",
+            size.keySet().toString());
+        assertEquals(0L, size.get("wrong"));
+        double rate = (Long) size.get("bytes") / (Double) size.get("seconds") / 1e9;
+        assertEquals(rate, (Double) size.get("algbw_gb_per_second"), 1e-6 * rate);
+        assertEquals(
+            rate * 2 * (ranks - 1) / ranks, (Double) size.get("busbw_gb_per_second"), 1e-6 * rate);
+      }
+    }
+    String table = run("bench", "allreduce", "--ranks", "2", "--sizes", "64").ok().out();
+    assertEquals(3, table.lines().count(), table);
+  }
+
+  @Test
+  void wrongUsage() {
+    run("bench", "allreduce", "--ranks", "0").failed(2, "--ranks takes a number from 1 to 128");
+    run("bench", "allreduce", "--sizes", "6").failed(2, "--sizes takes multiples of 4");
+    run("bench", "allreduce", "--ranks", "128", "--sizes", "1073741824")
+        .failed(1, "give smaller --sizes");
+  }
+
+  @Test
+  void wrongElementsAreCounted() {
+    try (Tensor x = Tensor.of(new float[] {1, 2, 3, 2, Float.NaN}, 5)) {
+      assertEquals(2, AllReduceBench.countWrong(x, new float[] {1, 2}));
+    }
+  }
+}
