@@ -110,7 +110,9 @@ void convolve_windows(const Convolution& c, const float* x, const Weights& weigh
     const int64_t to = min_of(from + at_once, c.in_group), steps = (to - from) * c.taps();
     for (int64_t p = 0; p < panels; ++p) gather_panel(c, x, from, to, first + p * kPanel, gathered + p * panel_floats);
     for (int64_t channel = begin; channel < end;) {
-      const int64_t rows = min_of(min_of(kChannels, end - channel), kPanel - channel % kPanel);
+      // Of one size as far as possible: few sums at once would wait for each other.
+      const int64_t left = min_of(end - channel, kPanel - channel % kPanel);
+      const int64_t rows = ceil_div(left, ceil_div(left, kChannels));
       const float* w = weights.at(channel) + from * c.taps() * weights.step;
       int64_t p = 0;
       for (; p + kWindowPanels <= panels; p += kWindowPanels) {

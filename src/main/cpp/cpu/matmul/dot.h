@@ -19,9 +19,14 @@ constexpr int64_t kStepBytes = kPanel * kStep;
 // correction, 128 times the sum of a row's activations, joins that for zero points.
 constexpr int kWeightOffset = 128;
 using Quantized = int8_t;
+#elif defined(SN_TIER_AVX2)
+// vpmaddubsw multiplies unsigned by signed bytes: magnitudes of weights by activations that took over the weights'
+// signs. Two products are at most 2 x 128 x 127, which fits in 16 bits.
+constexpr int kWeightOffset = 0;
+using Quantized = int8_t;
 #else
 constexpr int kWeightOffset = 0;
-// vpmaddwd multiplies 16-bit integers, and adds two products, which fit. vpmaddubsw would saturate.
+// vpmaddwd multiplies 16-bit integers, and adds two products, which fit.
 using Quantized = int16_t;
 #endif
 
@@ -122,55 +127,40 @@ SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t*
 // How far ahead of their use weights are asked for, in bytes: past the chunk that is computed with.
 constexpr int64_t kAhead = 16 << 10;
 
-SN_INLINE __m256i widened(const uint8_t* p) { return _mm256_cvtepi8_epi16(load128(p)); }
-
-// So many vectors of 4 channels, from channel `first` of the panel on.
-template <int kRows, int kVectors>
-SN_INLINE void multiply_part(const Quantized* x, int64_t stride, const uint8_t* panel, int64_t steps, int first,
-                             int32_t* sums) {
-  __m256i acc[kRows][kVectors];  // two sums of two columns for each channel
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) acc[r][v] = _mm256_setzero_si256();
-  }
-  const uint8_t* bytes = panel + first * kStep;
-  for (int64_t s = 0; s < steps; ++s) {
-    __m256i w[kVectors];
-    if (first == 0) _mm_prefetch(reinterpret_cast<const char*>(bytes + s * kStepBytes + kAhead), _MM_HINT_T1);
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) w[v] = widened(bytes + s * kStepBytes + v * 16);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      int64_t four;
-      memcpy(&four, x + r * stride + s * kStep, 8);
-      const __m256i a = _mm256_set1_epi64x(four);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        acc[r][v] = _mm256_add_epi32(acc[r][v], _mm256_madd_epi16(a, w[v]));
-        SN_IN_REGISTER(acc[r][v]);
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; v += 2) {
-      // Adding neighbours works within 128-bit lanes.
-      const __m256i sum = _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[r][v], acc[r][v + 1]), 0xd8);
-      int32_t* to = sums + r * kPanel + first + 4 * v;
-      store256(to, _mm256_add_epi32(load256(to), sum));
-    }
-  }
-}
 template <int kRows, int kPanels>
 SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t* panel, int64_t, int64_t steps,
                               int32_t* sums) {
-  if constexpr (kRows <= 2) {
-    multiply_part<kRows, 4>(x, stride, panel, steps, 0, sums);
-  } else {  // the registers hold half a panel's sums
-    multiply_part<kRows, 2>(x, stride, panel, steps, 0, sums);
-    multiply_part<kRows, 2>(x, stride, panel, steps, 8, sums);
+  __m256i acc[kRows][2];  // of 8 channels each
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    acc[r][0] = load256(sums + r * kPanel);
+    acc[r][1] = load256(sums + r * kPanel + 8);
+  }
+  const __m256i ones = _mm256_set1_epi16(1);
+  const auto add_products = [&](__m256i sum, __m256i magnitude, __m256i w, __m256i a) {
+    const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, w));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+  };
+  for (int64_t s = 0; s < steps; ++s) {
+    const uint8_t* bytes = panel + s * kStepBytes;
+    _mm_prefetch(reinterpret_cast<const char*>(bytes + kAhead), _MM_HINT_T1);
+    const __m256i low = load256(bytes), high = load256(bytes + 32);
+    const __m256i low_magnitude = _mm256_abs_epi8(low), high_magnitude = _mm256_abs_epi8(high);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      int32_t four;
+      memcpy(&four, x + r * stride + s * kStep, 4);
+      const __m256i a = _mm256_set1_epi32(four);
+      acc[r][0] = add_products(acc[r][0], low_magnitude, low, a);
+      SN_IN_REGISTER(acc[r][0]);
+      acc[r][1] = add_products(acc[r][1], high_magnitude, high, a);
+      SN_IN_REGISTER(acc[r][1]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    store256(sums + r * kPanel, acc[r][0]);
+    store256(sums + r * kPanel + 8, acc[r][1]);
   }
 }
 

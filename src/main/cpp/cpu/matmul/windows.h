@@ -55,19 +55,30 @@ inline void gather_panel(const Convolution& c, const float* x, int64_t begin, in
   Run runs[kPanel];
   for (int64_t tap = 0; tap < taps; ++tap) {
     const int count = runs_of(c, first, windows, tap / c.kernel_cols, tap % c.kernel_cols, runs);
-    const bool whole = count == 1 && runs[0].count == kPanel && c.stride_cols == 1;
+    // Up to two runs (16 windows mostly reach into a second row) are blended from whole vectors, if those lie within
+    // the plane.
+    bool blended = count <= 2 && c.stride_cols == 1;
+    int64_t source[2] = {0, 0};
+    M lanes[2] = {first_lanes(0), first_lanes(0)};
+    for (int r = 0; r < count && blended; ++r) {
+      source[r] = runs[r].source - runs[r].first;
+      lanes[r] = mask_of(((1u << runs[r].count) - 1u) << runs[r].first);
+      blended = source[r] >= 0 && source[r] + kPanel <= c.plane();
+    }
     for (int64_t channel = begin; channel < end; ++channel) {
       const float* from = x + channel * c.plane();
       float* to = panel + ((channel - begin) * taps + tap) * kPanel;
-      if (whole) {
-        store(to, load(from + runs[0].source));
+      if (blended) {
+        F v = splat(0);
+        for (int r = 0; r < count; ++r) v = select(lanes[r], load(from + source[r]), v);
+        store(to, v);
         continue;
       }
       store(to, splat(0));
       for (int r = 0; r < count; ++r) {
-        const float* source = from + runs[r].source;
+        const float* run = from + runs[r].source;
         float* target = to + runs[r].first;
-        for (int64_t i = 0; i < runs[r].count; ++i) target[i] = source[i * c.stride_cols];
+        for (int64_t i = 0; i < runs[r].count; ++i) target[i] = run[i * c.stride_cols];
       }
     }
   }
