@@ -211,6 +211,8 @@ namespace {
 
 struct Nothing {};
 
+// Dequantizing takes steps of 32 elements, since such groups are common.
+
 // n elements of one slice from int8; the first `head` in the careful way.
 template <bool kBypass, class T>
 SN_INLINE void bytes_from(int64_t head, const int8_t* q, T* y, int64_t n, float scale, int zero_point) {
@@ -221,18 +223,16 @@ SN_INLINE void bytes_from(int64_t head, const int8_t* q, T* y, int64_t n, float 
   };
   const F step = splat(scale / (1 << paired_bits(static_cast<const T*>(nullptr))));
   auto paired = [&](int64_t i) { return mul(from_int(load_int_paired(y, q + i, zero_point)), step); };
-  for_lines(head, n, some, [&](int64_t first) {
-    fetch_ahead(q + first, kFar);
-    for (int64_t i = first; i < first + 64; i += 2 * kLanes)
-      store_paired<kBypass>(y + i, paired(i), paired(i + kLanes));
+  for_lines<32>(head, n, some, [&](int64_t i) {
+    fetch_ahead(q + i, kFar);
+    store_paired<kBypass>(y + i, paired(i), paired(i + kLanes));
   });
 }
 
 // The byte that holds nibble i; a division would care for negative ones.
 SN_INLINE int64_t byte_of(int64_t i) { return i >> 1; }
 
-// n elements of one slice from nibbles, from a whole byte on; the first `head` in the careful way. Steps of 32, since
-// such groups are common.
+// n elements of one slice from nibbles, from a whole byte on; the first `head` in the careful way.
 template <bool kBypass, class T>
 SN_INLINE void nibbles_from(int64_t head, const uint8_t* q, T* y, int64_t n, float scale, int zero_point) {
   const F step = splat(scale), zero = splat(static_cast<float>(8 + zero_point));
@@ -266,7 +266,7 @@ template <bool kBypass, class T>
 SN_INLINE void from_float8(const f8e4m3* q, T* y, int64_t n, F scale) {
   // NaN among the values keeps its payload; which one is kept of two is not defined, so a scale that is NaN yields.
   const bool numbers = reduce_max(key(scale)) < kInfinityKey;
-  for_lines(
+  for_lines<32>(
       !numbers  ? n
       : kBypass ? to_line(y)
                 : 0,
@@ -275,9 +275,10 @@ SN_INLINE void from_float8(const f8e4m3* q, T* y, int64_t n, F scale) {
         const F v = load_some(q + i, lanes);
         store_tail(y + i, select(gt(key(v), splat_int(kInfinityKey)), v, mul(v, scale)), lanes);
       },
-      [&](int64_t first) {
-        fetch_ahead(q + first, kNear);
-        for (int64_t i = first; i < first + 64; i += kLanes) store<kBypass>(y + i, mul(load(q + i), scale));
+      [&](int64_t i) {
+        fetch_ahead(q + i, kNear);
+        store<kBypass>(y + i, mul(load(q + i), scale));
+        store<kBypass>(y + i + kLanes, mul(load(q + i + kLanes), scale));
       });
 }
 
