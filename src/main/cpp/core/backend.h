@@ -12,13 +12,19 @@ struct sn_ops {
 };
 
 struct sn_backend {
-  int32_t api_version;  // SN_API_VERSION the back end was built for; others are refused
   const char* name;
   const sn_ops* ops;
   void* (*allocate)(sn_device* device, int64_t bytes);  // zeroed, 64-byte aligned; null when there is no memory
   void (*release)(sn_device* device, void* data, int64_t bytes);
   void (*close)(sn_device* device);    // ends threads and streams
   void (*destroy)(sn_device* device);  // frees the object itself, after the last tensor has gone
+  // Between the host's memory and the device's, after all that was called before; they return when it is done. Null
+  // where the device's memory is the host's.
+  sn_status (*copy_in)(sn_device* device, void* to, const void* from, int64_t bytes);
+  sn_status (*copy_out)(sn_device* device, void* to, const void* from, int64_t bytes);
+  // Waits for all that was called before, and tells what has failed meanwhile. Null where calls return when they are
+  // done.
+  sn_status (*synchronize)(sn_device* device);
 };
 
 // Back ends derive from this.

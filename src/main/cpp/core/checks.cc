@@ -54,8 +54,8 @@ sn_status apart(const sn_tensor* x, const sn_tensor* out, bool in_place) {
 }
 
 sn_status one_device(const sn_tensor* a, const sn_tensor* b) {
-  // Devices of one back end share their memory.
-  if (a->device->backend != b->device->backend)
+  // Devices of the CPU share their memory; others have their own, and their own order of calls.
+  if (a->device->backend != b->device->backend || (a->device->backend->copy_in != nullptr && a->device != b->device))
     return fail(SN_INVALID_ARGUMENT, "the tensors are on different devices");
   return SN_OK;
 }

@@ -84,6 +84,12 @@ sn_status describe(sn_device* device, sn_dtype dtype, int32_t rank, const int64_
   return SN_OK;
 }
 
+sn_status host_memory(const sn_device* device, const char* what) {
+  if (device == nullptr || device->backend->copy_in == nullptr) return SN_OK;
+  return fail(SN_UNSUPPORTED, "%s is the host's memory, which tensors on %s cannot be views of: copy it", what,
+              device->backend->name);
+}
+
 // Gives the tensor its storage; consumes `t` when there is no memory for the storage object.
 sn_status attach(sn_tensor* t, Storage::Kind kind, void* base, int64_t bytes, void* data, sn_tensor** out) {
   Storage* storage = make<Storage>();
@@ -100,6 +106,16 @@ sn_status attach(sn_tensor* t, Storage::Kind kind, void* base, int64_t bytes, vo
 }
 
 }  // namespace
+
+sn_status no_memory(sn_device* device, int64_t bytes, const char* what) {
+  // A device that has failed gives no memory either.
+  if (device->backend->synchronize != nullptr) {
+    const sn_status status = device->backend->synchronize(device);
+    if (status != SN_OK) return status;
+  }
+  return fail(SN_OUT_OF_MEMORY, "no memory for %lld bytes of %s on %s", static_cast<long long>(bytes), what,
+              device->backend->name);
+}
 
 void live_handle_opens(sn_device* device) {
   __atomic_add_fetch(&device->references, 1, __ATOMIC_RELAXED);
@@ -131,6 +147,12 @@ int32_t sn_api_version(void) { return SN_API_VERSION; }
 int64_t sn_live_tensors(void) { return __atomic_load_n(&sn::live_handles, __ATOMIC_RELAXED); }
 int32_t sn_device_threads(const sn_device* device) { return device == nullptr ? 0 : device->threads; }
 
+sn_status sn_device_synchronize(sn_device* device) {
+  if (device == nullptr) return fail(SN_INVALID_ARGUMENT, "the device is null");
+  if (__atomic_load_n(&device->closed, __ATOMIC_ACQUIRE)) return fail(SN_INVALID_ARGUMENT, "the device is closed");
+  return device->backend->synchronize == nullptr ? SN_OK : device->backend->synchronize(device);
+}
+
 void sn_device_close(sn_device* device) {
   if (device == nullptr || __atomic_exchange_n(&device->closed, 1, __ATOMIC_ACQ_REL)) return;
   device->backend->close(device);
@@ -146,8 +168,7 @@ sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, cons
   void* data = device->backend->allocate(device, bytes);
   if (data == nullptr) {
     sn::destroy(t);
-    return fail(SN_OUT_OF_MEMORY, "no memory for a tensor of %lld bytes on %s", static_cast<long long>(bytes),
-                device->backend->name);
+    return sn::no_memory(device, bytes, "a tensor");
   }
   sn_status status = sn::attach(t, Storage::kOwned, data, bytes, data, tensor);
   if (status != SN_OK) device->backend->release(device, data, bytes);
@@ -157,6 +178,8 @@ sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, cons
 sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape,
                          sn_tensor** tensor) {
   if (tensor == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
+  const sn_status on_host = sn::host_memory(device, "a wrapped buffer");
+  if (on_host != SN_OK) return on_host;
   sn_tensor* t = nullptr;
   const sn_status described = sn::describe(device, dtype, rank, shape, &t);
   if (described != SN_OK) return described;
@@ -172,6 +195,8 @@ sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t 
 sn_status sn_tensor_map(sn_device* device, const char* path, int64_t offset, sn_dtype dtype, int32_t rank,
                         const int64_t* shape, sn_tensor** tensor) {
   if (tensor == nullptr || path == nullptr) return fail(SN_INVALID_ARGUMENT, "the path or the result pointer is null");
+  const sn_status on_host = sn::host_memory(device, "a mapped file");
+  if (on_host != SN_OK) return on_host;
   sn_tensor* t = nullptr;
   const sn_status described = sn::describe(device, dtype, rank, shape, &t);
   if (described != SN_OK) return described;
@@ -246,6 +271,46 @@ sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t rank, const i
 }
 
 void* sn_tensor_data(const sn_tensor* tensor) { return tensor == nullptr ? nullptr : tensor->data; }
+
+namespace {
+
+// The checks of a copy between `host` and the bytes of a tensor from `offset` on.
+sn_status copyable(const sn_tensor* tensor, int64_t offset, const void* host, int64_t bytes) {
+  if (tensor == nullptr) return fail(SN_INVALID_ARGUMENT, "the tensor is null");
+  int64_t end;
+  if (offset < 0 || bytes < 0 || __builtin_add_overflow(offset, bytes, &end) || end > tensor->bytes()) {
+    return fail(SN_INVALID_ARGUMENT, "%lld bytes from %lld on are not within a tensor of %lld bytes",
+                static_cast<long long>(bytes), static_cast<long long>(offset), static_cast<long long>(tensor->bytes()));
+  }
+  if (host == nullptr && bytes > 0) return fail(SN_INVALID_ARGUMENT, "the buffer is null");
+  if (tensor->device->backend->copy_in != nullptr && __atomic_load_n(&tensor->device->closed, __ATOMIC_ACQUIRE))
+    return fail(SN_INVALID_ARGUMENT, "the device of the tensor is closed");
+  return SN_OK;
+}
+
+}  // namespace
+
+sn_status sn_tensor_write(sn_tensor* tensor, int64_t offset, const void* from, int64_t bytes) {
+  const sn_status status = copyable(tensor, offset, from, bytes);
+  if (status != SN_OK) return status;
+  if (tensor->read_only) return fail(SN_INVALID_ARGUMENT, "the tensor is read-only: it is a view of a mapped file");
+  if (bytes == 0) return SN_OK;
+  char* to = static_cast<char*>(tensor->data) + offset;
+  const sn_backend* backend = tensor->device->backend;
+  if (backend->copy_in != nullptr) return backend->copy_in(tensor->device, to, from, bytes);
+  memmove(to, from, static_cast<size_t>(bytes));
+  return SN_OK;
+}
+
+sn_status sn_tensor_read(const sn_tensor* tensor, int64_t offset, void* to, int64_t bytes) {
+  const sn_status status = copyable(tensor, offset, to, bytes);
+  if (status != SN_OK || bytes == 0) return status;
+  const char* from = static_cast<const char*>(tensor->data) + offset;
+  const sn_backend* backend = tensor->device->backend;
+  if (backend->copy_out != nullptr) return backend->copy_out(tensor->device, to, from, bytes);
+  memmove(to, from, static_cast<size_t>(bytes));
+  return SN_OK;
+}
 
 void sn_tensor_close(sn_tensor* tensor) {
   if (tensor == nullptr) return;

@@ -12,6 +12,9 @@ struct Storage;
 // Records the sentence for sn_last_error() (printf format) and returns the status.
 __attribute__((format(printf, 2, 3))) sn_status fail(sn_status status, const char* format, ...);
 
+// The status, and its sentence, of a device's allocation that has failed.
+sn_status no_memory(sn_device* device, int64_t bytes, const char* what);
+
 // Every tensor and every handle of packed weights keeps its device's object and is counted by sn_live_tensors.
 void live_handle_opens(sn_device* device);
 void live_handle_closes(sn_device* device);

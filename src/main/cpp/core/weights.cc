@@ -22,10 +22,7 @@ sn_status create_weights(sn_device* device, sn_kind kind, sn_dtype dtype, int64_
 sn_status allocate_part(sn_weights* weights, int index, int64_t bytes) {
   const int64_t size = bytes > 0 ? bytes : 1;
   void* data = weights->device->backend->allocate(weights->device, size);
-  if (data == nullptr) {
-    return fail(SN_OUT_OF_MEMORY, "no memory for %lld bytes of packed weights on %s", static_cast<long long>(size),
-                weights->device->backend->name);
-  }
+  if (data == nullptr) return no_memory(weights->device, size, "packed weights");
   weights->parts[index] = data;
   weights->part_bytes[index] = size;
   weights->bytes += size;

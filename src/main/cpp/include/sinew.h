@@ -56,6 +56,7 @@ typedef int32_t sn_status;
 #define SN_IO_ERROR 5
 #define SN_INTERNAL 6
 #define SN_RANK_FAILED 7 /* a rank has ended, is late or disagrees; the communicator is unusable from now on */
+#define SN_DEVICE_LOST 8 /* a GPU has failed for good: nothing more can be computed on it in this process */
 
 typedef int32_t sn_dtype;
 #define SN_F64 0
@@ -139,11 +140,31 @@ SN_EXPORT const char* sn_blas_configuration(void);
 /* A CPU device with its own pool of `threads` threads, the caller's included; 0 takes sn_cpu_available().
  * Calls from several threads at once are safe: one uses the pool, the others compute on their own thread. */
 SN_EXPORT sn_status sn_cpu_open(int32_t threads, sn_device** device);
-SN_EXPORT int32_t sn_device_threads(const sn_device* device);
-/* Ends the pool. Tensors of the device stay valid memory, but no operation may use them any more. */
+SN_EXPORT int32_t sn_device_threads(const sn_device* device); /* 1 for a GPU: the caller's */
+/* Ends the pool, or the stream. Tensors of the device stay valid memory, but no operation may use them any more, and
+ * what is not the host's memory cannot be read any more. */
 SN_EXPORT void sn_device_close(sn_device* device);
 
-/* A new tensor with zeroed memory, 64-byte aligned, on huge pages from 4 MiB on. */
+/* ---- GPUs. What computes there is a library of its own, libsinew_cuda.so, which nothing loads unless it is asked for.
+ * Where there is no usable GPU every function says so: SN_UNSUPPORTED, with what is missing. ---- */
+
+/* Opens the library of this path, or, if path is null, the one that lies beside this library, else the one that the
+ * system finds. Once for the process; after a success this does nothing. SN_UNSUPPORTED if there is none or it is of
+ * another build than this library. */
+SN_EXPORT sn_status sn_cuda_load(const char* path);
+/* Sets *count to the number of GPUs, at least 1. */
+SN_EXPORT sn_status sn_cuda_count(int32_t* count);
+/* What GPU `index` is, in words; valid until the thread's next call of this function. "" if there is no such GPU, and
+ * sn_last_error() says why. */
+SN_EXPORT const char* sn_cuda_description(int32_t index);
+/* GPU `index`, from 0 on, with a stream of its own: calls take effect in the order they were made in, by whichever
+ * thread. Functions that give numbers or look for NaN wait for their result, others return once they are under way;
+ * sn_tensor_read waits. An operation that has no kernel yet is SN_UNSUPPORTED. */
+SN_EXPORT sn_status sn_cuda_open(int32_t index, sn_device** device);
+/* Waits for all calls made so far. Does nothing on the CPU, where calls return when they are done. */
+SN_EXPORT sn_status sn_device_synchronize(sn_device* device);
+
+/* A new tensor with zeroed memory, 64-byte aligned; on the CPU on huge pages from 4 MiB on. */
 SN_EXPORT sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape,
                                      sn_tensor** tensor);
 /* A tensor over the caller's memory, which must stay valid until sn_tensor_close; any alignment of whole elements. */
@@ -157,7 +178,12 @@ SN_EXPORT sn_status sn_tensor_map(sn_device* device, const char* path, int64_t o
  */
 SN_EXPORT sn_status sn_tensor_view(sn_tensor* parent, int64_t first, int32_t rank, const int64_t* shape,
                                    sn_tensor** tensor);
+/* Where the elements are, in the memory of the tensor's device. */
 SN_EXPORT void* sn_tensor_data(const sn_tensor* tensor);
+/* Copies `bytes` bytes of the host's memory to the tensor, or back, from the tensor's byte `offset` on, wherever its
+ * memory is. The buffer may be used again when the call returns. */
+SN_EXPORT sn_status sn_tensor_write(sn_tensor* tensor, int64_t offset, const void* from, int64_t bytes);
+SN_EXPORT sn_status sn_tensor_read(const sn_tensor* tensor, int64_t offset, void* to, int64_t bytes);
 SN_EXPORT void sn_tensor_close(sn_tensor* tensor);
 /* Tensors (views included) and handles of packed weights created and not yet closed in this process. */
 SN_EXPORT int64_t sn_live_tensors(void);

@@ -1,15 +1,26 @@
 package dev.sinew;
 
 import dev.sinew.internal.Blas;
+import dev.sinew.internal.Cuda;
 import dev.sinew.internal.Handle;
 import dev.sinew.internal.NativeLibrary;
 import dev.sinew.internal.SinewNative;
 import dev.sinew.internal.Status;
 import dev.sinew.internal.sn_device;
 import java.lang.ref.Reference;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.IntStream;
 
 /**
- * Where tensors live and operations run: so far the CPU, with a pool of threads of its own.
+ * Where tensors live and operations run: the CPU, with a pool of threads of its own, or a GPU, with
+ * memory of its own.
+ *
+ * <p>Asking for a GPU that cannot be used is an error, never a fall back to the CPU. On a GPU calls
+ * take effect in the order they were made in; those that give no number return before they are
+ * done, so an error may show in a later call. An operation that has no kernel for GPUs yet throws
+ * {@link UnsupportedOperationException}.
  *
  * <p>Safe for use by many threads: of several calls at once one uses the pool and the others
  * compute on their own thread, so a server with many request threads never queues. Close a device
@@ -19,6 +30,7 @@ public final class Device implements AutoCloseable {
   private final Handle<sn_device> handle;
   private final int threads;
   private final boolean shared;
+  private final int gpu; // -1 for the CPU
 
   private Device(int threads, boolean shared) {
     NativeLibrary.load();
@@ -27,6 +39,17 @@ public final class Device implements AutoCloseable {
     this.threads = SinewNative.sn_device_threads(device);
     this.handle = new Handle<>(this, "device", device, SinewNative::sn_device_close);
     this.shared = shared;
+    this.gpu = -1;
+  }
+
+  private Device(int gpu) {
+    Cuda.load();
+    sn_device device = new sn_device();
+    Status.check(SinewNative.sn_cuda_open(gpu, device));
+    this.threads = SinewNative.sn_device_threads(device);
+    this.handle = new Handle<>(this, "device", device, SinewNative::sn_device_close);
+    this.shared = true;
+    this.gpu = gpu;
   }
 
   /**
@@ -54,6 +77,65 @@ public final class Device implements AutoCloseable {
   }
 
   /**
+   * A GPU by its number, from 0 on. One shared device for each, which cannot be closed.
+   *
+   * @throws UnsupportedOperationException if no GPU can be used here; the message says what is
+   *     missing
+   * @throws IllegalArgumentException if there are GPUs, but not this one
+   */
+  public static Device cuda(int index) {
+    return Shared.GPUS.computeIfAbsent(index, Device::new);
+  }
+
+  /**
+   * The first GPU, for programs that cannot do without one.
+   *
+   * @throws UnsupportedOperationException if no GPU can be used here; the message says what is
+   *     missing
+   */
+  public static Device requireGpu() {
+    return cuda(0);
+  }
+
+  /**
+   * What GPUs there are, each in a few words.
+   *
+   * @throws UnsupportedOperationException if no GPU can be used here; the message says what is
+   *     missing
+   */
+  public static List<String> gpus() {
+    Cuda.load();
+    int[] count = new int[1];
+    Status.check(SinewNative.sn_cuda_count(count));
+    return IntStream.range(0, count[0]).mapToObj(Device::describe).toList();
+  }
+
+  private static String describe(int gpu) {
+    return SinewNative.sn_cuda_description(gpu).getString();
+  }
+
+  /** Whether this is a GPU, whose tensors are not in the host's memory. */
+  public boolean isGpu() {
+    return gpu >= 0;
+  }
+
+  /**
+   * Waits until all calls made so far are done. Does nothing on the CPU, where calls return when
+   * they are done.
+   *
+   * @throws DeviceLostException if the GPU has failed
+   */
+  public void synchronize() {
+    sn_device device = acquire();
+    try {
+      Status.check(SinewNative.sn_device_synchronize(device));
+    } finally {
+      release();
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  /**
    * The fastest device that can be used; {@link #toString} says which and why. So far always {@link
    * #cpu()}.
    */
@@ -61,7 +143,7 @@ public final class Device implements AutoCloseable {
     return cpu();
   }
 
-  /** The number of threads that compute. */
+  /** The number of threads that compute; 1 for a GPU. */
   public int threads() {
     return threads;
   }
@@ -112,7 +194,8 @@ public final class Device implements AutoCloseable {
   @Override
   public void close() {
     if (shared) {
-      throw new IllegalStateException("the shared device Device.cpu() cannot be closed");
+      throw new IllegalStateException(
+          "the shared device Device." + (isGpu() ? "cuda(" + gpu : "cpu(") + ") cannot be closed");
     }
     handle.close();
     Reference.reachabilityFence(this);
@@ -120,10 +203,14 @@ public final class Device implements AutoCloseable {
 
   @Override
   public String toString() {
+    if (isGpu()) {
+      return "cuda:" + gpu + " (" + describe(gpu) + ")";
+    }
     return "cpu (" + isa() + ", " + threads + (threads == 1 ? " thread)" : " threads)");
   }
 
   private static final class Shared {
     static final Device CPU = new Device(0, true);
+    static final Map<Integer, Device> GPUS = new ConcurrentHashMap<>();
   }
 }

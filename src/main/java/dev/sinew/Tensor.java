@@ -303,7 +303,7 @@ public final class Tensor implements AutoCloseable {
 
   /**
    * The address of the first element, for wrapping it in a MemorySegment; valid until the memory is
-   * freed.
+   * freed. Of a tensor on a GPU it is an address there.
    */
   public long address() {
     return address;
@@ -322,7 +322,21 @@ public final class Tensor implements AutoCloseable {
     if (readOnly) {
       throw new IllegalArgumentException("the tensor is read-only: it is a view of a mapped file");
     }
-    withBuffer(byteOffset, source.remaining(), target -> target.put(source));
+    if (!device.isGpu()) {
+      withBuffer(byteOffset, source.remaining(), target -> target.put(source));
+      return;
+    }
+    try (Tensor staged = allocate(Device.cpu(), DType.U8, source.remaining())) {
+      staged.copyFrom(0, source);
+      NativeCall.call(
+          this,
+          staged,
+          null,
+          null,
+          (to, from, c, d) ->
+              SinewNative.sn_tensor_write(
+                  to, byteOffset, SinewNative.sn_tensor_data(from), staged.byteSize()));
+    }
   }
 
   /**
@@ -331,7 +345,51 @@ public final class Tensor implements AutoCloseable {
    * @throws IllegalArgumentException if there are not that many
    */
   public void copyTo(long byteOffset, ByteBuffer target) {
-    withBuffer(byteOffset, target.remaining(), target::put);
+    if (!device.isGpu()) {
+      withBuffer(byteOffset, target.remaining(), target::put);
+      return;
+    }
+    try (Tensor staged = allocate(Device.cpu(), DType.U8, target.remaining())) {
+      NativeCall.call(
+          this,
+          staged,
+          null,
+          null,
+          (from, to, c, d) ->
+              SinewNative.sn_tensor_read(
+                  from, byteOffset, SinewNative.sn_tensor_data(to), staged.byteSize()));
+      staged.copyTo(0, target);
+    }
+  }
+
+  /**
+   * A new tensor on another device, or on the same one, with the elements of this one.
+   *
+   * @throws OutOfMemoryError if the memory is not there
+   */
+  public Tensor to(Device target) {
+    if (device.isGpu() && target.isGpu()) {
+      try (Tensor host = to(Device.cpu())) {
+        return host.to(target);
+      }
+    }
+    Tensor copy = allocate(target, dtype, shape);
+    try {
+      NativeCall.call(
+          this,
+          copy,
+          null,
+          null,
+          (from, to, c, d) ->
+              device.isGpu()
+                  ? SinewNative.sn_tensor_read(from, 0, SinewNative.sn_tensor_data(to), byteSize())
+                  : SinewNative.sn_tensor_write(
+                      to, 0, SinewNative.sn_tensor_data(from), byteSize()));
+      return copy;
+    } catch (RuntimeException | Error e) {
+      copy.close();
+      throw e;
+    }
   }
 
   /**
@@ -342,6 +400,11 @@ public final class Tensor implements AutoCloseable {
    */
   public float[] toFloats() {
     int length = arrayLength();
+    if (device.isGpu()) {
+      try (Tensor host = to(Device.cpu())) {
+        return host.toFloats();
+      }
+    }
     if (dtype != DType.F32) {
       try (Tensor converted = allocate(device, DType.F32, shape)) {
         Ops.convert(this, converted);
@@ -374,6 +437,11 @@ public final class Tensor implements AutoCloseable {
    */
   public double[] toDoubles() {
     require(DType.F64);
+    if (device.isGpu()) {
+      try (Tensor host = to(Device.cpu())) {
+        return host.toDoubles();
+      }
+    }
     double[] values = new double[arrayLength()];
     inChunks(
         (offset, bytes) ->
@@ -389,6 +457,11 @@ public final class Tensor implements AutoCloseable {
    */
   public long[] toLongs() {
     require(DType.I64);
+    if (device.isGpu()) {
+      try (Tensor host = to(Device.cpu())) {
+        return host.toLongs();
+      }
+    }
     long[] values = new long[arrayLength()];
     inChunks(
         (offset, bytes) ->
@@ -444,6 +517,7 @@ public final class Tensor implements AutoCloseable {
    * afterwards. It is read-only if this is a view of a mapped file.
    *
    * @throws IllegalArgumentException if the range does not lie inside the tensor
+   * @throws UnsupportedOperationException if the tensor is on a GPU
    */
   public <X extends Exception> void withBuffer(long byteOffset, int bytes, BufferUse<X> use)
       throws X {
@@ -455,6 +529,11 @@ public final class Tensor implements AutoCloseable {
               + " on are not within a tensor of "
               + byteSize()
               + " bytes");
+    }
+    if (device.isGpu()) {
+      throw new UnsupportedOperationException(
+          "the tensor is in the memory of a GPU, which no buffer can lie over: copy it with to,"
+              + " copyFrom or copyTo");
     }
     sn_tensor pointer = handle.acquire();
     try {

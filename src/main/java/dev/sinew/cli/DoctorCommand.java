@@ -6,6 +6,7 @@ import dev.sinew.internal.Messages;
 import dev.sinew.internal.NativeLibrary;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.util.List;
 import java.util.OptionalLong;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -23,23 +24,42 @@ final class DoctorCommand extends SinewCommand {
       String isa,
       String reason,
       String blas,
+      List<String> gpus,
+      String gpuProblem,
       int processors,
       int threads,
       String problem) {
     static NativeFacts find() {
       try {
         NativeLibrary.load();
+        List<String> gpus = List.of();
+        String gpuProblem = null;
+        try {
+          gpus = Device.gpus();
+        } catch (UnsupportedOperationException e) {
+          gpuProblem = Text.sentence(e.getMessage());
+        }
         return new NativeFacts(
             NativeLibrary.location(),
             Device.isa(),
             Device.isaReason(),
             Device.blas(),
+            gpus,
+            gpuProblem,
             Device.availableProcessors(),
             Device.cpu().threads(),
             null);
       } catch (LinkageError e) {
         return new NativeFacts(
-            null, null, null, null, 0, 0, Text.sentence(String.valueOf(e.getMessage())));
+            null,
+            null,
+            null,
+            null,
+            List.of(),
+            null,
+            0,
+            0,
+            Text.sentence(String.valueOf(e.getMessage())));
       }
     }
   }
@@ -67,6 +87,12 @@ final class DoctorCommand extends SinewCommand {
     if (facts.problem() == null) {
       line("instruction set", facts.isa() + ": " + Text.sentence(facts.reason()));
       line("matrix products", facts.blas());
+      for (int i = 0; i < facts.gpus().size(); i++) {
+        line("GPU " + i, facts.gpus().get(i));
+      }
+      if (facts.gpuProblem() != null) {
+        line("GPU", facts.gpuProblem());
+      }
       line(
           "processors",
           facts.processors()
@@ -143,6 +169,12 @@ final class DoctorCommand extends SinewCommand {
       generator.writeStringField("isa", facts.isa());
       generator.writeStringField("isa_reason", facts.reason());
       generator.writeStringField("blas", facts.blas());
+      generator.writeArrayFieldStart("gpus");
+      for (String gpu : facts.gpus()) {
+        generator.writeString(gpu);
+      }
+      generator.writeEndArray();
+      generator.writeStringField("gpu_problem", facts.gpuProblem());
       generator.writeNumberField("processors", platform.processors());
       generator.writeNumberField("processors_usable", facts.processors());
       Json.number(

@@ -44,6 +44,11 @@ public final class NativeLibrary {
     }
   }
 
+  /** The folder that the libraries are to be taken from; null for the class path. */
+  static String folder() {
+    return System.getProperty(PATH_PROPERTY);
+  }
+
   /** The file that was loaded. */
   public static String location() {
     load();
@@ -113,7 +118,7 @@ public final class NativeLibrary {
         throw new UnsatisfiedLinkError(
             "Sinew has native code for linux-x86_64 only, and this is " + os + "-" + arch);
       }
-      String folder = System.getProperty(PATH_PROPERTY);
+      String folder = folder();
       if (folder != null) {
         folder = new File(folder).getAbsolutePath();
         for (String name : FILES) {

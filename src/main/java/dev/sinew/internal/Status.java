@@ -1,5 +1,6 @@
 package dev.sinew.internal;
 
+import dev.sinew.DeviceLostException;
 import dev.sinew.NotFiniteException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -21,6 +22,7 @@ public final class Status {
       case SinewNative.SN_UNSUPPORTED -> throw new UnsupportedOperationException(message);
       case SinewNative.SN_IO_ERROR ->
           throw new UncheckedIOException(message, new IOException(message));
+      case SinewNative.SN_DEVICE_LOST -> throw new DeviceLostException(message);
       default -> throw new IllegalStateException(message);
     }
   }

@@ -1,0 +1,230 @@
+// GPUs: memory, copies, the stream, and what errors mean.
+#include <pthread.h>
+
+#include <new>
+
+#include "core/memory.h"
+#include "cuda_device.h"
+#include "device.h"
+
+namespace sn {
+namespace cuda {
+namespace {
+
+constexpr int64_t kKeptFree = int64_t{1} << 30;  // freed memory that stays with the pool
+
+// Makes a GPU the thread's current one and gives back the one it had: the thread may belong to another user of CUDA.
+class Current {
+ public:
+  explicit Current(int index) {
+    if (cudaGetDevice(&previous_) != cudaSuccess) previous_ = -1;
+    error_ = previous_ == index ? cudaSuccess : cudaSetDevice(index);
+    if (previous_ == index) previous_ = -1;
+  }
+  ~Current() {
+    if (previous_ >= 0) cudaSetDevice(previous_);
+  }
+  Current(const Current&) = delete;
+  Current& operator=(const Current&) = delete;
+  cudaError_t error() const { return error_; }
+
+ private:
+  int previous_ = -1;
+  cudaError_t error_;
+};
+
+CudaDevice* cuda_device(sn_device* device) { return static_cast<CudaDevice*>(device); }
+
+sn_status lost(const CudaDevice* device) {
+  return sn::cuda::fail(SN_DEVICE_LOST,
+                        "GPU %d has failed (%s) and cannot be used any more in this process: restart it", device->index,
+                        cudaGetErrorString(device->failure));
+}
+
+// The status of a call of the CUDA run-time library, on the current device. An error that stays has ended the context,
+// with all its memory; any other has been dealt with when it is reported.
+sn_status check(CudaDevice* device, cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return SN_OK;
+  cudaGetLastError();
+  const cudaError_t after = cudaStreamQuery(device->stream);
+  if (after != cudaSuccess && after != cudaErrorNotReady) {
+    device->failure = error;
+    return lost(device);
+  }
+  if (error == cudaErrorMemoryAllocation)
+    return sn::cuda::fail(SN_OUT_OF_MEMORY, "no memory on GPU %d for %s", device->index, what);
+  return sn::cuda::fail(SN_INTERNAL, "%s failed on GPU %d: %s", what, device->index, cudaGetErrorString(error));
+}
+
+void* allocate(sn_device* base, int64_t bytes) {
+  CudaDevice* device = cuda_device(base);
+  pthread_mutex_lock(&device->mutex);
+  void* data = nullptr;
+  if (device->failure == cudaSuccess) {
+    const Current current(device->index);
+    cudaError_t error = cudaMallocFromPoolAsync(&data, static_cast<size_t>(bytes), device->pool, device->stream);
+    if (error == cudaErrorMemoryAllocation) {
+      // What is free in the pool may lie in pieces.
+      cudaGetLastError();
+      cudaStreamSynchronize(device->stream);
+      cudaMemPoolTrimTo(device->pool, 0);
+      error = cudaMallocFromPoolAsync(&data, static_cast<size_t>(bytes), device->pool, device->stream);
+    }
+    if (error == cudaSuccess) error = cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), device->stream);
+    if (check(device, error, "a tensor") != SN_OK) data = nullptr;
+  }
+  pthread_mutex_unlock(&device->mutex);
+  return data;
+}
+
+void release(sn_device* base, void* data, int64_t) {
+  CudaDevice* device = cuda_device(base);
+  pthread_mutex_lock(&device->mutex);
+  if (device->failure == cudaSuccess) {
+    const Current current(device->index);
+    // In the order of the stream: kernels under way still use it.
+    const cudaError_t error = device->stream != nullptr ? cudaFreeAsync(data, device->stream) : cudaFree(data);
+    if (device->stream != nullptr) check(device, error, "freeing memory");
+  }
+  pthread_mutex_unlock(&device->mutex);
+}
+
+void close(sn_device* base) {
+  CudaDevice* device = cuda_device(base);
+  pthread_mutex_lock(&device->mutex);
+  const Current current(device->index);
+  if (device->failure == cudaSuccess) cudaStreamSynchronize(device->stream);
+  cudaFree(device->findings);
+  cudaFreeHost(device->found);
+  cudaStreamDestroy(device->stream);
+  device->stream = nullptr;
+  cudaGetLastError();
+  pthread_mutex_unlock(&device->mutex);
+}
+
+void destroy(sn_device* base) {
+  CudaDevice* device = cuda_device(base);
+  {
+    const Current current(device->index);
+    cudaMemPoolDestroy(device->pool);
+    cudaGetLastError();
+  }
+  pthread_mutex_destroy(&device->mutex);
+  sn::destroy(device);
+}
+
+sn_status copy(sn_device* base, void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
+  Call call(base);
+  if (call.status() != SN_OK) return call.status();
+  CudaDevice* device = cuda_device(base);
+  cudaError_t error = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, device->stream);
+  if (error == cudaSuccess) error = cudaStreamSynchronize(device->stream);
+  return check(device, error, "copying");
+}
+sn_status copy_in(sn_device* device, void* to, const void* from, int64_t bytes) {
+  return copy(device, to, from, bytes, cudaMemcpyHostToDevice);
+}
+sn_status copy_out(sn_device* device, void* to, const void* from, int64_t bytes) {
+  return copy(device, to, from, bytes, cudaMemcpyDeviceToHost);
+}
+
+sn_status synchronize(sn_device* base) {
+  Call call(base);
+  if (call.status() != SN_OK) return call.status();
+  CudaDevice* device = cuda_device(base);
+  return check(device, cudaStreamSynchronize(device->stream), "an operation");
+}
+
+}  // namespace
+
+Call::Call(sn_device* device) : device_(device), status_(SN_OK) {
+  CudaDevice* cuda = cuda_device(device);
+  pthread_mutex_lock(&cuda->mutex);
+  if (cuda->failure != cudaSuccess) {
+    status_ = lost(cuda);
+    return;
+  }
+  if (cuda->stream == nullptr) {
+    status_ = fail(SN_INVALID_ARGUMENT, "the device is closed");
+    return;
+  }
+  if (cudaGetDevice(&previous_) != cudaSuccess) previous_ = -1;
+  if (previous_ == cuda->index) {
+    previous_ = -1;
+  } else {
+    status_ = check(cuda, cudaSetDevice(cuda->index), "choosing the GPU");
+  }
+}
+
+Call::~Call() {
+  if (previous_ >= 0) cudaSetDevice(previous_);
+  pthread_mutex_unlock(&cuda_device(device_)->mutex);
+}
+
+cudaStream_t Call::stream() const { return cuda_device(device_)->stream; }
+int64_t Call::blocks() const { return cuda_device(device_)->blocks; }
+
+Findings* Call::findings() {
+  CudaDevice* device = cuda_device(device_);
+  status_ = check(device, cudaMemsetAsync(device->findings, 0, sizeof(Findings), device->stream), "an operation");
+  return status_ == SN_OK ? device->findings : nullptr;
+}
+
+sn_status Call::read(Findings* found) {
+  CudaDevice* device = cuda_device(device_);
+  cudaError_t error =
+      cudaMemcpyAsync(device->found, device->findings, sizeof(Findings), cudaMemcpyDeviceToHost, device->stream);
+  if (error == cudaSuccess) error = cudaStreamSynchronize(device->stream);
+  status_ = check(device, error, "an operation");
+  if (status_ == SN_OK) *found = *device->found;
+  return status_;
+}
+
+sn_status Call::launched() {
+  status_ = check(cuda_device(device_), cudaGetLastError(), "starting a kernel");
+  return status_;
+}
+
+sn_status open_device(int32_t index, sn_device** opened) {
+  static const sn_backend backend = {"cuda",  operations(), allocate, release,    close,
+                                     destroy, copy_in,      copy_out, synchronize};
+  CudaDevice* device = make<CudaDevice>();
+  if (device == nullptr) return fail(SN_OUT_OF_MEMORY, "no memory for a device");
+  device->backend = &backend;
+  device->index = index;
+  pthread_mutex_init(&device->mutex, nullptr);
+  sn_status status;
+  {
+    const Current current(index);
+    int multiprocessors = 0;
+    cudaMemPoolProps properties = {};
+    properties.allocType = cudaMemAllocationTypePinned;
+    properties.location.type = cudaMemLocationTypeDevice;
+    properties.location.id = index;
+    uint64_t kept = kKeptFree;
+    cudaError_t error = current.error();
+    const auto then = [&error](auto call) {
+      if (error == cudaSuccess) error = call();
+    };
+    then([&] { return cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index); });
+    then([&] { return cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking); });
+    then([&] { return cudaMemPoolCreate(&device->pool, &properties); });
+    then([&] { return cudaMemPoolSetAttribute(device->pool, cudaMemPoolAttrReleaseThreshold, &kept); });
+    then([&] { return cudaMalloc(reinterpret_cast<void**>(&device->findings), sizeof(Findings)); });
+    then([&] { return cudaMallocHost(reinterpret_cast<void**>(&device->found), sizeof(Findings)); });
+    device->blocks = int64_t{8} * multiprocessors;  // of 256 threads, which is all that a multiprocessor holds
+    if (error == cudaSuccess) {
+      *opened = device;
+      return SN_OK;
+    }
+    status = error == cudaErrorMemoryAllocation
+                 ? fail(SN_OUT_OF_MEMORY, "GPU %d has no memory left for a device", index)
+                 : fail(SN_UNSUPPORTED, "GPU %d cannot be used: %s", index, cudaGetErrorString(error));
+  }
+  close(device);
+  destroy(device);
+  return status;
+}
+
+}  // namespace cuda
+}  // namespace sn

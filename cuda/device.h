@@ -1,0 +1,65 @@
+// The CUDA back end as kernels see it. Tests on machines without a GPU put another one in its place, which runs the
+// same kernels' bodies on the CPU (tests/cpp/cuda/).
+#pragma once
+
+#include <stdint.h>
+
+#include "core/backend.h"
+#include "core/tensor.h"
+#include "core/weights.h"
+
+#if defined(SINEW_CUDA)
+#include <cuda_runtime_api.h>
+#endif
+
+namespace sn {
+namespace cuda {
+
+// Records the sentence for sn_last_error() (printf format) and returns the status.
+__attribute__((format(printf, 2, 3))) sn_status fail(sn_status status, const char* format, ...);
+
+// What the threads of a kernel find out together.
+struct Findings {
+  unsigned long long count;  // a sum
+  uint32_t largest;          // a maximum
+};
+
+#if defined(SINEW_CUDA)
+// A call of an operation: makes its device the current one of this thread, and other calls wait for it.
+class Call {
+ public:
+  explicit Call(sn_device* device);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // Not SN_OK if the device has failed before.
+  sn_status status() const { return status_; }
+  cudaStream_t stream() const;
+  // So many blocks of 256 threads fill the GPU.
+  int64_t blocks() const;
+  // Zeroed findings in the memory of the GPU; null with a status when that fails.
+  Findings* findings();
+  // Waits for the kernel and reads its findings.
+  sn_status read(Findings* found);
+  // What became of the last launch.
+  sn_status launched();
+
+ private:
+  sn_device* device_;
+  int previous_ = -1;
+  sn_status status_;
+};
+#endif
+
+// Prototypes of all operations. Those that have no kernel yet are not defined; see table.cc.
+#define SN_OP(name, params) sn_status name params;
+#include "core/ops.inc"
+#undef SN_OP
+
+inline sn_status not_finite() { return fail(SN_NOT_FINITE, "the tensor holds NaN or infinity"); }
+
+const sn_ops* operations();
+
+}  // namespace cuda
+}  // namespace sn

@@ -1,0 +1,172 @@
+// Elements of floating types as kernels load, convert and store them. Compiled by nvcc for the GPU and by g++ for tests
+// on the CPU, to give the bits that the CPU's kernels give.
+#pragma once
+
+#include "core/dtype.h"
+
+namespace sn {
+namespace cuda {
+
+constexpr uint32_t kInfinityKey = 0x7f800000u;
+constexpr int kStep = 16;  // elements that a thread takes at once
+
+// The F32 bits without the sign, which order magnitudes.
+SN_HD SN_LOCAL uint32_t key_of(float x) { return bits_of(x) & 0x7fffffffu; }
+SN_HD SN_LOCAL bool is_nan(float x) { return key_of(x) > kInfinityKey; }
+
+// GPUs give one and the same NaN for every operation, but the CPU's conversions keep a NaN's sign and upper payload.
+SN_HD SN_LOCAL float number_of(float x) { return x; }
+SN_HD SN_LOCAL float number_of(bf16 x) { return to_float(x); }
+SN_HD SN_LOCAL float number_of(f16 x) { return to_float(x); }
+SN_HD SN_LOCAL float number_of(double x) {
+  uint64_t b;
+  memcpy(&b, &x, 8);
+  if ((b & 0x7fffffffffffffffull) <= 0x7ff0000000000000ull) return static_cast<float>(x);
+  return float_of(static_cast<uint32_t>(b >> 32 & 0x80000000u) | 0x7fc00000u |
+                  static_cast<uint32_t>(b >> 29 & 0x3fffffu));
+}
+SN_HD SN_LOCAL void put(float x, float* out) { *out = x; }
+SN_HD SN_LOCAL void put(float x, bf16* out) { from_float(x, out); }
+SN_HD SN_LOCAL void put(float x, f16* out) { from_float(x, out); }
+SN_HD SN_LOCAL void put(float x, double* out) {
+  if (!is_nan(x)) {
+    *out = static_cast<double>(x);
+    return;
+  }
+  const uint64_t b = bits_of(x);
+  const uint64_t wide = (b & 0x80000000u) << 32 | 0x7ff8000000000000ull | (b & 0x3fffffu) << 29;
+  memcpy(out, &wide, 8);
+}
+
+// a * b with the NaN of x86: the operand's, quiet, or where two numbers have no product the one with the sign set.
+SN_HD SN_LOCAL float product(float a, float b) {
+  const float y = a * b;
+  if (!is_nan(y)) return y;
+  if (is_nan(a)) return float_of(bits_of(a) | 0x00400000u);
+  if (is_nan(b)) return float_of(bits_of(b) | 0x00400000u);
+  return float_of(0xffc00000u);
+}
+
+// kStep elements, in words of 16 bytes if they are all there (n == kStep) and aligned; what is missing becomes zero.
+struct alignas(16) Word {
+  uint32_t part[4];
+};
+template <class T>
+struct Elements {
+  static_assert(sizeof(T) * kStep % 16 == 0, "a step is whole words");
+  static constexpr int kWords = static_cast<int>(sizeof(T)) * kStep / 16;
+  T of[kStep];
+};
+SN_HD SN_LOCAL bool is_word_aligned(const void* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; }
+
+template <class T>
+SN_HD SN_LOCAL Elements<T> load(const T* p, int n) {
+  Elements<T> x;
+  if (n == kStep && is_word_aligned(p)) {
+    Word words[Elements<T>::kWords];
+    const Word* from = reinterpret_cast<const Word*>(p);
+    for (int i = 0; i < Elements<T>::kWords; ++i) {
+#if defined(__CUDA_ARCH__)
+      words[i] = from[i];
+#else
+      memcpy(words + i, from + i, sizeof(Word));
+#endif
+    }
+    memcpy(static_cast<void*>(&x), words, sizeof x);
+    return x;
+  }
+  memset(static_cast<void*>(&x), 0, sizeof x);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+  for (int i = 0; i < kStep; ++i) {
+    if (i < n) x.of[i] = p[i];
+  }
+  return x;
+}
+
+template <class T>
+SN_HD SN_LOCAL void store(T* p, const Elements<T>& x, int n) {
+  if (n == kStep && is_word_aligned(p)) {
+    Word words[Elements<T>::kWords];
+    memcpy(static_cast<void*>(words), &x, sizeof x);
+    Word* to = reinterpret_cast<Word*>(p);
+    for (int i = 0; i < Elements<T>::kWords; ++i) {
+#if defined(__CUDA_ARCH__)
+      to[i] = words[i];
+#else
+      memcpy(to + i, words + i, sizeof(Word));
+#endif
+    }
+    return;
+  }
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+  for (int i = 0; i < kStep; ++i) {
+    if (i < n) p[i] = x.of[i];
+  }
+}
+
+// kStep elements from the i-th on of any floating type, as F32. The type is looked at while the kernel runs, which
+// costs nothing beside the memory, as all threads have the same; kernels for each type would take minutes to compile.
+template <class T>
+SN_HD SN_LOCAL Elements<float> load_as(const void* p, int64_t i, int n) {
+  const Elements<T> x = load(static_cast<const T*>(p) + i, n);
+  Elements<float> numbers;
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+  for (int j = 0; j < kStep; ++j) numbers.of[j] = number_of(x.of[j]);
+  return numbers;
+}
+SN_HD SN_LOCAL Elements<float> load_numbers(sn_dtype dtype, const void* p, int64_t i, int n) {
+  if (dtype == SN_F32) return load(static_cast<const float*>(p) + i, n);
+  if (dtype == SN_BF16) return load_as<bf16>(p, i, n);
+  if (dtype == SN_F16) return load_as<f16>(p, i, n);
+  return load_as<double>(p, i, n);
+}
+template <class T>
+SN_HD SN_LOCAL void store_as(void* p, int64_t i, const Elements<float>& numbers, int n) {
+  Elements<T> x;
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+  for (int j = 0; j < kStep; ++j) put(numbers.of[j], x.of + j);
+  store(static_cast<T*>(p) + i, x, n);
+}
+SN_HD SN_LOCAL void store_numbers(sn_dtype dtype, void* p, int64_t i, const Elements<float>& numbers, int n) {
+  if (dtype == SN_F32) {
+    store(static_cast<float*>(p) + i, numbers, n);
+  } else if (dtype == SN_BF16) {
+    store_as<bf16>(p, i, numbers, n);
+  } else if (dtype == SN_F16) {
+    store_as<f16>(p, i, numbers, n);
+  } else {
+    store_as<double>(p, i, numbers, n);
+  }
+}
+SN_HD SN_LOCAL float number_at(sn_dtype dtype, const void* p, int64_t i) {
+  if (dtype == SN_F32) return static_cast<const float*>(p)[i];
+  if (dtype == SN_BF16) return number_of(static_cast<const bf16*>(p)[i]);
+  if (dtype == SN_F16) return number_of(static_cast<const f16*>(p)[i]);
+  return number_of(static_cast<const double*>(p)[i]);
+}
+
+template <class P>
+struct Pointee;
+template <class T>
+struct Pointee<T*> {
+  using type = T;
+};
+template <class T>
+const T* data_of(const sn_tensor* t) {
+  return static_cast<const T*>(t->data);
+}
+template <class T>
+T* data_of(sn_tensor* t) {
+  return static_cast<T*>(t->data);
+}
+
+}  // namespace cuda
+}  // namespace sn

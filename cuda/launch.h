@@ -1,0 +1,77 @@
+// Runs a kernel's body: body.step(i, findings) for i in [0, steps), each by one thread, in any order.
+#pragma once
+
+#include "device.h"
+#include "elements.h"
+
+namespace sn {
+namespace cuda {
+
+#if defined(SINEW_CUDA)
+
+template <class Body>
+__global__ void __launch_bounds__(256, 3) run_steps(Body body, int64_t steps, Findings* findings) {
+  Findings mine = {0, 0};
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * 256;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x; i < steps; i += stride) body.step(i, mine);
+  if (!Body::kFinds) return;
+  const uint32_t largest = __reduce_max_sync(0xffffffffu, mine.largest);
+  unsigned long long count = mine.count;
+  for (int lanes = 16; lanes > 0; lanes /= 2) count += __shfl_down_sync(0xffffffffu, count, lanes);
+  if (threadIdx.x % 32 != 0) return;
+  if (largest != 0) atomicMax(&findings->largest, largest);
+  if (count != 0) atomicAdd(&findings->count, count);
+}
+
+template <class Body>
+sn_status run(Call& call, const Body& body, int64_t steps, Findings* found) {
+  if (call.status() != SN_OK) return call.status();
+  if (found != nullptr) *found = {0, 0};
+  if (steps == 0) return SN_OK;
+  Findings* findings = Body::kFinds ? call.findings() : nullptr;
+  if (Body::kFinds && findings == nullptr) return call.status();
+  const int64_t wanted = (steps + 255) / 256;
+  const int64_t blocks = wanted < call.blocks() ? wanted : call.blocks();
+  run_steps<<<static_cast<unsigned>(blocks), 256, 0, call.stream()>>>(body, steps, findings);
+  const sn_status status = call.launched();
+  return status != SN_OK || !Body::kFinds ? status : call.read(found);
+}
+
+#else
+
+// On the CPU, where the device's memory can be touched only while a kernel runs.
+class Call {
+ public:
+  explicit Call(sn_device* device);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+ private:
+  sn_device* device_;
+};
+void open_memory();
+void close_memory();
+
+template <class Body>
+sn_status run(Call&, const Body& body, int64_t steps, Findings* found) {
+  Findings mine = {0, 0};
+  open_memory();
+  // Backwards, as the order must not matter.
+  for (int64_t i = steps - 1; i >= 0; --i) body.step(i, mine);
+  close_memory();
+  if (found != nullptr) *found = mine;
+  return SN_OK;
+}
+
+#endif
+
+SN_LOCAL int64_t steps_of_elements(int64_t elements) { return (elements + kStep - 1) / kStep; }
+// Elements of step i among so many.
+SN_HD SN_LOCAL int length_of(int64_t step, int64_t elements) {
+  const int64_t left = elements - step * kStep;
+  return left < kStep ? static_cast<int>(left) : kStep;
+}
+
+}  // namespace cuda
+}  // namespace sn

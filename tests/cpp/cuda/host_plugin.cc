@@ -1,0 +1,121 @@
+// A plug-in in the place of libsinew_cuda.so for machines without a GPU: two "GPUs" whose kernels are the bodies of
+// cuda/*.cu, compiled by g++ and run one thread after the other. Their memory cannot be touched but by copies and while
+// a kernel runs, so that code which takes an address of the GPU for one of the host's crashes here as it would there.
+#include <sys/mman.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <iterator>
+#include <map>
+#include <mutex>
+
+#include "core/plugin.h"
+#include "launch.h"
+
+namespace sn {
+namespace cuda {
+namespace {
+
+constexpr int64_t kMemory = 256 << 20;
+constexpr int32_t kDevices = 2;
+
+const sn_host* host = nullptr;
+
+std::recursive_mutex& mutex() {
+  static std::recursive_mutex one;
+  return one;
+}
+
+char* memory() {
+  static char* const base =
+      static_cast<char*>(mmap(nullptr, kMemory, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  return base;
+}
+
+// Places in use and their sizes, both in whole blocks.
+std::map<int64_t, int64_t>& used() {
+  static std::map<int64_t, int64_t> places;
+  return places;
+}
+constexpr int64_t kBlock = 256;
+
+void* allocate(sn_device*, int64_t bytes) {
+  const std::lock_guard<std::recursive_mutex> lock(mutex());
+  if (bytes > kMemory) return nullptr;
+  const int64_t size = (bytes + kBlock - 1) / kBlock * kBlock;
+  int64_t place = 0;
+  for (const auto& entry : used()) {
+    if (entry.first - place >= size) break;
+    place = entry.first + entry.second;
+  }
+  if (place + size > kMemory) return nullptr;
+  used()[place] = size;
+  open_memory();
+  std::memset(memory() + place, 0, static_cast<size_t>(bytes));
+  close_memory();
+  return memory() + place;
+}
+
+void release(sn_device*, void* data, int64_t) {
+  const std::lock_guard<std::recursive_mutex> lock(mutex());
+  used().erase(static_cast<char*>(data) - memory());
+}
+
+void close(sn_device*) {}
+void destroy(sn_device* device) { delete device; }
+
+sn_status copy(sn_device*, void* to, const void* from, int64_t bytes) {
+  const std::lock_guard<std::recursive_mutex> lock(mutex());
+  open_memory();
+  std::memcpy(to, from, static_cast<size_t>(bytes));
+  close_memory();
+  return SN_OK;
+}
+sn_status synchronize(sn_device*) { return SN_OK; }
+
+sn_status count(int32_t* devices) {
+  *devices = kDevices;
+  return SN_OK;
+}
+
+sn_status describe(int32_t index, char* text, int64_t capacity) {
+  std::snprintf(text, static_cast<size_t>(capacity), "no GPU, but the processor in the place of GPU %d", index);
+  return SN_OK;
+}
+
+sn_status open(int32_t, sn_device** device) {
+  static const sn_backend backend = {"cuda", operations(), allocate, release, close, destroy, copy, copy, synchronize};
+  *device = new sn_device;
+  (*device)->backend = &backend;
+  return SN_OK;
+}
+
+}  // namespace
+
+void open_memory() {
+  const int64_t end = used().empty() ? 0 : std::prev(used().end())->first + std::prev(used().end())->second;
+  mprotect(memory(), static_cast<size_t>(end), PROT_READ | PROT_WRITE);
+}
+void close_memory() { mprotect(memory(), kMemory, PROT_NONE); }
+
+Call::Call(sn_device* device) : device_(device) { mutex().lock(); }
+Call::~Call() { mutex().unlock(); }
+
+sn_status fail(sn_status status, const char* format, ...) {
+  char sentence[1024];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(sentence, sizeof sentence, format, arguments);
+  va_end(arguments);
+  return host->fail(status, sentence);
+}
+
+}  // namespace cuda
+}  // namespace sn
+
+__attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_host* caller) {
+  static const sn_plugin plugin = {sn::backend_layout(), sn::cuda::count, sn::cuda::describe, sn::cuda::open};
+  sn::cuda::host = caller;
+  return &plugin;
+}
