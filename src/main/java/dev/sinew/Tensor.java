@@ -39,19 +39,12 @@ public final class Tensor implements AutoCloseable {
         new TensorAccess() {
           @Override
           public sn_tensor acquire(Tensor tensor) {
-            tensor.device.acquire();
-            try {
-              return tensor.acquire();
-            } catch (IllegalStateException e) {
-              tensor.device.release();
-              throw e;
-            }
+            return tensor.acquire();
           }
 
           @Override
           public void release(Tensor tensor) {
             tensor.release();
-            tensor.device.release();
           }
         });
   }

@@ -173,6 +173,8 @@ public final class Communicator implements AutoCloseable {
   }
 
   // Keeps the communicator and the tensors, of which null ones are not there, open during a call.
+  // Not
+  // the device, whose threads do not compute: its counter would move from rank to rank.
   private void call(Tensor x, Tensor out, Call call) {
     requirePlatformThread();
     sn_communicator pointer = handle.acquire();

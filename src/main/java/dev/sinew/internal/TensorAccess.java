@@ -3,8 +3,9 @@ package dev.sinew.internal;
 import dev.sinew.Tensor;
 
 /**
- * Lets other packages of the library keep a tensor and its device open during a native call of
- * their own, without making that everybody's.
+ * Lets other packages of the library keep a tensor open during a native call of their own, without
+ * making that everybody's. Its device may be closed meanwhile, so such a call does not use the
+ * device's threads.
  */
 public abstract class TensorAccess {
   private static volatile TensorAccess access;
@@ -19,9 +20,9 @@ public abstract class TensorAccess {
   }
 
   /**
-   * Keeps the tensor and its device open until {@link #release}.
+   * Keeps the tensor open until {@link #release}.
    *
-   * @throws IllegalStateException if one of them is closed
+   * @throws IllegalStateException if it is closed
    */
   public abstract sn_tensor acquire(Tensor tensor);
 
