@@ -1,5 +1,5 @@
 # Descriptions of calls and their oracles, which the tests check and the benchmark times.
-set(SINEW_CASES "" CACHE PATH "Folder of another build for sanitizers, whose compiled cases are taken")
+set(SINEW_CASES "" CACHE PATH "Folder of another build, whose compiled cases are taken")
 if(SINEW_CASES)
   file(GLOB_RECURSE objects "${SINEW_CASES}/CMakeFiles/sinew_cases.dir/*.o")
   add_library(sinew_cases OBJECT IMPORTED)
@@ -17,15 +17,12 @@ else()
     "${CMAKE_CURRENT_LIST_DIR}/support/pruning.cc" "${CMAKE_CURRENT_LIST_DIR}/support/reals.cc"
     "${CMAKE_CURRENT_LIST_DIR}/support/quantizing.cc" "${CMAKE_CURRENT_LIST_DIR}/support/sparse.cc"
     "${CMAKE_CURRENT_LIST_DIR}/support/values.cc")
-  # Oracles are plain code of one thread that takes as long to compile as to run. Sanitizers look at the library, and at the tests
-  # that call it.
-  target_compile_options(sinew_cases PRIVATE -O1)
+  # Oracles are plain code of one thread that takes as long to compile as to run: sanitizers look at the library, and at the tests
+  # that call it. So one build of them serves all.
+  target_compile_options(sinew_cases PRIVATE -O2)
   set(visibility PUBLIC)
 endif()
 # Of the library only the public header and ops.inc, the list of operations: an oracle that shared code with the kernels would
 # share their mistakes.
 target_include_directories(sinew_cases ${visibility} "${CMAKE_CURRENT_LIST_DIR}" "${SINEW_CPP}/include" "${SINEW_CPP}")
 target_compile_options(sinew_cases ${visibility} -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
-if(SINEW_SANITIZE)
-  target_compile_definitions(sinew_cases ${visibility} SINEW_TEST_SANITIZED)
-endif()

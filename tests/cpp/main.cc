@@ -1,5 +1,6 @@
 // Runs the tests on the tier that SINEW_ISA names and, after each test, counts the tensors that are still open.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -30,6 +31,9 @@ class LeakListener : public testing::EmptyTestEventListener {
 }  // namespace sinew_test
 
 int main(int argc, char** argv) {
+  // Large vectors come and go: their pages need not each time.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   testing::InitGoogleTest(&argc, argv);
   const char* wanted = std::getenv("SINEW_ISA");
   std::cout << "instruction set: " << sn_cpu_isa() << "; " << sn_cpu_isa_reason() << std::endl;

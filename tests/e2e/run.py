@@ -6,6 +6,7 @@ usage: run.py SINEW DATA [NAME]...      (needs Debian's python3-numpy)
 SINEW is the launcher, DATA the folder with mnist, face-detector and silero-vad. NAMEs choose tests by parts of their names.
 """
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -68,6 +69,13 @@ def optimize(source, target, recipe, *more, **options):
     return sinew('optimize', source, target, *recipe.split(), *more, **options)
 
 
+@functools.lru_cache
+def tiers():
+    """The instruction sets of this machine; asked for a higher one, the library takes the highest it has."""
+    found = [json.loads(sinew('doctor', '--json', env={'SINEW_ISA': isa}))['isa'] for isa in ('scalar', 'avx2', 'avx512')]
+    return sorted(set(found))
+
+
 def sha256(path):
     with open(path, 'rb') as file:
         return hashlib.sha256(file.read()).hexdigest()
@@ -126,16 +134,17 @@ def test_bitmaps_hold_what_dense_tensors_hold(work):
 
 
 def test_clustered_mnist(work):
-    """Accuracy by the bits of an index, and what `compare` decodes against NumPy."""
+    """Accuracy on the first images by the bits of an index, and what `compare` decodes against NumPy."""
     out, plain = os.path.join(work, 'out'), mnist_accuracy.read(MNIST)
-    for recipe, least in (('--cluster bits=4', 9880), ('--cluster bits=5', 9900), ('--cluster bits=8', 9912),
-                          ('--prune sparsity=0.5 --cluster bits=4,rows=64', 9880)):
+    before = mnist_accuracy.right_answers(plain, DATA, 2000)
+    for recipe, lost in (('--cluster bits=4', 8), ('--cluster bits=5', 4), ('--cluster bits=8', 1),
+                         ('--prune sparsity=0.5 --cluster bits=4,rows=64', 8)):
         optimize(MNIST, out, recipe, '--force')
         after = mnist_accuracy.read(out)
         check({n: v.shape for n, v in plain.items()} == {n: v.shape for n, v in after.items()}, 'names or shapes')
-        right = mnist_accuracy.right_answers(after, DATA)
-        print(f'    {right} right, {os.path.getsize(out)} bytes with {recipe}')
-        check(right >= least, f'{right} right answers with {recipe}')
+        right = mnist_accuracy.right_answers(after, DATA, 2000)
+        print(f'    {right} right of 2,000 instead of {before}, {os.path.getsize(out)} bytes with {recipe}')
+        check(right >= before - lost, f'{right} right answers with {recipe}')
         if 'prune' in recipe:
             check(mnist_accuracy.share_of_zeros(after) >= 0.5, 'pruned weights came back')
         for tensor in json.loads(sinew('compare', MNIST, out, '--json'))['tensors']:
@@ -315,7 +324,7 @@ def test_folders_for_other_loaders(work):
     compressed_tensors.check(llama, out, 'int8', ['down_proj'], 0.5)
     # The same model in another order of threads and on other tiers.
     found = set()
-    for isa in ('scalar', 'avx2', 'avx512'):
+    for isa in tiers():
         for threads in (1, 5):
             optimize(llama, out, '--quantize int4 --format compressed-tensors --force', '--threads', threads, env={'SINEW_ISA': isa})
             found.add(tuple((name, sha256(os.path.join(out, name))) for name in sorted(os.listdir(out))))
@@ -325,8 +334,8 @@ def test_folders_for_other_loaders(work):
 def test_one_result_for_all_tiers_and_threads(work):
     for recipe in RECIPES:
         found = {}
-        for isa in ('scalar', 'avx2', 'avx512'):
-            for threads in (1, 2, 5):
+        for isa in tiers():
+            for threads in (1, 5):
                 out = os.path.join(work, f'{isa}-{threads}')
                 optimize(SILERO, out, recipe, '--threads', threads, '--force', env={'SINEW_ISA': isa})
                 found.setdefault(sha256(out), []).append(f'{isa} {threads}')
@@ -441,7 +450,7 @@ def test_a_closed_pipe_ends_quietly(work):
 
 def test_memory_does_not_grow_with_the_model(work):
     """Peak resident memory of optimize over that of `sinew --version`, in MiB."""
-    source = sparse_checkpoint(os.path.join(work, 'in'), [4096, 65536])
+    source = sparse_checkpoint(os.path.join(work, 'in'), [2560, 65536])  # 640 MiB
     out = os.path.join(work, 'out')
 
     def peak(*arguments):

@@ -1,5 +1,6 @@
 #include "support/call.h"
 
+#include <cstdlib>
 #include <numeric>
 
 namespace sinew_test {
@@ -32,6 +33,11 @@ int64_t bytes_read(const Call& call) {
 int64_t bytes_written(const Call& call) {
   return std::accumulate(call.outputs.begin(), call.outputs.end(), int64_t{0},
                          [](int64_t sum, const Operand& o) { return sum + o.size(); });
+}
+
+bool quick() {
+  static const bool asked = std::getenv("SINEW_TEST_QUICK") != nullptr;
+  return asked;
 }
 
 int64_t large_count(sn_dtype output) { return (8 << 20) / size_of(output) + 4099; }

@@ -92,6 +92,10 @@ std::string difference(const Call& call, size_t i, const uint8_t* actual);
 int64_t bytes_read(const Call& call);
 int64_t bytes_written(const Call& call);
 
+// Whether SINEW_TEST_QUICK asks for fewer large calls, and for every call in one way only: for sanitizers and
+// emulators.
+bool quick();
+
 // Sizes that hit every tail of 16 and 64 lanes and the borders of blocks of 4096.
 extern const std::vector<int64_t> kSizes;
 // Shapes [rows, cols, ...] with odd rows, single rows and columns, rank 1 and more than 2.

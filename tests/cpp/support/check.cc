@@ -188,16 +188,18 @@ std::string check(const Call& call) {
 #else
   static const Way one[] = {{Place::kEndsAtPage, 2}};
 #endif
-  static const bool quick = std::getenv("SINEW_TEST_QUICK") != nullptr;
-  static const Way few[] = {{Place::kCreated, 1}, {Place::kEndsAtPage, 7}, {Place::kShifted, 2}, {Place::kCreated, 3}};
+  static const Way few[] = {{Place::kEndsAtPage, 7}, {Place::kShifted, 2}, {Place::kCreated, 1}};
+  // Scalar code has no stores of its own for large outputs, so that only the tasks differ from those of small calls.
+  static const bool scalar = std::string(sn_cpu_isa()) == "scalar";
   const bool small = bytes_read(call) + bytes_written(call) < kManyBytes;
-  std::vector<Way> ways = quick   ? std::vector<Way>(std::begin(one), std::end(one))
+  std::vector<Way> ways = quick() ? std::vector<Way>(std::begin(one), std::end(one))
                           : small ? std::vector<Way>(std::begin(all), std::end(all))
-                                  : std::vector<Way>(std::begin(few), std::end(few));
+                                  : std::vector<Way>(std::begin(few), scalar ? std::begin(few) + 1 : std::end(few));
   Outputs first;
   for (size_t i = 0; i < ways.size(); ++i) {
     if (call.created_only) ways[i].place = Place::kCreated;
-    std::string wrong = run_in(call, ways[i].place, ways[i].threads, false, i == 0 && !quick ? 2 : 1, first);
+    const int times = i == 0 && small && !quick() ? 2 : 1;
+    std::string wrong = run_in(call, ways[i].place, ways[i].threads, false, times, first);
     if (wrong.empty() && call.in_place) wrong = run_in(call, ways[i].place, ways[i].threads, true, 1, first);
     if (!wrong.empty()) return wrong;
   }

@@ -1,5 +1,6 @@
 #include "support/values.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -10,6 +11,8 @@ namespace sinew_test {
 namespace {
 
 constexpr uint64_t kFirstSeed = 20240;
+// Longer data repeat: to make it takes longer than to compute with it. A prime, so that no two tasks get the same.
+constexpr int64_t kPeriod = 262139;
 uint64_t seed_counter = kFirstSeed;
 
 double largest_of(sn_dtype dtype) {
@@ -46,7 +49,7 @@ std::vector<uint8_t> random_elements(sn_dtype dtype, int64_t count, Fill fill, u
   std::normal_distribution<double> normal(0.0, 0.05);
   const int64_t size = size_of(dtype);
   std::vector<uint8_t> bytes(static_cast<size_t>(count * size));
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < std::min(count, kPeriod); ++i) {
     uint8_t* p = bytes.data() + i * size;
     const double sign = random() % 2 == 0 ? 1.0 : -1.0;
     switch (fill) {
@@ -70,6 +73,8 @@ std::vector<uint8_t> random_elements(sn_dtype dtype, int64_t count, Fill fill, u
         break;
     }
   }
+  for (int64_t i = kPeriod; i < count; i += kPeriod)
+    std::memcpy(bytes.data() + i * size, bytes.data(), static_cast<size_t>(std::min(kPeriod, count - i) * size));
   return bytes;
 }
 
