@@ -19,7 +19,8 @@ else()
     "${CMAKE_CURRENT_LIST_DIR}/support/values.cc")
   # Oracles are plain code of one thread that takes as long to compile as to run: sanitizers look at the library, and at the tests
   # that call it. So one build of them serves all.
-  target_compile_options(sinew_cases PRIVATE -O2)
+  # AddressSanitizer walks the stack by frame pointers at every allocation; without them it would find a new one each time.
+  target_compile_options(sinew_cases PRIVATE -O2 -fno-omit-frame-pointer)
   set(visibility PUBLIC)
 endif()
 # Of the library only the public header and ops.inc, the list of operations: an oracle that shared code with the kernels would
