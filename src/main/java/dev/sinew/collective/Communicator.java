@@ -172,9 +172,8 @@ public final class Communicator implements AutoCloseable {
     int run(sn_communicator communicator, sn_tensor x, sn_tensor out);
   }
 
-  // Keeps the communicator and the tensors, of which null ones are not there, open during a call.
-  // Not
-  // the device, whose threads do not compute: its counter would move from rank to rank.
+  // Keeps the communicator and the tensors, of which null ones are not there, open during a call;
+  // not the device, whose threads do not compute: its counter would move from rank to rank.
   private void call(Tensor x, Tensor out, Call call) {
     requirePlatformThread();
     sn_communicator pointer = handle.acquire();
