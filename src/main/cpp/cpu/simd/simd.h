@@ -1,11 +1,15 @@
 // The vector vocabulary that kernels are written in. Every instruction set gives the same one: vectors of 16 lanes, so
 // that loop bounds, tails and the order of float64 sums are the same everywhere, and with them every result bit.
 //
-//   F   16 x f32          load, store, splat, add, sub, mul, div, min, max, turn, gt, select, look_up8, gather
-//   I   16 x i32          key, order_value, raw_bits, as_float, to_int, from_int, add, multiply, gt, eq, bit_and,
-//   shifts, ... M   16 x bool         bits, count D   16 x f64          sums: add, add_product, reduce (always folded
-//   16 -> 8 -> 4 -> 2 -> 1) B   64 x i8           pack of four I; stored as bytes or as 32 bytes of nibbles Words F16
-//   and BF16 elements as integers of 16 bits Table                 16 words that nibbles select
+// clang-format off
+//   F      16 x f32   load, store, splat, add, sub, mul, div, min, max, turn, gt, select, look_up8, gather
+//   I      16 x i32   key, order_value, raw_bits, as_float, to_int, from_int, add, multiply, gt, eq, bit_and, shifts, ...
+//   M      16 x bool  bits, count
+//   D      16 x f64   sums: add, add_product, reduce (always folded 16 -> 8 -> 4 -> 2 -> 1)
+//   B      64 x i8    pack of four I; stored as bytes or as 32 bytes of nibbles
+//   Words             F16 and BF16 elements as integers of 16 bits
+//   Table             16 words that nibbles select
+// clang-format on
 //
 // Elements as unsigned integers of their size are also counted, compacted and expanded: nonzero_64, compress_16,
 // expand_16.

@@ -83,7 +83,7 @@ class QuantizeTest {
   @MethodSource("recipes")
   void everyRecipeInEveryType(Quantize pass) {
     Random random = new Random(5);
-    // To try all candidates takes the oracle long; how elements are read is the same for all ranges.
+    // To try all candidates takes the oracle long; elements are read in one way for all ranges.
     List<DType> types =
         pass.range() == RangeMethod.MSE
             ? List.of(DType.F32, DType.BF16)
