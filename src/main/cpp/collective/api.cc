@@ -2,6 +2,7 @@
 #include "collective/group.h"
 #include "core/backend.h"
 #include "core/checks.h"
+#include "core/memory.h"
 #include "cpu/isa.h"
 
 namespace sn {
@@ -90,6 +91,13 @@ int32_t sn_communicator_failed_rank(const sn_communicator* communicator) {
   return communicator == nullptr ? -1 : communicator->failed_rank;
 }
 
+void sn_communicator_close(sn_communicator* communicator) {
+  if (communicator == nullptr) return;
+  __atomic_store_n(&communicator->states()[communicator->rank].closed, 1, __ATOMIC_RELEASE);
+  communicator->transport->release(communicator);
+  destroy(communicator);
+}
+
 sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
   SN_TRY(usable(communicator));
   SN_TRY(exchanged(x, "x"));
@@ -98,7 +106,7 @@ sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_re
   SN_TRY(output(x, out, "out", true));
   const Request request = {kAllReduce, x->dtype, reduction, 0, x->elements};
   return call(communicator, request, x->data, out->data,
-              [&] { return all_reduce(communicator, x->device, x, reduction); });
+              [&] { return communicator->transport->all_reduce(communicator, x->device, x, reduction, out); });
 }
 
 sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
@@ -108,7 +116,7 @@ sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, s
   SN_TRY(writable(out, "out"));
   const Request request = {kReduceScatter, x->dtype, reduction, 0, x->elements};
   return call(communicator, request, x->data, out->data,
-              [&] { return reduce_scatter(communicator, x->device, x, reduction, out); });
+              [&] { return communicator->transport->reduce_scatter(communicator, x->device, x, reduction, out); });
 }
 
 sn_status sn_all_gather(sn_communicator* communicator, const sn_tensor* x, sn_tensor* out) {
@@ -116,7 +124,8 @@ sn_status sn_all_gather(sn_communicator* communicator, const sn_tensor* x, sn_te
   SN_TRY(parted(communicator, out, "out", x, "x"));
   SN_TRY(writable(out, "out"));
   const Request request = {kAllGather, x->dtype, 0, 0, x->elements};
-  return call(communicator, request, x->data, out->data, [&] { return all_gather(communicator, x, out); });
+  return call(communicator, request, x->data, out->data,
+              [&] { return communicator->transport->all_gather(communicator, x, out); });
 }
 
 sn_status sn_broadcast(sn_communicator* communicator, int32_t root, sn_tensor* x) {
@@ -126,7 +135,8 @@ sn_status sn_broadcast(sn_communicator* communicator, int32_t root, sn_tensor* x
     return fail(SN_INVALID_ARGUMENT, "the root %d is not within 0..%d", root, communicator->world_size - 1);
   if (communicator->rank != root) SN_TRY(writable(x, "x"));
   const Request request = {kBroadcast, x->dtype, 0, root, x->elements};
-  return call(communicator, request, x->data, x->data, [&] { return broadcast(communicator, root, x); });
+  return call(communicator, request, x->data, x->data,
+              [&] { return communicator->transport->broadcast(communicator, root, x); });
 }
 
 sn_status sn_barrier(sn_communicator* communicator) {

@@ -36,12 +36,18 @@ Failure unpack(uint64_t word) {
 }
 
 const char* name_of(Operation operation) {
-  static const char* const names[] = {"all-reduce", "reduce-scatter", "all-gather", "broadcast", "barrier"};
-  return operation >= kAllReduce && operation <= kBarrier ? names[operation] : "unknown";
+  static const char* const names[] = {"all-reduce", "reduce-scatter", "all-gather",
+                                      "broadcast",  "barrier",        "the start of the group"};
+  return operation >= kAllReduce && operation <= kStart ? names[operation] : "unknown";
 }
 const char* reduction_name(sn_reduction reduction) {
   static const char* const names[] = {"sum", "average", "min", "max"};
   return reduction >= SN_SUM && reduction <= SN_MAX ? names[reduction] : "unknown";
+}
+
+// What a rank asks for, each number read once: another process may write it at any time.
+Request read(const volatile Request& request) {
+  return {request.operation, request.dtype, request.reduction, request.root, request.elements};
 }
 
 bool same(const Request& a, const Request& b) {
@@ -71,7 +77,7 @@ void describe_difference(const Request& a, int32_t rank_a, const Request& b, int
 
 void describe_failure(sn_communicator* c, const Failure& f, char* text, size_t size) {
   const RankState* states = c->states();
-  const Request& by = states[f.by].posted[f.parity].request;
+  const Request by = read(states[f.by].posted[f.parity].request);
   const double seconds = static_cast<double>(c->timeout_ns) * 1e-9;
   switch (f.reason) {
     case kLate:
@@ -87,8 +93,12 @@ void describe_failure(sn_communicator* c, const Failure& f, char* text, size_t s
       snprintf(text, size, "rank %d has closed its communicator, before %s was complete", f.culprit,
                name_of(by.operation));
       return;
+    case kEnded:
+      snprintf(text, size, "the process of rank %d has ended, before %s was complete", f.culprit,
+               name_of(by.operation));
+      return;
     case kDisagrees:
-      describe_difference(states[f.culprit].posted[f.parity].request, f.culprit, by, f.by, text, size);
+      describe_difference(read(states[f.culprit].posted[f.parity].request), f.culprit, by, f.by, text, size);
       return;
     case kOverlaps:
       snprintf(text, size, "the output of rank %d overlaps a tensor of rank %d, in %s", f.by, f.culprit,
@@ -108,9 +118,11 @@ bool arrived(sn_communicator* c, int32_t rank) {
 sn_status look_around(sn_communicator* c, int32_t rank, const Patience& patience) {
   // If the others have gone on, what has failed is their next call.
   if (__atomic_load_n(&c->control->failure, __ATOMIC_ACQUIRE) != 0 && !arrived(c, rank)) return failed(c);
-  // Before its arrival is looked at: a rank may well close right after its last phase.
+  // Before its arrival is looked at: a rank may well close or end right after its last phase.
+  if (c->transport->look_for_ended != nullptr) c->transport->look_for_ended(c);
   for (int32_t q = 0; q < c->world_size; ++q) {
-    if (__atomic_load_n(&c->states()[q].closed, __ATOMIC_ACQUIRE) && !arrived(c, q)) return give_up(c, kClosed, q);
+    const bool closed = __atomic_load_n(&c->states()[q].closed, __ATOMIC_ACQUIRE) != 0;
+    if ((closed || c->ended[q]) && !arrived(c, q)) return give_up(c, closed ? kClosed : kEnded, q);
   }
   return patience.is_over() && !arrived(c, rank) ? give_up(c, kLate, rank) : SN_OK;
 }
@@ -123,7 +135,8 @@ sn_status meet_all(sn_communicator* c, bool compare) {
     while (!arrived(c, q)) {
       if (patience.pause()) SN_TRY(look_around(c, q, patience));
     }
-    if (compare && !same(c->posted(q).request, c->posted(c->rank).request)) return give_up(c, kDisagrees, q);
+    if (compare && !same(read(c->posted(q).request), read(c->posted(c->rank).request)))
+      return give_up(c, kDisagrees, q);
   }
   return SN_OK;
 }
@@ -163,9 +176,11 @@ int64_t control_bytes(int32_t world_size) {
   return (bytes + kPage - 1) / kPage * kPage;
 }
 
-sn_communicator* create_communicator(Control* control, int32_t rank, int32_t world_size, int64_t timeout_ms) {
+sn_communicator* create_communicator(const Transport* transport, Control* control, int32_t rank, int32_t world_size,
+                                     int64_t timeout_ms) {
   sn_communicator* c = make<sn_communicator>();
   if (c == nullptr) return nullptr;
+  c->transport = transport;
   c->control = control;
   c->failed_rank = -1;
   c->rank = rank;
@@ -192,7 +207,8 @@ sn_status begin_call(sn_communicator* c, const Request& request, const void* x, 
     return status;
   }
   ++c->calls;
-  c->states()[c->rank].posted[c->calls & 1] = {request, x, out};
+  c->states()[c->rank].posted[c->calls & 1] =
+      c->transport->shares_tensors ? Posted{request, x, out} : Posted{request, nullptr, nullptr};
   return SN_OK;
 }
 
@@ -226,7 +242,7 @@ sn_status failed(sn_communicator* c) {
   // Of an overlap both ranks are part.
   c->failed_rank = failure.culprit == c->rank && failure.reason == kOverlaps ? failure.by : failure.culprit;
   // The caller may free its tensors once it knows. Others work on them for a moment only, as blocks are short.
-  for (int32_t q = 0; q < c->world_size; ++q) {
+  for (int32_t q = 0; q < c->world_size && c->transport->shares_tensors; ++q) {
     Patience patience(0, INT64_MAX);
     while (q != c->rank && __atomic_load_n(&c->states()[q].busy, __ATOMIC_SEQ_CST)) patience.pause();
   }

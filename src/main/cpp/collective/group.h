@@ -1,4 +1,6 @@
-// What the ranks of a group share: who has arrived where, what each asks for, and the first failure.
+// What the ranks of a group share: who has arrived where, what each asks for, and the first failure. It lies in memory
+// that all of them see: of the process for threads, a memfd for processes. Ranks that are processes do not trust what
+// they read in it: nothing of it becomes a size, an index or a pointer before it is checked.
 //
 // Ranks meet in phases. Every call has at least one, whose arrival comes with the request, so that no rank computes
 // before it has compared what all of them ask for. A rank cannot be more than one phase ahead of another, which is why
@@ -12,7 +14,7 @@
 
 namespace sn {
 
-enum Operation : int32_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier };
+enum Operation : int32_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kStart };
 
 struct Request {
   Operation operation;
@@ -23,9 +25,9 @@ struct Request {
 };
 
 // Why a group has failed.
-enum Reason : int32_t { kNone, kLate, kClosed, kDisagrees, kOverlaps };
+enum Reason : int32_t { kNone, kLate, kClosed, kDisagrees, kOverlaps, kEnded };
 
-// What a rank calls with: one cache line to fetch.
+// What a rank calls with: one cache line to fetch. The pointers are null where ranks cannot use each other's tensors.
 struct alignas(64) Posted {
   Request request;
   const void* x;
@@ -51,11 +53,26 @@ struct sn_communicator;
 
 namespace sn {
 
-// Bytes of the control block of a group.
+// Where the ranks of a group live, and what follows from it. The operations run once a call has begun; `device` has the
+// kernels.
+struct Transport {
+  bool shares_tensors;  // ranks use each other's tensors, those that are posted
+  sn_status (*all_reduce)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                          sn_tensor* out);
+  sn_status (*reduce_scatter)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                              sn_tensor* out);
+  sn_status (*all_gather)(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
+  sn_status (*broadcast)(sn_communicator* c, int32_t root, sn_tensor* x);
+  void (*look_for_ended)(sn_communicator* c);  // sets `ended` of ranks whose process has ended
+  void (*release)(sn_communicator* c);         // gives back the control block and what else the transport holds
+};
+
+// Bytes of the control block of a group: whole pages.
 int64_t control_bytes(int32_t world_size);
 
 // A communicator over such memory, zeroed; null when there is no memory for the object.
-sn_communicator* create_communicator(Control* control, int32_t rank, int32_t world_size, int64_t timeout_ms);
+sn_communicator* create_communicator(const Transport* transport, Control* control, int32_t rank, int32_t world_size,
+                                     int64_t timeout_ms);
 
 // How long to spin, then yield, then sleep, until a deadline.
 class Patience {
@@ -77,6 +94,7 @@ int64_t now_ns();
 }  // namespace sn
 
 struct sn_communicator {
+  const sn::Transport* transport;
   sn::Control* control;
   int32_t rank, world_size;
   int64_t timeout_ns;
@@ -86,6 +104,11 @@ struct sn_communicator {
   uint64_t calls;
   char broken[512];  // why it is unusable, once it is
   int32_t failed_rank;
+  bool ended[SN_MAX_WORLD_SIZE];
+  // Of processes:
+  char* slots;
+  uint64_t steps;  // uses of slots
+  void* own;       // what else the transport holds
 
   sn::RankState* states() { return control->ranks; }
   // What a rank has posted for this call.
@@ -114,11 +137,22 @@ sn_status give_up(sn_communicator* c, Reason reason, int32_t culprit);
 // The status and sentence of a group that has failed.
 sn_status failed(sn_communicator* c);
 
-// The operations, once a call has begun: the tensors are those posted. `device` has the kernels.
-sn_status all_reduce(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction);
-sn_status reduce_scatter(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
-                         sn_tensor* out);
-sn_status all_gather(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
-sn_status broadcast(sn_communicator* c, int32_t root, sn_tensor* x);
+// The operations on each other's tensors, and through slots.
+sn_status all_reduce_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                              sn_tensor* out);
+sn_status reduce_scatter_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                                  sn_tensor* out);
+sn_status all_gather_directly(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
+sn_status broadcast_directly(sn_communicator* c, int32_t root, sn_tensor* x);
+sn_status all_reduce_in_slots(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                              sn_tensor* out);
+sn_status reduce_scatter_in_slots(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                                  sn_tensor* out);
+sn_status all_gather_in_slots(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
+sn_status broadcast_in_slots(sn_communicator* c, int32_t root, sn_tensor* x);
+
+// Bytes of the slots of a group: two a rank, which follow the control block.
+constexpr int64_t kSlotBytes = 256 << 10;
+inline int64_t slots_bytes(int32_t world_size) { return 2 * kSlotBytes * world_size; }
 
 }  // namespace sn

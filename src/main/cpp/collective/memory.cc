@@ -86,7 +86,8 @@ sn_status copy_range(sn_communicator* c, char* to, const char* from, int64_t byt
 
 // Reduce-scatter and all-gather in one: a rank reduces its share of all inputs and writes it to all outputs, so that
 // nothing is read twice and an element's memory, in place too, is used by one rank only.
-sn_status all_reduce(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction) {
+sn_status all_reduce_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                              sn_tensor*) {
   SN_TRY(meet_and_compare(c));
   const Tensors t = tensors_of(c);
   SN_TRY(outputs_apart(c, t, x->bytes(), x->bytes()));
@@ -95,8 +96,8 @@ sn_status all_reduce(sn_communicator* c, sn_device* device, const sn_tensor* x, 
   return meet(c);
 }
 
-sn_status reduce_scatter(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
-                         sn_tensor* out) {
+sn_status reduce_scatter_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                                  sn_tensor* out) {
   SN_TRY(meet_and_compare(c));
   Tensors t = tensors_of(c);
   SN_TRY(outputs_apart(c, t, x->bytes(), out->bytes()));
@@ -105,7 +106,7 @@ sn_status reduce_scatter(sn_communicator* c, sn_device* device, const sn_tensor*
   return meet(c);
 }
 
-sn_status all_gather(sn_communicator* c, const sn_tensor* x, sn_tensor* out) {
+sn_status all_gather_directly(sn_communicator* c, const sn_tensor* x, sn_tensor* out) {
   SN_TRY(meet_and_compare(c));
   const Tensors t = tensors_of(c);
   SN_TRY(outputs_apart(c, t, x->bytes(), out->bytes()));
@@ -117,7 +118,7 @@ sn_status all_gather(sn_communicator* c, const sn_tensor* x, sn_tensor* out) {
   return meet(c);
 }
 
-sn_status broadcast(sn_communicator* c, int32_t root, sn_tensor* x) {
+sn_status broadcast_directly(sn_communicator* c, int32_t root, sn_tensor* x) {
   SN_TRY(meet_and_compare(c));
   const Tensors t = tensors_of(c);
   SN_TRY(outputs_apart(c, t, x->bytes(), x->bytes()));

@@ -23,7 +23,13 @@ void release(Shared* shared) {
   }
 }
 
-Shared* shared_of(Control* control) { return reinterpret_cast<Shared*>(reinterpret_cast<char*>(control) - kPage); }
+void release_control(sn_communicator* c) {
+  release(reinterpret_cast<Shared*>(reinterpret_cast<char*>(c->control) - kPage));
+}
+
+constexpr Transport kThreads = {
+    true,    all_reduce_directly, reduce_scatter_directly, all_gather_directly, broadcast_directly,
+    nullptr, release_control};
 
 }  // namespace
 }  // namespace sn
@@ -40,7 +46,7 @@ sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_com
   shared->bytes = bytes;
   for (int32_t r = 0; r < world_size; ++r) {
     Control* control = reinterpret_cast<Control*>(static_cast<char*>(memory) + kPage);
-    communicators[r] = create_communicator(control, r, world_size, timeout_ms);
+    communicators[r] = create_communicator(&kThreads, control, r, world_size, timeout_ms);
     if (communicators[r] == nullptr) {
       while (r > 0) sn_communicator_close(communicators[--r]);
       release(shared);
@@ -50,11 +56,4 @@ sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_com
   }
   release(shared);
   return SN_OK;
-}
-
-void sn_communicator_close(sn_communicator* communicator) {
-  if (communicator == nullptr) return;
-  __atomic_store_n(&communicator->states()[communicator->rank].closed, 1, __ATOMIC_RELEASE);
-  sn::release(sn::shared_of(communicator->control));
-  sn::destroy(communicator);
 }

@@ -451,6 +451,12 @@ SN_EXPORT sn_status sn_avg_pool2d(const sn_tensor* x, const int64_t* window, int
 /* The communicators of ranks that are threads of this process, world_size of them: communicators[r] belongs to rank r.
  * timeout_ms, at least 1, is how long a rank waits for others. */
 SN_EXPORT sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_communicator** communicators);
+/* The communicator of one rank of a group whose ranks are processes of this host and of one user. Waits until all
+ * world_size ranks have called it with the same name, 1 to 80 bytes, at most timeout_ms; a rank that is missing, there
+ * twice or disagrees about world_size is SN_RANK_FAILED. Groups that form at the same time need different names. The
+ * name is not a file, and nothing is left of it afterwards. */
+SN_EXPORT sn_status sn_communicator_processes(const char* name, int32_t rank, int32_t world_size, int64_t timeout_ms,
+                                              sn_communicator** communicator);
 SN_EXPORT int32_t sn_communicator_rank(const sn_communicator* communicator);
 SN_EXPORT int32_t sn_communicator_world_size(const sn_communicator* communicator);
 /* The rank that failed, once a call has given SN_RANK_FAILED; -1 before. */

@@ -13,6 +13,7 @@ import java.lang.ref.Reference;
 import java.lang.reflect.Method;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -37,8 +38,8 @@ import org.bytedeco.javacpp.PointerPointer;
  * the input may be changed. Every rank gets the same bits, and the same from run to run with the
  * same number of ranks; docs/numerics.md has the rules, docs/collectives.md the rest.
  *
- * <p>A rank that does not call within the timeout, closes its communicator or asks for something
- * else ends the call on every other rank with {@link RankFailedException}; outputs are then
+ * <p>A rank that ends, does not call within the timeout, closes its communicator or asks for
+ * something else ends the call on every other rank with {@link RankFailedException}; outputs are then
  * unspecified and tensors may be closed, and every further call fails the same way. A wrong
  * argument that a rank can see alone is {@link IllegalArgumentException} and no call at all, so the
  * rank may still make the right one.
@@ -94,6 +95,49 @@ public final class Communicator implements AutoCloseable {
     }
     Reference.reachabilityFence(buffer);
     return List.copyOf(group);
+  }
+
+  /** As {@link #processes(String, int, int, Duration)} with {@link #DEFAULT_TIMEOUT}. */
+  public static Communicator processes(String name, int rank, int size) {
+    return processes(name, rank, size, DEFAULT_TIMEOUT);
+  }
+
+  /**
+   * The communicator of one rank of a group whose ranks are processes of this host and of one user.
+   * Waits until all ranks have called it with the same name and size.
+   *
+   * @param name 1 to 80 bytes of UTF-8 without zeros, which no other group has that forms at the
+   *     same time: something random or unique that whoever starts the processes gives to all of
+   *     them. It is not a file, and nothing is left of it afterwards.
+   * @param rank which rank this process is, 0 to size - 1
+   * @param size how many ranks, 1 to {@link #MAX_SIZE}
+   * @param timeout how long to wait for the other ranks, here and in every call, at least a
+   *     millisecond
+   * @throws RankFailedException if a rank is missing, is there twice or takes the group for one of
+   *     another size
+   */
+  public static Communicator processes(String name, int rank, int size, Duration timeout) {
+    requirePlatformThread();
+    if (name.indexOf(0) >= 0) {
+      throw new IllegalArgumentException("the name of a group contains a zero character");
+    }
+    NativeLibrary.load();
+    byte[] bytes = name.getBytes(StandardCharsets.UTF_8);
+    // With the zero byte that ends a C string.
+    ByteBuffer string = ByteBuffer.allocateDirect(bytes.length + 1).put(bytes).rewind();
+    ByteBuffer result = ByteBuffer.allocateDirect(8).order(ByteOrder.nativeOrder());
+    PointerPointer<sn_communicator> pointer = new PointerPointer<>(new BytePointer(result));
+    int status =
+        SinewNative.sn_communicator_processes(
+            new BytePointer(string), rank, size, milliseconds(timeout), pointer);
+    Reference.reachabilityFence(string);
+    if (status == SinewNative.SN_RANK_FAILED) {
+      throw new RankFailedException(-1, Status.lastError());
+    }
+    Status.check(status);
+    Communicator communicator = new Communicator(pointer.get(sn_communicator.class, 0));
+    Reference.reachabilityFence(result);
+    return communicator;
   }
 
   private static long milliseconds(Duration timeout) {

@@ -1,8 +1,9 @@
 package dev.sinew.collective;
 
 /**
- * A rank is late, has closed its communicator, or asks for something else than the others. The
- * message names the rank and what differed. The communicator is unusable from then on.
+ * A rank has ended, is late, has closed its communicator, or asks for something else than the
+ * others; or a group of processes has not come together. The message names the rank and what
+ * differed. The communicator is unusable from then on.
  */
 public class RankFailedException extends IllegalStateException {
   private final int rank;
