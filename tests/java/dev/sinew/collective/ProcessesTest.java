@@ -29,8 +29,7 @@ class ProcessesTest {
     String name = UUID.randomUUID().toString();
     ExecutorService pool = Executors.newSingleThreadExecutor();
     try {
-      Callable<ChildJvm.Result> run =
-          () -> ChildJvm.run(ProcessRank.class, List.of(), name, task);
+      Callable<ChildJvm.Result> run = () -> ChildJvm.run(ProcessRank.class, List.of(), name, task);
       Future<ChildJvm.Result> child = pool.submit(run);
       try (Communicator c = Communicator.processes(name, 0, 2);
           Tensor x = Tensor.of(new float[] {1, 2, -1}, 3);

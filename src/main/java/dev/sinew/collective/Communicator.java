@@ -39,8 +39,8 @@ import org.bytedeco.javacpp.PointerPointer;
  * same number of ranks; docs/numerics.md has the rules, docs/collectives.md the rest.
  *
  * <p>A rank that ends, does not call within the timeout, closes its communicator or asks for
- * something else ends the call on every other rank with {@link RankFailedException}; outputs are then
- * unspecified and tensors may be closed, and every further call fails the same way. A wrong
+ * something else ends the call on every other rank with {@link RankFailedException}; outputs are
+ * then unspecified and tensors may be closed, and every further call fails the same way. A wrong
  * argument that a rank can see alone is {@link IllegalArgumentException} and no call at all, so the
  * rank may still make the right one.
  *
