@@ -137,7 +137,7 @@ sn_status synchronize(sn_device* base) {
 
 }  // namespace
 
-Call::Call(sn_device* device) : device_(device), status_(SN_OK) {
+Call::Call(sn_device* device) : device_(device) {
   CudaDevice* cuda = cuda_device(device);
   pthread_mutex_lock(&cuda->mutex);
   if (cuda->failure != cudaSuccess) {
@@ -157,12 +157,56 @@ Call::Call(sn_device* device) : device_(device), status_(SN_OK) {
 }
 
 Call::~Call() {
+  for (int i = 0; i < scratches_; ++i) cudaFreeAsync(scratch_[i], stream());
   if (previous_ >= 0) cudaSetDevice(previous_);
   pthread_mutex_unlock(&cuda_device(device_)->mutex);
 }
 
 cudaStream_t Call::stream() const { return cuda_device(device_)->stream; }
 int64_t Call::blocks() const { return cuda_device(device_)->blocks; }
+
+void* Call::scratch(int64_t bytes) {
+  CudaDevice* device = cuda_device(device_);
+  if (status_ != SN_OK) return nullptr;
+  if (scratches_ == kMostScratch) {
+    status_ = fail(SN_INTERNAL, "an operation has asked for scratch memory too often");
+    return nullptr;
+  }
+  void* data = nullptr;
+  const size_t size = static_cast<size_t>(bytes > 0 ? bytes : 1);
+  cudaError_t error = cudaMallocFromPoolAsync(&data, size, device->pool, device->stream);
+  if (error == cudaSuccess) {
+    scratch_[scratches_++] = data;
+    error = cudaMemsetAsync(data, 0, size, device->stream);
+  }
+  status_ = check(device, error, "an operation");
+  return status_ == SN_OK ? data : nullptr;
+}
+
+sn_status Call::copy(void* to, const void* from, int64_t bytes) {
+  CudaDevice* device = cuda_device(device_);
+  if (status_ != SN_OK || bytes == 0) return status_;
+  const cudaError_t error =
+      cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, device->stream);
+  status_ = check(device, error, "an operation");
+  return status_;
+}
+sn_status Call::upload(void* to, const void* from, int64_t bytes) {
+  CudaDevice* device = cuda_device(device_);
+  if (status_ != SN_OK) return status_;
+  cudaError_t error = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, device->stream);
+  if (error == cudaSuccess) error = cudaStreamSynchronize(device->stream);
+  status_ = check(device, error, "an operation");
+  return status_;
+}
+sn_status Call::download(void* to, const void* from, int64_t bytes) {
+  CudaDevice* device = cuda_device(device_);
+  if (status_ != SN_OK) return status_;
+  cudaError_t error = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, device->stream);
+  if (error == cudaSuccess) error = cudaStreamSynchronize(device->stream);
+  status_ = check(device, error, "an operation");
+  return status_;
+}
 
 Findings* Call::findings() {
   CudaDevice* device = cuda_device(device_);

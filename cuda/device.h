@@ -20,11 +20,10 @@ __attribute__((format(printf, 2, 3))) sn_status fail(sn_status status, const cha
 
 // What the threads of a kernel find out together.
 struct Findings {
-  unsigned long long count;  // a sum
-  uint32_t largest;          // a maximum
+  unsigned long long count, other;  // sums
+  uint32_t largest;                 // a maximum
 };
 
-#if defined(SINEW_CUDA)
 // A call of an operation: makes its device the current one of this thread, and other calls wait for it.
 class Call {
  public:
@@ -33,8 +32,21 @@ class Call {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  // Not SN_OK if the device has failed before.
+  // Not SN_OK if the device has failed before, or something of this call.
   sn_status status() const { return status_; }
+  // Zeroed memory of the GPU, until the call ends; null with a status when there is none.
+  void* scratch(int64_t bytes);
+  template <class T>
+  T* scratch_of(int64_t count) {
+    return static_cast<T*>(scratch(count * static_cast<int64_t>(sizeof(T))));
+  }
+  // Copies within the memory of the GPU.
+  sn_status copy(void* to, const void* from, int64_t bytes);
+  // Copies to and from the memory of the GPU, in the order of the stream, and waits.
+  sn_status upload(void* to, const void* from, int64_t bytes);
+  sn_status download(void* to, const void* from, int64_t bytes);
+
+#if defined(SINEW_CUDA)
   cudaStream_t stream() const;
   // So many blocks of 256 threads fill the GPU.
   int64_t blocks() const;
@@ -44,13 +56,17 @@ class Call {
   sn_status read(Findings* found);
   // What became of the last launch.
   sn_status launched();
+#endif
 
  private:
+  static constexpr int kMostScratch = 8;
+
   sn_device* device_;
   int previous_ = -1;
-  sn_status status_;
+  sn_status status_ = SN_OK;
+  void* scratch_[kMostScratch];
+  int scratches_ = 0;
 };
-#endif
 
 // Prototypes of all operations. Those that have no kernel yet are not defined; see table.cc.
 #define SN_OP(name, params) sn_status name params;

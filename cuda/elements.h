@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/dtype.h"
+#include "core/tensor.h"
 
 namespace sn {
 namespace cuda {
@@ -12,6 +13,12 @@ constexpr int kStep = 16;  // elements that a thread takes at once
 
 // The F32 bits without the sign, which order magnitudes.
 SN_HD SN_LOCAL uint32_t key_of(float x) { return bits_of(x) & 0x7fffffffu; }
+// Orders values, or their magnitudes, as unsigned integers.
+SN_HD SN_LOCAL uint32_t order_key(float x, sn_order order) {
+  const uint32_t bits = bits_of(x);
+  if (order == SN_ORDER_MAGNITUDE) return bits & 0x7fffffffu;
+  return bits ^ (bits >> 31 != 0 ? 0xffffffffu : 0x80000000u);
+}
 SN_HD SN_LOCAL bool is_nan(float x) { return key_of(x) > kInfinityKey; }
 
 // GPUs give one and the same NaN for every operation, but the CPU's conversions keep a NaN's sign and upper payload.

@@ -1,4 +1,5 @@
-// Runs a kernel's body: body.step(i, findings) for i in [0, steps), each by one thread, in any order.
+// Runs a kernel's body: body.step(i, findings) for i in [0, steps), each by one thread, in any order. Kernels whose
+// threads work together are in team.h.
 #pragma once
 
 #include "device.h"
@@ -9,24 +10,43 @@ namespace cuda {
 
 #if defined(SINEW_CUDA)
 
-template <class Body>
-__global__ void __launch_bounds__(256, 3) run_steps(Body body, int64_t steps, Findings* findings) {
-  Findings mine = {0, 0};
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * 256;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x; i < steps; i += stride) body.step(i, mine);
-  if (!Body::kFinds) return;
+// Adds up what all threads have found.
+static __device__ inline void report(const Findings& mine, Findings* findings) {
   const uint32_t largest = __reduce_max_sync(0xffffffffu, mine.largest);
-  unsigned long long count = mine.count;
-  for (int lanes = 16; lanes > 0; lanes /= 2) count += __shfl_down_sync(0xffffffffu, count, lanes);
+  unsigned long long count = mine.count, other = mine.other;
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    count += __shfl_down_sync(0xffffffffu, count, lanes);
+    other += __shfl_down_sync(0xffffffffu, other, lanes);
+  }
   if (threadIdx.x % 32 != 0) return;
   if (largest != 0) atomicMax(&findings->largest, largest);
   if (count != 0) atomicAdd(&findings->count, count);
+  if (other != 0) atomicAdd(&findings->other, other);
+}
+
+// How many blocks a multiprocessor is to hold at once: two of bodies that say they need many registers, else three.
+template <class Body, class = void>
+struct Resident {
+  static constexpr int kBlocks = 3;
+};
+template <class Body>
+struct Resident<Body, typename Body::ManyRegisters> {
+  static constexpr int kBlocks = 2;
+};
+
+template <class Body>
+__global__ void __launch_bounds__(256, Resident<Body>::kBlocks)
+    run_steps(const __grid_constant__ Body body, int64_t steps, Findings* findings) {
+  Findings mine = {0, 0, 0};
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * 256;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x; i < steps; i += stride) body.step(i, mine);
+  if (Body::kFinds) report(mine, findings);
 }
 
 template <class Body>
 sn_status run(Call& call, const Body& body, int64_t steps, Findings* found) {
   if (call.status() != SN_OK) return call.status();
-  if (found != nullptr) *found = {0, 0};
+  if (found != nullptr) *found = {0, 0, 0};
   if (steps == 0) return SN_OK;
   Findings* findings = Body::kFinds ? call.findings() : nullptr;
   if (Body::kFinds && findings == nullptr) return call.status();
@@ -40,22 +60,13 @@ sn_status run(Call& call, const Body& body, int64_t steps, Findings* found) {
 #else
 
 // On the CPU, where the device's memory can be touched only while a kernel runs.
-class Call {
- public:
-  explicit Call(sn_device* device);
-  ~Call();
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
-
- private:
-  sn_device* device_;
-};
 void open_memory();
 void close_memory();
 
 template <class Body>
-sn_status run(Call&, const Body& body, int64_t steps, Findings* found) {
-  Findings mine = {0, 0};
+sn_status run(Call& call, const Body& body, int64_t steps, Findings* found) {
+  if (call.status() != SN_OK) return call.status();
+  Findings mine = {0, 0, 0};
   open_memory();
   // Backwards, as the order must not matter.
   for (int64_t i = steps - 1; i >= 0; --i) body.step(i, mine);

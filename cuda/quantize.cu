@@ -204,7 +204,7 @@ sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale
   const Scales scales = scales_of(x, scale, zero_point, group, scheme_of(q, zero_point));
   const bool int4 = q->dtype == SN_U8;
   const int64_t steps = steps_of_elements(x->elements);
-  Findings found = {0, 0};
+  Findings found = {0, 0, 0};
   sn_status status;
   if (int4 && x->cols % 2 != 0) {
     const QuantizePairs body = {x->dtype, x->data, data_of<uint8_t>(q), x->cols, (x->cols + 1) / 2, scales};

@@ -2,6 +2,7 @@
 // GPU and, in tests, the CPU.
 #pragma once
 
+#include "device.h"
 #include "elements.h"
 
 namespace sn {

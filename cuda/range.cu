@@ -1,6 +1,7 @@
 // The extremes of slices, and the scales that ranges give. See sinew.h.
 #include "launch.h"
 #include "quantizing.h"
+#include "ranges.h"
 
 namespace sn {
 namespace cuda {
@@ -104,16 +105,14 @@ struct Scale {
 
 }  // namespace
 
-sn_status range(sn_device* device, const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method, float,
-                sn_tensor* lo, sn_tensor* hi) {
-  if (method != SN_RANGE_MINMAX)
-    return fail(SN_UNSUPPORTED, "only ranges by extremes can be computed on a GPU so far: use the CPU's device");
+sn_status range(sn_device* device, const sn_tensor* x, int64_t group, sn_scheme scheme, sn_range_method method,
+                float percentile, sn_tensor* lo, sn_tensor* hi) {
   Call call(device);
   float* low = data_of<float>(lo);
   float* high = data_of<float>(hi);
   sn_status status = run(call, Zero{low, high}, lo->elements, nullptr);
   if (status != SN_OK) return status;
-  Findings found = {0, 0};
+  Findings found = {0, 0, 0};
   const Extremes body = {x->dtype,
                          x->data,
                          reinterpret_cast<uint32_t*>(low),
@@ -123,13 +122,16 @@ sn_status range(sn_device* device, const sn_tensor* x, int64_t group, sn_scheme 
   status = run(call, body, steps_of_elements(x->elements), &found);
   if (status != SN_OK) return status;
   if (found.largest >= kInfinityKey) return not_finite();
-  return run(call, Settle{low, high, !is_asymmetric(scheme)}, lo->elements, nullptr);
+  status = run(call, Settle{low, high, !is_asymmetric(scheme)}, lo->elements, nullptr);
+  if (status != SN_OK || x->elements == 0 || method == SN_RANGE_MINMAX) return status;
+  if (method == SN_RANGE_MSE) return narrow_to_least_error(call, x, group, scheme, lo, hi);
+  return narrow_to_percentile(call, x, group, !is_asymmetric(scheme), static_cast<double>(percentile), lo, hi);
 }
 
 sn_status scale(sn_device* device, const sn_tensor* lo, const sn_tensor* hi, sn_scheme scheme, sn_tensor* scale,
                 sn_tensor* zero_point) {
   Call call(device);
-  Findings found = {0, 0};
+  Findings found = {0, 0, 0};
   const Scale body = {data_of<float>(lo), data_of<float>(hi), scheme, data_of<float>(scale),
                       zero_point == nullptr ? nullptr : data_of<int8_t>(zero_point)};
   const sn_status status = run(call, body, lo->elements, &found);

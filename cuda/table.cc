@@ -26,11 +26,30 @@ sn_ops make_table() {
 #undef SN_OP
   };
   ops.prune_threshold = prune_threshold;
+  ops.prune_smallest = prune_smallest;
+  ops.prune_nm = prune_nm;
+  ops.key_histogram = key_histogram;
+  ops.magnitude_count = magnitude_count;
   ops.range = range;
   ops.scale = scale;
   ops.quantize = quantize;
   ops.dequantize = dequantize;
   ops.fake_quantize = fake_quantize;
+  ops.quantization_error = quantization_error;
+  ops.weighted_sum = weighted_sum;
+  ops.difference = difference;
+  ops.merge_ties = merge_ties;
+  ops.merge_dare = merge_dare;
+  ops.block_products = block_products;
+  ops.cluster_assign = cluster_assign;
+  ops.cluster_sums = cluster_sums;
+  ops.cluster_decode = cluster_decode;
+  ops.convert = convert;
+  ops.count_nonzeros = count_nonzeros;
+  ops.bitmap_encode = bitmap_encode;
+  ops.bitmap_decode = bitmap_decode;
+  ops.rms_norm = rms_norm;
+  ops.rms_norm_quantize = rms_norm_quantize;
   return ops;
 }
 

@@ -1,4 +1,13 @@
-// The kernels as C++, in one file as they share their headers.
+// The kernels as C++.
+#include "bitmap.cu"
+#include "cluster.cu"
+#include "convert.cu"
+#include "error.cu"
+#include "histogram.cu"
+#include "merge.cu"
+#include "nm.cu"
+#include "norm.cu"
+#include "percentile.cu"
 #include "prune.cu"
 #include "quantize.cu"
 #include "range.cu"

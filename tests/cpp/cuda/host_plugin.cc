@@ -100,7 +100,29 @@ void open_memory() {
 void close_memory() { mprotect(memory(), kMemory, PROT_NONE); }
 
 Call::Call(sn_device* device) : device_(device) { mutex().lock(); }
-Call::~Call() { mutex().unlock(); }
+Call::~Call() {
+  for (int i = 0; i < scratches_; ++i) release(device_, scratch_[i], 0);
+  mutex().unlock();
+}
+void* Call::scratch(int64_t bytes) {
+  if (status_ != SN_OK) return nullptr;
+  void* data = scratches_ < kMostScratch ? allocate(device_, bytes > 0 ? bytes : 1) : nullptr;
+  if (data == nullptr) {
+    status_ = fail(SN_OUT_OF_MEMORY, "no memory on the stand-in for an operation");
+    return nullptr;
+  }
+  scratch_[scratches_++] = data;
+  return data;
+}
+sn_status Call::copy(void* to, const void* from, int64_t bytes) {
+  return status_ != SN_OK ? status_ : cuda::copy(device_, to, from, bytes);
+}
+sn_status Call::upload(void* to, const void* from, int64_t bytes) {
+  return status_ != SN_OK ? status_ : cuda::copy(device_, to, from, bytes);
+}
+sn_status Call::download(void* to, const void* from, int64_t bytes) {
+  return status_ != SN_OK ? status_ : cuda::copy(device_, to, from, bytes);
+}
 
 sn_status fail(sn_status status, const char* format, ...) {
   char sentence[1024];

@@ -319,17 +319,16 @@ public final class Tensor implements AutoCloseable {
       withBuffer(byteOffset, source.remaining(), target -> target.put(source));
       return;
     }
-    try (Tensor staged = allocate(Device.cpu(), DType.U8, source.remaining())) {
-      staged.copyFrom(0, source);
-      NativeCall.call(
-          this,
-          staged,
-          null,
-          null,
-          (to, from, c, d) ->
-              SinewNative.sn_tensor_write(
-                  to, byteOffset, SinewNative.sn_tensor_data(from), staged.byteSize()));
-    }
+    withDirect(
+        source,
+        (from, bytes) ->
+            NativeCall.call(
+                this,
+                null,
+                null,
+                null,
+                (to, b, c, d) -> SinewNative.sn_tensor_write(to, byteOffset, from, bytes)),
+        true);
   }
 
   /**
@@ -342,16 +341,45 @@ public final class Tensor implements AutoCloseable {
       withBuffer(byteOffset, target.remaining(), target::put);
       return;
     }
-    try (Tensor staged = allocate(Device.cpu(), DType.U8, target.remaining())) {
-      NativeCall.call(
-          this,
-          staged,
-          null,
-          null,
-          (from, to, c, d) ->
-              SinewNative.sn_tensor_read(
-                  from, byteOffset, SinewNative.sn_tensor_data(to), staged.byteSize()));
-      staged.copyTo(0, target);
+    withDirect(
+        target,
+        (to, bytes) ->
+            NativeCall.call(
+                this,
+                null,
+                null,
+                null,
+                (from, b, c, d) -> SinewNative.sn_tensor_read(from, byteOffset, to, bytes)),
+        false);
+  }
+
+  private interface DirectUse {
+    void accept(BytePointer start, long bytes);
+  }
+
+  // Lends the address of what remains of a buffer, of a copy if it has none, and moves its
+  // position to the end.
+  private static void withDirect(ByteBuffer buffer, DirectUse use, boolean reads) {
+    int bytes = buffer.remaining();
+    if (buffer.isDirect() && !buffer.isReadOnly() && bytes > 0) {
+      use.accept(new BytePointer(buffer.slice()), bytes);
+      buffer.position(buffer.limit());
+      Reference.reachabilityFence(buffer);
+      return;
+    }
+    try (Tensor staged = allocate(Device.cpu(), DType.U8, bytes)) {
+      if (reads) {
+        staged.copyFrom(0, buffer);
+      }
+      sn_tensor pointer = staged.acquire();
+      try {
+        use.accept(new BytePointer(SinewNative.sn_tensor_data(pointer)), bytes);
+      } finally {
+        staged.release();
+      }
+      if (!reads) {
+        staged.copyTo(0, buffer);
+      }
     }
   }
 

@@ -35,7 +35,7 @@ class RadixSelectorTest {
     int n = sorted.length;
     for (long[] ranks :
         new long[][] {{0}, {n - 1}, {n / 2}, {7, 7}, {0, n - 1}, {100, 101, 5000, n - 3}}) {
-      try (RadixSelector selector = new RadixSelector(Device.cpu(), byMagnitude, ranks)) {
+      try (RadixSelector selector = new RadixSelector(byMagnitude, ranks)) {
         for (int level = 0; level < 2; level++) {
           for (int t = 0; t < tensors.size(); t++) {
             if (level == 0 || RadixSelector.needsSecondLevel(tensors.get(t).dtype())) {

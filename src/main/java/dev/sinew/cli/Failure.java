@@ -1,5 +1,6 @@
 package dev.sinew.cli;
 
+import dev.sinew.DeviceLostException;
 import dev.sinew.NotFiniteException;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
@@ -60,7 +61,9 @@ final class Failure {
     if (cause instanceof IOException failure) {
       return reason(failure);
     }
-    if (cause instanceof NotFiniteException || cause instanceof IllegalArgumentException) {
+    if (cause instanceof NotFiniteException
+        || cause instanceof IllegalArgumentException
+        || cause instanceof DeviceLostException) {
       return message != null ? message : unexpected(cause);
     }
     return unexpected(cause);

@@ -121,15 +121,18 @@ final class OptimizeCommand extends SinewCommand {
 
   @Mixin private ThreadsOption threads;
 
+  @Mixin private DeviceOption device;
+
   @Mixin private ReportOption report;
 
   @Option(names = "--dry-run", description = "Say what would be done, and write no OUT.")
   private boolean dryRun;
 
   @Override
-  public Integer call() throws IOException {
+  public Integer call() throws IOException, CommandException {
     List<Pass> passes = passes();
     int threadCount = threads.countOr(Device::availableProcessors);
+    Device computing = device.open();
     try (Checkpoint input = CheckpointFormat.open(files.input())) {
       requireWritableFiles(input);
       Targets chosen = new Targets(targets, skips);
@@ -137,11 +140,13 @@ final class OptimizeCommand extends SinewCommand {
       Optional<ModelFolder> folder = files.folderToFollow(input);
       ModelFiles others = folder.isPresent() ? folder.get().files() : null;
       CompressedTensorsOutput loadable = loadable(input, folder, passes, chosen);
-      Report done = optimize(input, passes, chosen, loadable, threadCount);
+      Report done = optimize(input, passes, chosen, loadable, threadCount, computing);
       CompressedTensors plan = loadable == null ? null : loadable.plan();
       report.write(
-          files, dryRun, json -> OptimizeReport.write(json, files, dryRun, done, others, plan));
-      new OptimizeSummary(files, dryRun, done, plan).print(terminal().out());
+          files,
+          dryRun,
+          json -> OptimizeReport.write(json, files, dryRun, done, computing, others, plan));
+      new OptimizeSummary(files, dryRun, done, computing, plan).print(terminal().out());
       if (others != null) {
         FolderSummary.print(terminal().out(), others);
       }
@@ -166,15 +171,22 @@ final class OptimizeCommand extends SinewCommand {
       List<Pass> passes,
       Targets chosen,
       CompressedTensorsOutput loadable,
-      int threadCount)
-      throws IOException {
+      int threadCount,
+      Device computing)
+      throws IOException, CommandException {
     Targets touched = loadable == null ? chosen : loadable.plan().targets();
     List<Pass> run = loadable == null ? passes : loadable.passes(passes);
     Map<String, byte[]> anew = loadable == null ? Map.of() : loadable.files();
     try (ProgressDisplay progress = progress()) {
       Optimizer.Options options =
-          new Optimizer.Options(touched, threadCount, dryRun, progress, storage());
+          new Optimizer.Options(touched, threadCount, dryRun, progress, storage(), computing);
       return Optimizer.optimize(input, run, options, plan -> files.create(input, plan, anew));
+    } catch (UnsupportedOperationException e) {
+      if (!computing.isGpu() || e.getMessage() == null) {
+        throw e;
+      }
+      // A kernel that is missing.
+      throw new CommandException(Text.sentence(e.getMessage()));
     }
   }
 

@@ -1,6 +1,7 @@
 package dev.sinew.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
+import dev.sinew.Device;
 import dev.sinew.io.ModelFiles;
 import dev.sinew.pass.CompressedTensors;
 import dev.sinew.pass.Report;
@@ -13,6 +14,7 @@ final class OptimizeReport {
   private OptimizeReport() {}
 
   /**
+   * @param device what computed
    * @param others the files of a model folder besides its weights; null for an output of one file
    * @param plan of the format compressed-tensors, or null
    */
@@ -21,6 +23,7 @@ final class OptimizeReport {
       InputAndOutput files,
       boolean dryRun,
       Report done,
+      Device device,
       ModelFiles others,
       CompressedTensors plan)
       throws IOException {
@@ -30,6 +33,7 @@ final class OptimizeReport {
     json.writeStringField("output", files.output().toString());
     json.writeBooleanField("dry_run", dryRun);
     json.writeStringField("recipe", done.recipe());
+    json.writeStringField("device", DeviceOption.nameOf(device));
     Json.strings(json, "unmatched_patterns", done.unmatched());
     json.writeNumberField("input_bytes", done.inputBytes());
     json.writeNumberField("output_bytes", done.outputBytes());

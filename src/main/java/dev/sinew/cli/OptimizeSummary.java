@@ -1,5 +1,6 @@
 package dev.sinew.cli;
 
+import dev.sinew.Device;
 import dev.sinew.internal.Messages;
 import dev.sinew.pass.CompressedTensors;
 import dev.sinew.pass.Report;
@@ -17,15 +18,19 @@ final class OptimizeSummary {
   private final InputAndOutput files;
   private final boolean dryRun;
   private final Report report;
+  private final Device device;
   private final CompressedTensors plan;
 
   /**
+   * @param device what computed
    * @param plan of the format compressed-tensors, or null
    */
-  OptimizeSummary(InputAndOutput files, boolean dryRun, Report report, CompressedTensors plan) {
+  OptimizeSummary(
+      InputAndOutput files, boolean dryRun, Report report, Device device, CompressedTensors plan) {
     this.files = files;
     this.dryRun = dryRun;
     this.report = report;
+    this.device = device;
     this.plan = plan;
   }
 
@@ -37,6 +42,7 @@ final class OptimizeSummary {
         Messages.printable(files.output().toString()),
         dryRun ? " (dry run: nothing was written)" : "");
     out.println("  recipe    " + report.recipe());
+    out.println("  device    " + Messages.printable(device.toString()));
     out.printf(
         "  tensors   %s touched, %s left as they were%n",
         Text.count(touched.size()), Text.count(report.tensors().size() - touched.size()));

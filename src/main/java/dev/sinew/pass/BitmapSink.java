@@ -53,13 +53,14 @@ record BitmapSink(Checkpoint input, SparseLayout layout, TileSink dense) impleme
     Tensor rowOffsets = tile.scratch("sparse row offsets", DType.I64, rows + 1);
     Ops.bitmapEncode(data, first, values, bitmap, rowOffsets);
     BitmapTensor stored = entry.stored();
-    write(values, 0, count, stored.values().name(), data.dtype().bytes(first));
+    write(tile, values, 0, count, stored.values().name(), data.dtype().bytes(first));
     long bitmapOffset = tile.row() * stored.bytesPerRow() + tile.col() / SparseLayout.COLUMNS;
-    write(bitmap, 0, bitmap.elements(), stored.bitmap().name(), bitmapOffset);
+    write(tile, bitmap, 0, bitmap.elements(), stored.bitmap().name(), bitmapOffset);
     // Each row's offset is written by the tile where the row begins, the last by the last tile.
     long from = tile.col() == 0 ? 0 : rows;
     boolean isLast = tile.index() == grid.count() - 1;
     write(
+        tile,
         rowOffsets,
         from,
         (isLast ? rows + 1 : rows) - from,
@@ -70,12 +71,13 @@ record BitmapSink(Checkpoint input, SparseLayout layout, TileSink dense) impleme
     }
   }
 
-  private void write(Tensor tensor, long first, long elements, String name, long byteOffset)
+  private void write(
+      Tile tile, Tensor tensor, long first, long elements, String name, long byteOffset)
       throws IOException {
     int bytes = Math.toIntExact(tensor.dtype().bytes(elements));
     if (bytes > 0) {
-      tensor.withBuffer(
-          tensor.dtype().bytes(first), bytes, buffer -> emit(name, byteOffset, buffer));
+      tile.read(
+          tensor, tensor.dtype().bytes(first), bytes, buffer -> emit(name, byteOffset, buffer));
     }
   }
 

@@ -190,9 +190,9 @@ public record Cluster(int bits, long rows, int iterations) implements Pass {
 
   /** Clusters one group. */
   void cluster(Tensor x, Tensor q, Tensor codebook) {
-    try (KMeans kMeans = new KMeans(x.device(), entries(), iterations, x.dtype())) {
-      float[] entries = kMeans.find(x);
-      codebook.withBuffer(0, 4 * entries.length, buffer -> buffer.asFloatBuffer().put(entries));
+    try (KMeans kMeans = new KMeans(entries(), iterations, x.dtype())) {
+      kMeans.find(x);
+      kMeans.putCodebook(codebook);
       Ops.clusterAssign(x, codebook, q);
     }
   }

@@ -1,7 +1,6 @@
 package dev.sinew.pass;
 
 import dev.sinew.DType;
-import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.Tensor;
 import dev.sinew.model.TensorInfo;
@@ -25,7 +24,7 @@ final class ClusterRun implements PassRun.TensorRun {
     int groups = inTiles ? 0 : Math.toIntExact(pass.groups(tensor.rows()));
     this.swept = new KMeans[groups];
     for (int group = 0; group < groups; group++) {
-      swept[group] = new KMeans(Device.cpu(), pass.entries(), pass.iterations(), tensor.dtype());
+      swept[group] = new KMeans(pass.entries(), pass.iterations(), tensor.dtype());
     }
   }
 
@@ -82,18 +81,18 @@ final class ClusterRun implements PassRun.TensorRun {
           pass.cluster(part, indices, codebook);
         } else {
           float[] entries = swept[(int) group].codebook();
-          codebook.withBuffer(0, 4 * entries.length, buffer -> buffer.asFloatBuffer().put(entries));
+          tile.write(codebook, buffer -> buffer.asFloatBuffer().put(entries));
           Ops.clusterAssign(part, codebook, indices);
         }
         if (begins) {
           QuantizeRun.emit(
-              emitter, tensor.name() + "_codebook", 4 * group * pass.entries(), codebook);
+              tile, emitter, tensor.name() + "_codebook", 4 * group * pass.entries(), codebook);
         }
       }
       row = next;
     }
     long offset = tile.row() * pass.packedBytes(tensor.cols()) + tile.col() / 8 * pass.bits();
-    QuantizeRun.emit(emitter, tensor.name(), offset, q);
+    QuantizeRun.emit(tile, emitter, tensor.name(), offset, q);
     tile.replace(null);
     if (tile.index() == 0) {
       QuantizeRun.emitShape(emitter, tensor);

@@ -16,7 +16,6 @@ record DenseSink(CheckpointWriter writer) implements TileSink {
   public void take(Tile tile, TileGrid grid) throws IOException {
     Tensor data = tile.data();
     long offset = data.dtype().bytes(tile.row() * grid.cols() + tile.col());
-    data.withBuffer(
-        0, Math.toIntExact(data.byteSize()), buffer -> emit(tile.tensor().name(), offset, buffer));
+    tile.read(data, buffer -> emit(tile.tensor().name(), offset, buffer));
   }
 }

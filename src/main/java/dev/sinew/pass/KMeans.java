@@ -5,6 +5,7 @@ import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.Tensor;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -21,14 +22,13 @@ final class KMeans implements AutoCloseable {
   private static final int MOST_ENTRIES = 256;
   private static final int FEW = 1 << 14; // elements for which a histogram of 512 KiB is too much
 
-  private final Device device;
   private final int entries;
   private final int iterations;
   private final boolean narrow;
   private float[] codebook;
   private int iteration;
   private boolean done;
-  private Tensor current; // the codebook
+  private Tensor current; // the codebook during a sweep, on the device of the data as the counters
   // What a worker counts: a histogram first, then digits of sums and numbers.
   private final Map<Integer, Tensor[]> counters = new ConcurrentHashMap<>();
 
@@ -36,8 +36,7 @@ final class KMeans implements AutoCloseable {
    * @param entries of the codebook, a power of two
    * @param dtype of the data
    */
-  KMeans(Device device, int entries, int iterations, DType dtype) {
-    this.device = device;
+  KMeans(int entries, int iterations, DType dtype) {
     this.entries = entries;
     this.iterations = iterations;
     this.narrow = dtype == DType.BF16;
@@ -58,6 +57,13 @@ final class KMeans implements AutoCloseable {
     return codebook;
   }
 
+  /** Writes the codebook to F32 elements of any device. */
+  void putCodebook(Tensor target) {
+    ByteBuffer bytes = ByteBuffer.allocateDirect(4 * entries).order(ByteOrder.LITTLE_ENDIAN);
+    bytes.asFloatBuffer().put(codebook);
+    target.copyFrom(0, bytes);
+  }
+
   /** The codebook of data in memory. */
   float[] find(Tensor data) {
     if (data.elements() <= FEW) {
@@ -72,15 +78,23 @@ final class KMeans implements AutoCloseable {
 
   void observe(Tensor data, int worker) {
     if (codebook == null) {
-      Tensor[] bins = counters(worker, CodebookStart.Bins.ALL);
+      Tensor[] bins = counters(data.device(), worker, CodebookStart.Bins.ALL);
       Ops.valueKeyHistogram(data, -1, bins[0]);
     } else {
-      Tensor[] counted = counters(worker, ClusterSums.lengths(entries));
-      Ops.clusterSums(data, current, counted[0], counted[1]);
+      Tensor[] counted = counters(data.device(), worker, ClusterSums.lengths(entries));
+      Ops.clusterSums(data, current(data.device()), counted[0], counted[1]);
     }
   }
 
-  private Tensor[] counters(int worker, long... lengths) {
+  private synchronized Tensor current(Device device) {
+    if (current == null) {
+      current = Tensor.allocate(device, DType.F32, entries);
+      putCodebook(current);
+    }
+    return current;
+  }
+
+  private Tensor[] counters(Device device, int worker, long... lengths) {
     return counters.computeIfAbsent(
         worker,
         w ->
@@ -105,7 +119,7 @@ final class KMeans implements AutoCloseable {
         sums.add(counted[0].toLongs(), counted[1].toLongs());
       }
       move(sums);
-      recycle();
+      close();
     }
   }
 
@@ -115,20 +129,12 @@ final class KMeans implements AutoCloseable {
     if (narrow && !done) {
       iterateOver(bins);
     }
-    recycle();
+    close();
   }
 
   private void move(ClusterSums sums) {
     iteration++;
     done = !sums.moveToMeans(codebook) || iteration == iterations;
-  }
-
-  // Makes ready for the next sweep, if there is one.
-  private void recycle() {
-    close();
-    if (!done) {
-      current = Tensor.of(codebook, entries);
-    }
   }
 
   // All iterations over BF16 data, of which the bins are the distinct values.
@@ -141,7 +147,7 @@ final class KMeans implements AutoCloseable {
       values[i] = CodebookStart.value(bin << 16 | (bin < CodebookStart.Bins.ALL / 2 ? 0xffff : 0));
     }
     try (Tensor data = Tensor.of(values, distinct);
-        Tensor q = Tensor.allocate(device, DType.U8, distinct)) {
+        Tensor q = Tensor.allocate(Device.cpu(), DType.U8, distinct)) {
       while (!done) {
         // With 256 entries an index is a byte; of equal entries only the first gets elements.
         float[] padded = Arrays.copyOf(codebook, MOST_ENTRIES);

@@ -43,18 +43,36 @@ public final class Optimizer {
    * @param dryRun whether to stop after planning, without reading data or writing
    * @param progress told how far the work is
    * @param storage how to store the tensors that passes touch
+   * @param device what computes: a GPU, or, for any other device, the threads themselves; the
+   *     result is the same
    */
   public record Options(
-      Targets targets, int threads, boolean dryRun, Progress progress, Storage storage) {
+      Targets targets,
+      int threads,
+      boolean dryRun,
+      Progress progress,
+      Storage storage,
+      Device device) {
     public Options {
       if (threads < 1) {
         throw new IllegalArgumentException("at least 1 thread is needed, not " + threads);
       }
     }
 
-    /** Options to store tensors dense. */
+    /** Options to compute on the CPU. */
+    public Options(
+        Targets targets, int threads, boolean dryRun, Progress progress, Storage storage) {
+      this(targets, threads, dryRun, progress, storage, Device.cpu());
+    }
+
+    /** Options to store tensors dense, and to compute on the CPU. */
     public Options(Targets targets, int threads, boolean dryRun, Progress progress) {
       this(targets, threads, dryRun, progress, Storage.DENSE);
+    }
+
+    /** The same on another device. */
+    public Options on(Device other) {
+      return new Options(targets, threads, dryRun, progress, storage, other);
     }
 
     /** The default targets, all available processors, no progress. */
@@ -104,6 +122,9 @@ public final class Optimizer {
    *     holds NaN or infinity, names collide, the input ends early or changes meanwhile, ...
    * @throws IllegalArgumentException if the passes do not go together or cannot take a tensor, or
    *     the storage cannot take what they make of it
+   * @throws UnsupportedOperationException if the device is a GPU that has no kernel for an
+   *     operation of these passes; the message names it
+   * @throws dev.sinew.DeviceLostException if the GPU has failed
    * @throws java.io.InterruptedIOException if the thread was interrupted; nothing is left behind
    */
   public static Report optimize(Checkpoint input, List<Pass> passes, Options options, Output output)
@@ -220,7 +241,8 @@ public final class Optimizer {
     }
 
     private TileStream stream(TileSink sink) {
-      return new TileStream(input, sink, passes, touched, options.threads(), meter, sizes);
+      return new TileStream(
+          input, sink, passes, touched, options.threads(), options.device(), meter, sizes);
     }
 
     private Report report(Map<String, Long> zeros, SparseLayout sparse, long begin) {

@@ -1,6 +1,5 @@
 package dev.sinew.pass;
 
-import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.Tensor;
 import dev.sinew.model.TensorInfo;
@@ -196,7 +195,7 @@ public record Prune(
     private final SmallestSelection selection;
 
     GlobalSelection(long elements) {
-      selection = new SmallestSelection(Device.cpu(), smallest(elements));
+      selection = new SmallestSelection(smallest(elements));
     }
 
     @Override
@@ -242,10 +241,7 @@ public record Prune(
     private final SmallestSelection selection;
 
     TensorSelection(TensorInfo tensor, TileGrid grid) {
-      selection =
-          grid.holdsTensor()
-              ? null
-              : new SmallestSelection(Device.cpu(), smallest(tensor.elements()));
+      selection = grid.holdsTensor() ? null : new SmallestSelection(smallest(tensor.elements()));
     }
 
     @Override

@@ -58,8 +58,8 @@ final class QuantizeRun implements PassRun.TensorRun {
     Tensor x = tile.data();
     long first = firstSlice(tile);
     if (ranges != null) {
-      try (Tensor scale = ranges.scale(first);
-          Tensor zeroPoint = ranges.zeroPoint(first)) {
+      try (Tensor scale = ranges.scale(first, x.device());
+          Tensor zeroPoint = ranges.zeroPoint(first, x.device())) {
         // The tile that begins the slice also writes its scale.
         boolean begins =
             tile.col() == 0
@@ -115,7 +115,7 @@ final class QuantizeRun implements PassRun.TensorRun {
     if (first >= 0) {
       emitScales(tile, emitter, first, scale);
       if (zeroPoint != null) {
-        emit(emitter, name + "_zero_point", first, zeroPoint);
+        emit(tile, emitter, name + "_zero_point", first, zeroPoint);
       }
     }
     if (int4 && tile.index() == 0) {
@@ -132,32 +132,33 @@ final class QuantizeRun implements PassRun.TensorRun {
     boolean padded =
         pass.layout() == QuantizedLayout.COMPRESSED_TENSORS && cols < 2 * (rowBytes - first);
     Tensor rows = endsRow && padded ? paddedRows(tile, q, cols, rowBytes - first) : q;
-    emit(emitter, stored.name(), tile.row() * rowBytes + first, rows);
+    emit(tile, emitter, stored.name(), tile.row() * rowBytes + first, rows);
   }
 
   // Rows of nibbles with zero bits up to so many bytes.
   private static Tensor paddedRows(Tile tile, Tensor q, long nibbles, long rowBytes) {
-    Tensor padded = tile.scratch("padded q", DType.U8, q.rows(), rowBytes);
-    for (long row = 0; row < q.rows(); row++) {
-      long begin = row * rowBytes;
-      q.withBuffer(
-          row * q.cols(),
-          Math.toIntExact(q.cols()),
-          from ->
-              padded.withBuffer(
-                  begin,
-                  Math.toIntExact(rowBytes),
-                  to -> {
-                    to.put(from);
-                    if (nibbles % 2 != 0) {
-                      int last = to.position() - 1;
-                      to.put(last, (byte) (to.get(last) & 15));
-                    }
-                    while (to.hasRemaining()) {
-                      to.put((byte) 0);
-                    }
-                  }));
-    }
+    Tensor padded = tile.hostScratch("padded q", DType.U8, q.rows(), rowBytes);
+    int cols = Math.toIntExact(q.cols());
+    tile.read(
+        q,
+        from -> {
+          for (long row = 0; row < q.rows(); row++) {
+            ByteBuffer nibblesOfRow = from.slice((int) row * cols, cols);
+            padded.withBuffer(
+                row * rowBytes,
+                Math.toIntExact(rowBytes),
+                to -> {
+                  to.put(nibblesOfRow);
+                  if (nibbles % 2 != 0) {
+                    int last = to.position() - 1;
+                    to.put(last, (byte) (to.get(last) & 15));
+                  }
+                  while (to.hasRemaining()) {
+                    to.put((byte) 0);
+                  }
+                });
+          }
+        });
     return padded;
   }
 
@@ -169,7 +170,7 @@ final class QuantizeRun implements PassRun.TensorRun {
       written = tile.scratch("stored scale", type, scale.elements());
       Ops.convert(scale, written);
     }
-    emit(emitter, tensor.name() + "_scale", type.bytes(first), written);
+    emit(tile, emitter, tensor.name() + "_scale", type.bytes(first), written);
   }
 
   static void emitShape(PassRun.Emitter emitter, TensorInfo tensor) throws IOException {
@@ -179,10 +180,9 @@ final class QuantizeRun implements PassRun.TensorRun {
     emitter.emit(tensor.name() + "_shape", 0, shape.flip());
   }
 
-  static void emit(PassRun.Emitter emitter, String name, long offset, Tensor data)
+  static void emit(Tile tile, PassRun.Emitter emitter, String name, long offset, Tensor data)
       throws IOException {
-    data.withBuffer(
-        0, Math.toIntExact(data.byteSize()), buffer -> emitter.emit(name, offset, buffer));
+    tile.read(data, buffer -> emitter.emit(name, offset, buffer));
   }
 
   @Override

@@ -1,6 +1,7 @@
 package dev.sinew.pass;
 
 import dev.sinew.DType;
+import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.QuantScheme;
 import dev.sinew.Tensor;
@@ -190,6 +191,13 @@ public enum QuantizedLayout {
    */
   void roundScales(Tensor scale, DType type) {
     if (type == DType.F32) {
+      return;
+    }
+    if (scale.device().isGpu()) {
+      try (Tensor host = scale.to(Device.cpu())) {
+        roundScales(host, type);
+        with(host, bytes -> scale.copyFrom(0, bytes));
+      }
       return;
     }
     try (Tensor narrow = Tensor.allocate(scale.device(), type, scale.elements());

@@ -1,7 +1,6 @@
 package dev.sinew.pass;
 
 import dev.sinew.DType;
-import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.Tensor;
 import java.util.Map;
@@ -13,12 +12,11 @@ import java.util.concurrent.ConcurrentHashMap;
  * has nothing in the lower bits and need not be seen again.
  *
  * <p>{@link #observe} may run on many threads, each with its own worker number; histograms are kept
- * once a worker.
+ * once a worker, on the device of its data.
  */
 final class RadixSelector implements AutoCloseable {
   private static final int BINS = 1 << 16;
 
-  private final Device device;
   private final boolean byMagnitude;
   private final long[] ranks;
   private final int[] prefixes;
@@ -32,8 +30,7 @@ final class RadixSelector implements AutoCloseable {
    * @param byMagnitude whether keys order magnitudes; otherwise values with their sign
    * @param ranks positions in ascending order, from 0
    */
-  RadixSelector(Device device, boolean byMagnitude, long... ranks) {
-    this.device = device;
+  RadixSelector(boolean byMagnitude, long... ranks) {
     this.byMagnitude = byMagnitude;
     this.ranks = ranks;
     prefixes = new int[ranks.length];
@@ -62,7 +59,7 @@ final class RadixSelector implements AutoCloseable {
 
   private void count(Tensor data, int prefix, String key) {
     Tensor histogram =
-        histograms.computeIfAbsent(key, k -> Tensor.allocate(device, DType.I64, BINS));
+        histograms.computeIfAbsent(key, k -> Tensor.allocate(data.device(), DType.I64, BINS));
     if (byMagnitude) {
       Ops.magnitudeHistogram(data, prefix, histogram);
     } else {

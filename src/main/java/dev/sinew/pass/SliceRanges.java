@@ -28,7 +28,6 @@ final class SliceRanges implements AutoCloseable {
 
   private final Quantize pass;
   private final DType dtype;
-  private final Device device = Device.cpu();
   private final long elements; // of one slice
   private final float[] lo;
   private final float[] hi;
@@ -46,9 +45,9 @@ final class SliceRanges implements AutoCloseable {
     this.elements = tensor.elements() / slices;
     this.lo = new float[slices];
     this.hi = new float[slices];
-    this.scale = Tensor.allocate(device, DType.F32, slices);
+    this.scale = Tensor.allocate(Device.cpu(), DType.F32, slices);
     this.zeroPoint =
-        pass.scheme().isAsymmetric() ? Tensor.allocate(device, DType.I8, slices) : null;
+        pass.scheme().isAsymmetric() ? Tensor.allocate(Device.cpu(), DType.I8, slices) : null;
   }
 
   int sweeps() {
@@ -138,10 +137,10 @@ final class SliceRanges implements AutoCloseable {
   private RadixSelector newSelector() {
     long above = upperRank();
     if (!pass.scheme().isAsymmetric()) {
-      return new RadixSelector(device, true, above);
+      return new RadixSelector(true, above);
     }
     long below = elements - 1 - above;
-    return new RadixSelector(device, false, Math.min(below, above), Math.max(below, above));
+    return new RadixSelector(false, Math.min(below, above), Math.max(below, above));
   }
 
   private void choosePercentile(int slice, RadixSelector selector) {
@@ -174,13 +173,14 @@ final class SliceRanges implements AutoCloseable {
       low[j] = candidate(lo[slice], j);
       high[j] = candidate(hi[slice], j);
     }
+    Tensor lows = tile.scratch("candidates from", DType.F32, CANDIDATES);
+    Tensor highs = tile.scratch("candidates to", DType.F32, CANDIDATES);
     Tensor scales = tile.scratch("candidate scales", DType.F32, CANDIDATES);
     Tensor zeroPoints =
         zeroPoint == null ? null : tile.scratch("candidate zero points", DType.I8, CANDIDATES);
-    try (Tensor lows = Tensor.of(low, CANDIDATES);
-        Tensor highs = Tensor.of(high, CANDIDATES)) {
-      Ops.scale(lows, highs, pass.scheme(), scales, zeroPoints);
-    }
+    tile.write(lows, buffer -> buffer.asFloatBuffer().put(low));
+    tile.write(highs, buffer -> buffer.asFloatBuffer().put(high));
+    Ops.scale(lows, highs, pass.scheme(), scales, zeroPoints);
     // Short rows make many blocks, so a tile may take several parts.
     Tensor data = tile.data();
     long perRow = (data.cols() + BLOCK - 1) / BLOCK;
@@ -220,14 +220,23 @@ final class SliceRanges implements AutoCloseable {
     hi[slice] = candidate(hi[slice], best);
   }
 
-  /** The scale of one slice, as a view to be closed. */
-  Tensor scale(long slice) {
-    return scale.view(slice, 1);
+  /** The scale of one slice on a device, a tensor to be closed. */
+  Tensor scale(long slice, Device device) {
+    return on(device, scale.view(slice, 1));
   }
 
-  /** The zero point of one slice, as a view to be closed, or null for symmetric schemes. */
-  Tensor zeroPoint(long slice) {
-    return zeroPoint == null ? null : zeroPoint.view(slice, 1);
+  /** The zero point of one slice on a device, a tensor to be closed; null for symmetric schemes. */
+  Tensor zeroPoint(long slice, Device device) {
+    return zeroPoint == null ? null : on(device, zeroPoint.view(slice, 1));
+  }
+
+  private static Tensor on(Device device, Tensor view) {
+    if (!device.isGpu()) {
+      return view;
+    }
+    try (view) {
+      return view.to(device);
+    }
   }
 
   @Override

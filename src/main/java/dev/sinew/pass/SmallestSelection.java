@@ -1,6 +1,5 @@
 package dev.sinew.pass;
 
-import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.Tensor;
 import java.math.BigDecimal;
@@ -24,9 +23,9 @@ final class SmallestSelection implements AutoCloseable {
   /**
    * @param count how many elements go, at most all there are
    */
-  SmallestSelection(Device device, long count) {
+  SmallestSelection(long count) {
     this.count = count;
-    this.selector = new RadixSelector(device, true, Math.max(0, count - 1));
+    this.selector = new RadixSelector(true, Math.max(0, count - 1));
   }
 
   /** floor(share x elements), with the share as the decimal number that it is written as. */
@@ -43,7 +42,7 @@ final class SmallestSelection implements AutoCloseable {
    * @return how many elements are zero afterwards, or would be with the mask
    */
   static long prune(Tensor tensor, long count, Tensor out) {
-    try (SmallestSelection selection = new SmallestSelection(tensor.device(), count)) {
+    try (SmallestSelection selection = new SmallestSelection(count)) {
       for (int sweep = 0; sweep < SWEEPS; sweep++) {
         selection.observe(sweep, tensor, 0);
         selection.finish(sweep);

@@ -1,7 +1,6 @@
 package dev.sinew.pass;
 
 import dev.sinew.DType;
-import dev.sinew.Device;
 import dev.sinew.Ops;
 import dev.sinew.Tensor;
 import java.util.ArrayList;
@@ -31,7 +30,7 @@ final class Ties implements TensorMerge {
     this.oneTile = tensor.tiles() <= 1;
     this.ledgers = Stream.generate(TieLedger::new).limit(tensor.models()).toList();
     for (int model = 0; model < tensor.models() && sweeps() > 0; model++) {
-      selections.add(new SmallestSelection(Device.cpu(), trimmed));
+      selections.add(new SmallestSelection(trimmed));
     }
   }
 

@@ -54,7 +54,7 @@ public final class Tile {
     return col;
   }
 
-  /** The data, [rows, cols] of this tile. */
+  /** The data, [rows, cols] of this tile, on the device that computes. */
   public Tensor data() {
     return data;
   }
@@ -80,6 +80,30 @@ public final class Tile {
   /** The worker's number, from 0, for state that is kept once a worker. */
   public int worker() {
     return workspace.worker();
+  }
+
+  /**
+   * Lends the bytes from {@code offset} on of data or scratch, to be read: on a GPU they are a
+   * copy.
+   */
+  public <X extends Exception> void read(
+      Tensor tensor, long offset, int bytes, Tensor.BufferUse<X> use) throws X {
+    workspace.read(tensor, offset, bytes, use);
+  }
+
+  /** Lends all bytes of data or scratch, to be read: on a GPU they are a copy. */
+  public <X extends Exception> void read(Tensor tensor, Tensor.BufferUse<X> use) throws X {
+    read(tensor, 0, Math.toIntExact(tensor.byteSize()), use);
+  }
+
+  /** Lends the bytes of scratch to be written, all of them. */
+  public <X extends Exception> void write(Tensor tensor, Tensor.BufferUse<X> use) throws X {
+    workspace.write(tensor, use);
+  }
+
+  /** As {@link #scratch}, in the host's memory even if data is on a GPU. */
+  Tensor hostScratch(String role, DType dtype, long... shape) {
+    return workspace.host(role, dtype, shape);
   }
 
   /**

@@ -35,7 +35,8 @@ final class TileStream implements AutoCloseable {
   private final List<Pass> passes;
   private final List<TensorInfo> tensors;
   private final ReadMeter meter;
-  private final Device device = Device.cpu(1);
+  // A thread of its own for each worker, or a GPU that all of them share.
+  private final Device device;
   private final WorkerTeam team;
   private final TileGrid.Sizes sizes;
   private final List<PassRun> runs = new ArrayList<>();
@@ -118,8 +119,10 @@ final class TileStream implements AutoCloseable {
       List<Pass> passes,
       List<TensorInfo> tensors,
       int threads,
+      Device on,
       ReadMeter meter,
       TileGrid.Sizes sizes) {
+    this.device = on.isGpu() ? on : Device.cpu(1);
     this.input = input;
     this.sink = sink;
     this.passes = passes;
@@ -143,10 +146,10 @@ final class TileStream implements AutoCloseable {
     return counts;
   }
 
-  private void read(String tensor, long offset, Tensor into) throws IOException {
-    int bytes = Math.toIntExact(into.byteSize());
-    into.withBuffer(0, bytes, buffer -> input.read(tensor, offset, buffer));
-    meter.advance(bytes);
+  private void read(Workspace workspace, String tensor, long offset, Tensor into)
+      throws IOException {
+    workspace.write(into, buffer -> input.read(tensor, offset, buffer));
+    meter.advance(Math.toIntExact(into.byteSize()));
   }
 
   /** Copies tensors as they are. */
@@ -164,8 +167,8 @@ final class TileStream implements AutoCloseable {
           long step = sizesFor(tensor).usual();
           long offset = parts.part(owner, i) * step;
           long size = Math.min(step, tensor.bytes() - offset);
-          Tensor bytes = workspace.tensor("copy", DType.U8, size);
-          read(tensor.name(), offset, bytes);
+          Tensor bytes = workspace.host("copy", DType.U8, size);
+          read(workspace, tensor.name(), offset, bytes);
           bytes.withBuffer(0, (int) size, buffer -> writer.write(tensor.name(), offset, buffer));
         },
         () -> {});
@@ -287,7 +290,7 @@ final class TileStream implements AutoCloseable {
           DType dtype = stage.tensor.dtype();
           Tensor data = workspace.tensor("tile", dtype, grid.rowCount(index), grid.colCount(index));
           long first = grid.firstRow(index) * grid.cols() + grid.firstCol(index);
-          read(stage.tensor.name(), dtype.bytes(first), data);
+          read(workspace, stage.tensor.name(), dtype.bytes(first), data);
           Tile tile = new Tile(workspace);
           tile.load(stage.tensor, index, stage.firstTile + index, grid, data);
           try {
@@ -316,6 +319,8 @@ final class TileStream implements AutoCloseable {
     stages.forEach(Stage::closeRuns);
     runs.forEach(PassRun::close);
     team.close();
-    device.close();
+    if (!device.isGpu()) {
+      device.close();
+    }
   }
 }

@@ -3,13 +3,15 @@ package dev.sinew.pass;
 import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.Tensor;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * One worker's memory, grown as needed and used again for every tile. Used by one thread at a time.
+ * One worker's memory, grown as needed and used again for every tile: on the device that computes,
+ * and, where that is a GPU, the host's that data passes through. Used by one thread at a time.
  *
  * <p>A role keeps memory of the last dtype only, or a model of several would take several times as
  * much.
@@ -31,6 +33,54 @@ final class Workspace implements AutoCloseable {
 
   /** A view of the memory kept for this role, in this shape; valid until {@link #recycle}. */
   Tensor tensor(String role, DType dtype, long... shape) {
+    return tensor(device, role, dtype, shape);
+  }
+
+  /** The same in the host's memory; roles are different from those of {@link #tensor}. */
+  Tensor host(String role, DType dtype, long... shape) {
+    Device host = device.isGpu() ? Device.cpu() : device;
+    return tensor(host, "host " + role, dtype, shape);
+  }
+
+  /**
+   * Lends the bytes from {@code offset} on of a tensor of any device, copied to the host's memory
+   * if they are not there; what is written to them is lost then.
+   */
+  <X extends Exception> void read(Tensor data, long offset, int bytes, Tensor.BufferUse<X> use)
+      throws X {
+    if (!data.device().isGpu()) {
+      data.withBuffer(offset, bytes, use);
+      return;
+    }
+    host("staging", DType.U8, bytes)
+        .withBuffer(
+            0,
+            bytes,
+            buffer -> {
+              data.copyTo(offset, buffer.duplicate());
+              use.accept(buffer);
+            });
+  }
+
+  /** Lends a buffer that becomes the bytes of a tensor of any device. */
+  <X extends Exception> void write(Tensor data, Tensor.BufferUse<X> use) throws X {
+    int bytes = Math.toIntExact(data.byteSize());
+    if (!data.device().isGpu()) {
+      data.withBuffer(0, bytes, use);
+      return;
+    }
+    host("staging", DType.U8, bytes)
+        .withBuffer(
+            0,
+            bytes,
+            buffer -> {
+              ByteBuffer filled = buffer.duplicate();
+              use.accept(buffer);
+              data.copyFrom(0, filled);
+            });
+  }
+
+  private Tensor tensor(Device device, String role, DType dtype, long... shape) {
     long elements = 1;
     for (long size : shape) {
       elements *= size;
