@@ -100,7 +100,9 @@ SN_HD SN_LOCAL void store(T* p, const Elements<T>& x, int n) {
     Word* to = reinterpret_cast<Word*>(p);
     for (int i = 0; i < Elements<T>::kWords; ++i) {
 #if defined(__CUDA_ARCH__)
-      to[i] = words[i];
+      // Said so, as the compiler takes a structure apart and does not always find its parts again.
+      const uint32_t* part = words[i].part;
+      __stwb(reinterpret_cast<uint4*>(to + i), make_uint4(part[0], part[1], part[2], part[3]));
 #else
       memcpy(to + i, words + i, sizeof(Word));
 #endif

@@ -130,6 +130,7 @@ SN_HD inline float value_of(f8e4m3 q, const Quantizer& z) { return dequantized(q
 template <class Q>
 struct Dequantize {
   static constexpr bool kFinds = false;
+  using ManyRegisters = void;
   const Q* q;
   sn_dtype dtype;
   void* y;

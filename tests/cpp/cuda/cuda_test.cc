@@ -112,7 +112,8 @@ std::string run_on_gpu(const Call& call, int64_t shift, bool in_place) {
   return "";
 }
 
-std::string check_on_gpu(const Call& call) {
+std::string check_on_gpu(const Call& call, int64_t number) {
+  if (quick()) return run_on_gpu(call, number % 2, call.in_place && number % 4 >= 2);
   for (int64_t shift : {0, 1}) {
     std::string wrong = run_on_gpu(call, shift, false);
     if (wrong.empty() && call.in_place) wrong = run_on_gpu(call, shift, true);
@@ -159,7 +160,7 @@ class GpuSectionTest : public testing::Test {
     section_.calls([&](const Call& call) {
       ++calls;
       if (failures >= 5) return;
-      const std::string wrong = check_on_gpu(call);
+      const std::string wrong = check_on_gpu(call, calls);
       if (wrong.empty()) return;
       ++failures;
       ADD_FAILURE() << wrong;
