@@ -36,9 +36,9 @@ constexpr int kMostRows = 12;
 #else
 constexpr int kMostRows = 4;
 #endif
-// How many panels it takes at once for a single row: each is a stream of memory, and processors with these instructions
-// reach the memory's speed only with several.
-#if defined(SN_TIER_AVX512)
+// How many panels it takes at once for a single row: each is a stream of memory, and processors reach the memory's
+// speed only with several.
+#if defined(SN_TIER_AVX512) || defined(SN_TIER_AVX2)
 constexpr int kMostPanels = 4;
 #else
 constexpr int kMostPanels = 1;
@@ -124,17 +124,19 @@ SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t*
 
 #elif defined(SN_TIER_AVX2)
 
-// How far ahead of their use weights are asked for, in bytes: past the chunk that is computed with.
-constexpr int64_t kAhead = 16 << 10;
+// How far ahead of their use weights are asked for, in bytes: past the chunk that is computed with; of several streams,
+// a line or two more than the processor does by itself.
+constexpr int64_t kAhead = 16 << 10, kAheadInStreams = 1 << 10;
 
 template <int kRows, int kPanels>
-SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t* panel, int64_t, int64_t steps,
+SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t* panel, int64_t distance, int64_t steps,
                               int32_t* sums) {
-  __m256i acc[kRows][2];  // of 8 channels each
+  constexpr int kSums = kRows * kPanels;
+  __m256i acc[kSums][2];  // of 8 channels each
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    acc[r][0] = load256(sums + r * kPanel);
-    acc[r][1] = load256(sums + r * kPanel + 8);
+  for (int i = 0; i < kSums; ++i) {
+    acc[i][0] = load256(sums + i * kPanel);
+    acc[i][1] = load256(sums + i * kPanel + 8);
   }
   const __m256i ones = _mm256_set1_epi16(1);
   const auto add_products = [&](__m256i sum, __m256i magnitude, __m256i w, __m256i a) {
@@ -142,25 +144,29 @@ SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t*
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
   };
   for (int64_t s = 0; s < steps; ++s) {
-    const uint8_t* bytes = panel + s * kStepBytes;
-    _mm_prefetch(reinterpret_cast<const char*>(bytes + kAhead), _MM_HINT_T1);
-    const __m256i low = load256(bytes), high = load256(bytes + 32);
-    const __m256i low_magnitude = _mm256_abs_epi8(low), high_magnitude = _mm256_abs_epi8(high);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      int32_t four;
-      memcpy(&four, x + r * stride + s * kStep, 4);
-      const __m256i a = _mm256_set1_epi32(four);
-      acc[r][0] = add_products(acc[r][0], low_magnitude, low, a);
-      SN_IN_REGISTER(acc[r][0]);
-      acc[r][1] = add_products(acc[r][1], high_magnitude, high, a);
-      SN_IN_REGISTER(acc[r][1]);
+    for (int p = 0; p < kPanels; ++p) {
+      const uint8_t* bytes = panel + p * distance + s * kStepBytes;
+      _mm_prefetch(reinterpret_cast<const char*>(bytes + (kPanels == 1 ? kAhead : kAheadInStreams)), _MM_HINT_T1);
+      const __m256i low = load256(bytes), high = load256(bytes + 32);
+      const __m256i low_magnitude = _mm256_abs_epi8(low), high_magnitude = _mm256_abs_epi8(high);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        int32_t four;
+        memcpy(&four, x + r * stride + s * kStep, 4);
+        const __m256i a = _mm256_set1_epi32(four);
+        __m256i* sum = acc[r * kPanels + p];
+        sum[0] = add_products(sum[0], low_magnitude, low, a);
+        SN_IN_REGISTER(sum[0]);
+        sum[1] = add_products(sum[1], high_magnitude, high, a);
+        SN_IN_REGISTER(sum[1]);
+      }
     }
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    store256(sums + r * kPanel, acc[r][0]);
-    store256(sums + r * kPanel + 8, acc[r][1]);
+  for (int i = 0; i < kSums; ++i) {
+    store256(sums + i * kPanel, acc[i][0]);
+    store256(sums + i * kPanel + 8, acc[i][1]);
   }
 }
 

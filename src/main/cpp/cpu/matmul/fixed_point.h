@@ -2,6 +2,7 @@
 //
 // A kind of weights describes one panel as a Source:
 //   static constexpr int kUnit              columns of a step, a multiple of 4
+//   static constexpr int kStreams           panels that a single row is multiplied with at once
 //   void open(const sn_weights& w, const Blocks& blocks, int64_t panel)
 //   Raw next()                              the weights of the next step
 //   static W pair<i>(Raw)                   columns 2 i and 2 i + 1 of them
@@ -16,14 +17,14 @@ namespace sn {
 namespace SN_ISA_NAME {
 
 // Up to kFewRows rows of activations are multiplied at once with weights as they are decoded; for more rows weights are
-// decoded to words first, and multiplied with kManyRows at once. A single row is multiplied with kStreams panels at
+// decoded to words first, and multiplied with kManyRows at once. A single row is multiplied with several panels at
 // once, for processors read memory faster from several places.
 #if defined(SN_TIER_AVX512)
-constexpr int kFewRows = 4, kManyRows = 8, kStreams = 4;
+constexpr int kFewRows = 4, kManyRows = 8, kFixedStreams = 4;
 #elif defined(SN_TIER_AVX2)
-constexpr int kFewRows = 4, kManyRows = 4, kStreams = 4;
+constexpr int kFewRows = 4, kManyRows = 4, kFixedStreams = 4;
 #else
-constexpr int kFewRows = 1, kManyRows = 1, kStreams = 1;
+constexpr int kFewRows = 1, kManyRows = 1, kFixedStreams = 1;
 #endif
 
 // A block of a panel as words, 32 for each two columns.
@@ -172,7 +173,7 @@ inline void few_rows_of(const sn_weights& w, const FixedActivations& x, int64_t 
     if constexpr (kRows > 1) few_rows_of<Source, kRows - 1>(w, x, panel, panels, layer);
     return;
   }
-  constexpr int kAtOnce = kRows == 1 ? kStreams : 1;
+  constexpr int kAtOnce = kRows == 1 ? Source::kStreams : 1;
   const int64_t end = panel + panels;
   while (panel < end) {
     F results[kAtOnce][kRows];

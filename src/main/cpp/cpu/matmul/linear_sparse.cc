@@ -7,11 +7,18 @@ namespace sn {
 namespace SN_ISA_NAME {
 namespace {
 
-// Column by column of a panel: a mask of 16 bits says which channels have a value, and those follow each other.
+// Column by column of a panel, a mask of 16 bits says which channels have a value, and those follow each other. int8
+// has masks of 32 bits for every two columns instead, those of a channel side by side.
 constexpr int kMaskPart = 3;
 constexpr int kBeginPart = 4;  // I64: where in the values each panel begins, then where the last one ends
+template <class T>
+constexpr int kSideBySide = 1;
+template <>
+constexpr int kSideBySide<int8_t> = 2;
 // Expanding reads whole vectors from any value on.
 constexpr int64_t kReadBeyond = 64;
+
+int64_t ones(uint64_t mask) { return __builtin_popcountll(mask); }
 
 template <class T>
 struct SparseSource : PanelScales {
@@ -32,7 +39,7 @@ struct SparseSource : PanelScales {
 };
 
 struct SparseInt8Source : SparseSource<int8_t> {
-  static constexpr int kUnit = 4;
+  static constexpr int kUnit = 4, kStreams = kFixedStreams;
   struct Raw {
     W first, second;
   };
@@ -41,8 +48,9 @@ struct SparseInt8Source : SparseSource<int8_t> {
     uint64_t mask;
     memcpy(&mask, masks, sizeof mask);
     masks += kUnit;
-    const W first = expand_words(values, static_cast<uint32_t>(mask));
-    return {first, expand_words(values, static_cast<uint32_t>(mask >> 32))};
+    const int8_t* from = values;
+    values += ones(mask);
+    return {expand_words(from, mask & 0xffffffff), expand_words(from + ones(mask & 0xffffffff), mask >> 32)};
   }
   template <int kIndex>
   static SN_INLINE W pair(const Raw& raw) {
@@ -117,8 +125,8 @@ void copy_value(T from, T* to) {
 }
 void copy_value(double from, float* to) { *to = static_cast<float>(from); }
 
-// One panel from values of type From, in row-major order.
-template <class From, class To>
+// One panel from values of type From, in row-major order, with the masks of so many columns together.
+template <int kColumns, class From, class To>
 void pack_panel(const sn_weights& w, const Blocks& blocks, const From* values, const uint8_t* bitmap, int64_t panel,
                 uint16_t* masks, To* to) {
   const int64_t channels = min_of(kPanel, w.rows - panel * kPanel), row_bytes = ceil_div(w.cols, 8);
@@ -131,15 +139,18 @@ void pack_panel(const sn_weights& w, const Blocks& blocks, const From* values, c
     from += ones_of_row(bits[c], w.cols);
   }
   for (int64_t b = 0; b < blocks.count; ++b) {
-    for (int64_t i = 0; i < blocks.size(b); ++i) {
-      const int64_t col = blocks.first(b) + i;
-      unsigned mask = 0;
+    for (int64_t i = 0; i < blocks.size(b); i += kColumns) {
+      const int64_t columns = min_of(kColumns, blocks.size(b) - i);
+      uint64_t mask = 0;
       for (int64_t c = 0; c < channels; ++c) {
-        if ((bits[c][col / 8] >> (col % 8) & 1) == 0) continue;
-        mask |= 1u << c;
-        copy_value(*next[c]++, to++);
+        for (int64_t j = 0; j < columns; ++j) {
+          const int64_t col = blocks.first(b) + i + j;
+          if ((bits[c][col / 8] >> (col % 8) & 1) == 0) continue;
+          mask |= uint64_t{1} << (c * kColumns + j);
+          copy_value(*next[c]++, to++);
+        }
       }
-      masks[blocks.offset(b) + i] = static_cast<uint16_t>(mask);
+      for (int j = 0; j < kColumns; ++j) masks[blocks.offset(b) + i + j] = static_cast<uint16_t>(mask >> (16 * j));
     }
   }
 }
@@ -165,9 +176,9 @@ sn_status pack_sparse(sn_device* device, const sn_tensor* values, const sn_tenso
     const auto pack_all = [&](auto* from_type) {
       using From = typename Pointee<decltype(from_type)>::type;
       for_panels(device, *w, [&](int64_t panel) {
-        pack_panel(*w, blocks, data_of<From>(values), data_of<uint8_t>(bitmap), panel,
-                   static_cast<uint16_t*>(w->parts[kMaskPart]) + panel * blocks.padded,
-                   static_cast<To*>(w->parts[kWeightPart]) + w->part<int64_t>(kBeginPart)[panel]);
+        pack_panel<kSideBySide<To>>(*w, blocks, data_of<From>(values), data_of<uint8_t>(bitmap), panel,
+                                    static_cast<uint16_t*>(w->parts[kMaskPart]) + panel * blocks.padded,
+                                    static_cast<To*>(w->parts[kWeightPart]) + w->part<int64_t>(kBeginPart)[panel]);
       });
     };
     if constexpr (sizeof(To) == sizeof(float)) {

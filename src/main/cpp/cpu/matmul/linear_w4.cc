@@ -9,7 +9,7 @@ namespace {
 // For every 8 columns 16 x 2 words, those of a channel side by side: nibble i of the first word is column 2 i, of the
 // second column 2 i + 1.
 struct NibbleSource : PanelScales {
-  static constexpr int kUnit = 8;
+  static constexpr int kUnit = 8, kStreams = kFixedStreams;
   const int16_t* words;
 
   void open(const sn_weights& w, const Blocks& blocks, int64_t panel) {

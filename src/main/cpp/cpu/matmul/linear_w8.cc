@@ -9,7 +9,7 @@ namespace {
 
 // int8: for every two columns 16 x 2 bytes, the two of a channel side by side.
 struct Int8Source : PanelScales {
-  static constexpr int kUnit = 4, kSideBySide = 2;
+  static constexpr int kUnit = 4, kSideBySide = 2, kStreams = kFixedStreams;
   const int8_t* bytes;
 
   void open(const sn_weights& w, const Blocks& blocks, int64_t panel) {

@@ -47,22 +47,16 @@ SN_INLINE F multiply_add(F a, F b, F sum) { return _mm512_fmadd_ps(a, b, sum); }
 // The low 32 bits of the products.
 SN_INLINE I multiply_low(I a, int32_t b) { return {_mm512_mullo_epi32(a.v, _mm512_set1_epi32(b))}; }
 
-// The next 32 values, first the 16 channels of one column, then those of the next, where the mask is not set 0.
-SN_INLINE W expand_words(const int8_t*& values, uint32_t mask) {
+// Values from `from` on in the order of W, where the mask is not set 0.
+SN_INLINE W expand_words(const int8_t* from, uint64_t mask) {
 #if defined(SN_TIER_AMX)  // these processors have VBMI2
-  const __m256i bytes = _mm256_maskz_expand_epi8(mask, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
-  const __m512i first = _mm512_cvtepi8_epi32(_mm256_castsi256_si128(bytes));
-  const __m512i second = _mm512_cvtepi8_epi32(_mm256_extracti128_si256(bytes, 1));
+  const auto* all = reinterpret_cast<const __m256i*>(from);
+  const __m256i bytes = _mm256_maskz_expand_epi8(static_cast<__mmask32>(mask), _mm256_loadu_si256(all));
 #else
-  const auto column = [](const int8_t* from, uint32_t channels) {
-    const __m512i lanes = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-    return _mm512_maskz_expand_epi32(static_cast<__mmask16>(channels), lanes);
-  };
-  const __m512i first = column(values, mask & 0xffff);
-  const __m512i second = column(values + __builtin_popcount(mask & 0xffff), mask >> 16);
+  const __m256i bytes =
+      _mm256_set_m128i(expand_bytes(from + ones_of(mask & 0xffff), mask >> 16), expand_bytes(from, mask & 0xffff));
 #endif
-  values += __builtin_popcount(mask);
-  return {_mm512_mask_blend_epi16(0xaaaaaaaa, first, _mm512_slli_epi32(second, 16))};
+  return {_mm512_cvtepi8_epi16(bytes)};
 }
 // The next 16 values.
 template <class T>
@@ -113,18 +107,9 @@ SN_INLINE I multiply_low(I a, int32_t b) {
   return {_mm256_mullo_epi32(a.a, factor), _mm256_mullo_epi32(a.b, factor)};
 }
 
-SN_INLINE __m128i expand8(const int8_t* values, uint64_t mask) {
-  return _mm_shuffle_epi8(load_any128(values), load_low64(kLaneTables.expand[mask]));
-}
-SN_INLINE W expand_words(const int8_t*& values, uint32_t mask) {
-  const uint64_t m = mask;
-  const __m128i a = expand8(values, m & 255);
-  const __m128i b = expand8(values + ones_of(m & 255), m >> 8 & 255);
-  const int8_t* second = values + ones_of(m & 0xffff);
-  const __m128i c = expand8(second, m >> 16 & 255);
-  const __m128i d = expand8(second + ones_of(m & 0xff0000), m >> 24);
-  values += ones_of(m);
-  return {_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, c)), _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(b, d))};
+SN_INLINE W expand_words(const int8_t* from, uint64_t mask) {
+  return {_mm256_cvtepi8_epi16(expand_bytes(from, mask & 0xffff)),
+          _mm256_cvtepi8_epi16(expand_bytes(from + ones_of(mask & 0xffff), mask >> 16))};
 }
 
 SN_INLINE __m128i expand8(const uint16_t* values, uint64_t mask) {
@@ -193,9 +178,9 @@ SN_INLINE I multiply_low(I a, int32_t b) {
   return a;
 }
 
-SN_INLINE W expand_words(const int8_t*& values, uint32_t mask) {
+SN_INLINE W expand_words(const int8_t* from, uint64_t mask) {
   W w;
-  for (int i = 0; i < 32; ++i) w.v[i % 16 * 2 + i / 16] = static_cast<int16_t>((mask >> i & 1) != 0 ? *values++ : 0);
+  for (int i = 0; i < 32; ++i) w.v[i] = static_cast<int16_t>((mask >> i & 1) != 0 ? *from++ : 0);
   return w;
 }
 template <class T>

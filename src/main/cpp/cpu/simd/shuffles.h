@@ -9,12 +9,14 @@ namespace sn {
 namespace SN_ISA_NAME {
 
 // For each mask of 8 lanes: `compress` has the places of its set bits, in order; `expand` has, at each set bit, how
-// many are set before it, else kNone, which makes a byte shuffle give zero and stays negative when widened. The others
-// are the same for the bytes of 16-bit lanes.
+// many are set before it, else kNone, which makes a byte shuffle give zero and stays negative when widened. Those of
+// words are the same for the bytes of 16-bit lanes. `expand_low` and `expand_high` are expand for the halves of 16
+// lanes, where the high half goes on from the number of bits that are set in the low one.
 struct LaneTables {
   static constexpr uint8_t kNone = 0x80;
   uint8_t compress[256][8] = {}, expand[256][8] = {};
   uint8_t compress_words[256][16] = {}, expand_words[256][16] = {};
+  alignas(16) uint8_t expand_low[256][16] = {}, expand_high[256][16] = {};
   constexpr LaneTables() {
     for (int mask = 0; mask < 256; ++mask) {
       int set = 0;
@@ -22,6 +24,10 @@ struct LaneTables {
         const bool is_set = (mask >> lane & 1) != 0;
         expand[mask][lane] = is_set ? static_cast<uint8_t>(set) : kNone;
         if (is_set) compress[mask][set++] = static_cast<uint8_t>(lane);
+      }
+      for (int lane = 0; lane < 8; ++lane) {
+        expand_low[mask][lane] = expand_high[mask][8 + lane] = expand[mask][lane];
+        expand_low[mask][8 + lane] = static_cast<uint8_t>(set);
       }
       for (int byte = 0; byte < 16; ++byte) {
         const int odd = byte & 1;
@@ -53,12 +59,14 @@ SN_INLINE void compress_16(uint16_t* out, const uint16_t* in, uint64_t mask) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out + ones_of(low)), b);
 }
 
+// One shuffle of 16 bytes, whose control is the sum of an entry for either half.
+SN_INLINE __m128i expand_bytes(const void* in, uint64_t mask) {
+  const __m128i low = load_any128(kLaneTables.expand_low[mask & 255]);
+  return _mm_shuffle_epi8(load_any128(in), _mm_add_epi8(low, load_any128(kLaneTables.expand_high[mask >> 8])));
+}
 template <bool kBypass>
 SN_INLINE void expand_16(uint8_t* out, const uint8_t* in, uint64_t mask) {
-  const uint64_t low = mask & 255, high = mask >> 8;
-  __m128i a = _mm_shuffle_epi8(load_any128(in), load_low64(kLaneTables.expand[low]));
-  __m128i b = _mm_shuffle_epi8(load_low64(in + ones_of(low)), load_low64(kLaneTables.expand[high]));
-  write<kBypass>(out, _mm_unpacklo_epi64(a, b));
+  write<kBypass>(out, expand_bytes(in, mask));
 }
 template <bool kBypass>
 SN_INLINE void expand_16(uint16_t* out, const uint16_t* in, uint64_t mask) {
