@@ -63,16 +63,16 @@ Bounded oracle(const Sizes& s, double scale, const std::vector<double>& q, const
   return result;
 }
 
-Call attention_call(const Sizes& s, double range = 1) {
+Call attention_call(const Sizes& s, double range = 1, sn_dtype dtype = SN_F32) {
   const uint64_t seed = next_seed();
   const double scale = 1 / std::sqrt(static_cast<double>(std::max<int64_t>(s.width, 1)));
-  const Operand q = random_operand(SN_F32, {s.batch, s.heads, s.tokens, s.width}, range, seed);
-  const Operand k = random_operand(SN_F32, {s.batch, s.key_heads, s.capacity, s.width}, range, seed + 1);
-  const Operand v = random_operand(SN_F32, {s.batch, s.key_heads, s.capacity, s.value_width}, 1, seed + 2);
-  Call call = close_call(text(s) + " seed " + std::to_string(seed), {q, k, v}, SN_F32,
+  const Operand q = random_operand(dtype, {s.batch, s.heads, s.tokens, s.width}, range, seed);
+  const Operand k = random_operand(dtype, {s.batch, s.key_heads, s.capacity, s.width}, range, seed + 1);
+  const Operand v = random_operand(dtype, {s.batch, s.key_heads, s.capacity, s.value_width}, 1, seed + 2);
+  Call call = close_call(text(s) + " " + name_of(dtype) + " seed " + std::to_string(seed), {q, k, v}, dtype,
                          {s.batch, s.heads, s.tokens, s.value_width},
-                         oracle(s, static_cast<double>(static_cast<float>(scale)), doubles_of(SN_F32, q.bytes),
-                                doubles_of(SN_F32, k.bytes), doubles_of(SN_F32, v.bytes)));
+                         oracle(s, static_cast<double>(static_cast<float>(scale)), doubles_of(dtype, q.bytes),
+                                doubles_of(dtype, k.bytes), doubles_of(dtype, v.bytes)));
   call.run = [s, scale](const Tensors& in, const Tensors& out, int64_t*) {
     return sn_attention(in[0], in[1], in[2], s.length, s.causal, scale, out[0]);
   };
@@ -88,7 +88,9 @@ void shapes(const Emit& emit) {
                        {1, 2, 1, 4, 127, 127, 15, 31, true},   {0, 2, 1, 4, 7, 7, 8, 8, true},
                        {2, 2, 1, 0, 7, 7, 8, 8, false},        {1, 2, 1, 9, 0, 4, 8, 8, false},
                        {1, 2, 1, 3, 5, 5, 0, 8, false},        {1, 2, 1, 3, 5, 5, 8, 0, false}};
-  for (const Sizes& s : all) emit(attention_call(s));
+  for (sn_dtype dtype : {SN_F32, SN_BF16}) {
+    for (const Sizes& s : all) emit(attention_call(s, 1, dtype));
+  }
 }
 
 // Scores far apart: all but a few weights vanish, and the largest score so far grows from block to block.

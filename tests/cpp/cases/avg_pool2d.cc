@@ -7,9 +7,10 @@ namespace sinew_test {
 namespace {
 
 // A sum of n terms in any order, and a division.
-Call avg_pool_call(const Pooling& pooling, std::vector<uint8_t> bytes, bool include_padding, const std::string& what) {
+Call avg_pool_call(const Pooling& pooling, std::vector<uint8_t> bytes, bool include_padding, const std::string& what,
+                   sn_dtype dtype = SN_F32) {
   Bounded close;
-  pooling.each(doubles_of(SN_F32, bytes), [&](const std::vector<double>& values, int64_t padded) {
+  pooling.each(doubles_of(dtype, bytes), [&](const std::vector<double>& values, int64_t padded) {
     double sum = 0, magnitude = 0;
     for (double v : values) {
       sum += v;
@@ -19,9 +20,9 @@ Call avg_pool_call(const Pooling& pooling, std::vector<uint8_t> bytes, bool incl
     close.value.push_back(sum / n);
     close.bound.push_back(1.1 * kHalf * (static_cast<double>(values.size()) * magnitude / n + std::abs(sum / n)));
   });
-  Call call = close_call("avg_pool2d " + pooling.text() + (include_padding ? " padding " : " ") + what,
-                         {operand_of(SN_F32, pooling.shape, std::move(bytes))}, SN_F32, pooling.output_shape(),
-                         std::move(close));
+  Call call =
+      close_call("avg_pool2d " + pooling.text() + (include_padding ? " padding " : " ") + what,
+                 {operand_of(dtype, pooling.shape, std::move(bytes))}, dtype, pooling.output_shape(), std::move(close));
   call.run = [pooling, include_padding](const Tensors& in, const Tensors& out, int64_t*) {
     return sn_avg_pool2d(in[0], pooling.window.data(), include_padding, out[0]);
   };
@@ -31,9 +32,11 @@ Call avg_pool_call(const Pooling& pooling, std::vector<uint8_t> bytes, bool incl
 void windows(const Emit& emit) {
   for (const Pooling& pooling : poolings(false)) {
     for (bool include_padding : {false, true}) {
-      const uint64_t seed = next_seed();
-      emit(avg_pool_call(pooling, uniform_elements(SN_F32, count_of(pooling.shape), 3, seed), include_padding,
-                         "seed " + std::to_string(seed)));
+      for (sn_dtype dtype : {SN_F32, SN_F16, SN_BF16}) {
+        const uint64_t seed = next_seed();
+        emit(avg_pool_call(pooling, uniform_elements(dtype, count_of(pooling.shape), 3, seed), include_padding,
+                           std::string(name_of(dtype)) + " seed " + std::to_string(seed), dtype));
+      }
     }
   }
 }

@@ -66,10 +66,10 @@ int64_t windows(int64_t size, int64_t kernel, int64_t stride, int64_t padding, i
 constexpr int64_t kMostWindow = 1 << 20;
 
 sn_status pooled(const sn_tensor* x, const int64_t* window, const sn_tensor* y) {
-  SN_TRY(present(x, "x"));
+  SN_TRY(real(x, "x"));
   if (window == nullptr) return fail(SN_INVALID_ARGUMENT, "the window is null");
-  if (x->dtype != SN_F32 || x->rank != 4)
-    return fail(SN_INVALID_ARGUMENT, "x is %s; F32 [batch, channels, height, width] is needed", describe(x).text);
+  if (x->rank != 4)
+    return fail(SN_INVALID_ARGUMENT, "x is %s; [batch, channels, height, width] is needed", describe(x).text);
   SN_TRY(present(y, "y"));
   for (int i = 0; i < 8; ++i) {
     const bool padding = i == 4 || i == 5;
@@ -85,8 +85,8 @@ sn_status pooled(const sn_tensor* x, const int64_t* window, const sn_tensor* y) 
   int64_t count[2] = {0, 0};
   for (int i = 0; i < 2 && y->rank == 4; ++i)
     count[i] = windows(x->shape[2 + i], window[i], window[2 + i], window[4 + i], window[6 + i], y->shape[2 + i]);
-  if (y->dtype != SN_F32 || y->rank != 4 || y->shape[0] != x->shape[0] || y->shape[1] != x->shape[1] || count[0] < 1 ||
-      count[1] < 1) {
+  if (y->dtype != x->dtype || y->rank != 4 || y->shape[0] != x->shape[0] || y->shape[1] != x->shape[1] ||
+      count[0] < 1 || count[1] < 1) {
     return fail(SN_INVALID_ARGUMENT,
                 "y is %s, which is not what windows of %lld x %lld with strides %lld, %lld, paddings %lld, %lld and "
                 "dilations %lld, %lld give for x %s",
@@ -264,16 +264,17 @@ sn_status sn_attention(const sn_tensor* q, const sn_tensor* k, const sn_tensor* 
   SN_TRY(present(y, "y"));
   SN_TRY(one_device(q, k));
   SN_TRY(one_device(q, v));
-  const bool types = q->dtype == SN_F32 && k->dtype == SN_F32 && v->dtype == SN_F32 && y->dtype == SN_F32;
+  const bool types = takes_products(q) && k->dtype == q->dtype && v->dtype == q->dtype && y->dtype == q->dtype;
   const bool ranks = q->rank == 4 && k->rank == 4 && v->rank == 4 && y->rank == 4;
   if (!types || !ranks || k->shape[0] != q->shape[0] || k->shape[1] < 1 || q->shape[1] % k->shape[1] != 0 ||
       k->shape[3] != q->shape[3] || v->shape[0] != k->shape[0] || v->shape[1] != k->shape[1] ||
       v->shape[2] != k->shape[2] || y->shape[0] != q->shape[0] || y->shape[1] != q->shape[1] ||
       y->shape[2] != q->shape[2] || y->shape[3] != v->shape[3]) {
-    return fail(SN_INVALID_ARGUMENT,
-                "q is %s, k is %s, v is %s and y is %s; F32 [batch, heads, tokens, width], two of [batch, key heads, "
-                "capacity, ...] and [batch, heads, tokens, value width] are needed",
-                describe(q).text, describe(k).text, describe(v).text, describe(y).text);
+    return fail(
+        SN_INVALID_ARGUMENT,
+        "q is %s, k is %s, v is %s and y is %s; [batch, heads, tokens, width], two of [batch, key heads, capacity, "
+        "...] and [batch, heads, tokens, value width], all F32 or all BF16, are needed",
+        describe(q).text, describe(k).text, describe(v).text, describe(y).text);
   }
   if (length < 0 || length > k->shape[2] || (causal != 0 && length < q->shape[2])) {
     return fail(SN_INVALID_ARGUMENT, "the length %lld is not within %lld..%lld for q %s and k %s", shown(length),

@@ -50,9 +50,9 @@ struct Mean {
 constexpr int64_t kColumns = 1024;
 
 // Output row `row` of one plane.
-template <class Join>
-void pool_row(const Join& join, const float* x, int64_t height, int64_t width, const Window& vertical,
-              const Window& horizontal, int64_t row, float* y, int64_t outputs) {
+template <class Join, class T>
+void pool_row(const Join& join, const T* x, int64_t height, int64_t width, const Window& vertical,
+              const Window& horizontal, int64_t row, T* y, int64_t outputs) {
   const int64_t first = vertical.first(row), last = vertical.last(row, height);
   const auto source = [&](int64_t k) { return x + (vertical.start(row) + k * vertical.dilation) * width; };
   const int64_t span = horizontal.dilation * (horizontal.kernel - 1) + 1;
@@ -78,11 +78,11 @@ void pool_row(const Join& join, const float* x, int64_t height, int64_t width, c
           v = join.join(v, joined[col - from]);
         } else {
           float column = Join::kNone;
-          for (int64_t j = first; j < last; ++j) column = join.join(column, source(j)[col]);
+          for (int64_t j = first; j < last; ++j) column = join.join(column, to_float(source(j)[col]));
           v = join.join(v, column);
         }
       }
-      y[out] = join.finish(v, row, out, vertical, horizontal, height, width);
+      from_float(join.finish(v, row, out, vertical, horizontal, height, width), &y[out]);
     }
     begin += count;
   }
@@ -93,9 +93,12 @@ void pool(sn_device* device, const sn_tensor* x, const int64_t* window, const Jo
   if (y->elements == 0) return;
   const Window vertical(window, 0), horizontal(window, 1);
   const int64_t height = x->shape[2], width = x->shape[3], rows = y->shape[2], cols = y->shape[3];
-  for_rows(device, y->shape[0] * y->shape[1] * rows, cols * vertical.kernel * horizontal.kernel, [&](int64_t i) {
-    pool_row(join, data_of<float>(x) + i / rows * height * width, height, width, vertical, horizontal, i % rows,
-             data_of<float>(y) + i * cols, cols);
+  with_real(x->dtype, [&](auto* type) {
+    using T = typename Pointee<decltype(type)>::type;
+    for_rows(device, y->shape[0] * y->shape[1] * rows, cols * vertical.kernel * horizontal.kernel, [&](int64_t i) {
+      pool_row(join, data_of<T>(x) + i / rows * height * width, height, width, vertical, horizontal, i % rows,
+               data_of<T>(y) + i * cols, cols);
+    });
   });
 }
 

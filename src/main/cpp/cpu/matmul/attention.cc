@@ -1,6 +1,6 @@
 // Scaled dot-product attention with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): keys pass by in
 // blocks, so that memory does not grow with the square of the length. The queries of all heads that share a key head
-// are rows of one product. See sinew.h.
+// are rows of one product. BF16 is read and written where it lies, and everything in between is F32. See sinew.h.
 #include "cpu/matmul/product.h"
 
 namespace sn {
@@ -9,10 +9,11 @@ namespace {
 
 constexpr int64_t kKeys = 128, kQueries = 96;
 
-// The attention of the queries that share one head of keys and values.
+// The attention of the queries that share one head of keys and values, F32 or BF16.
+template <class T>
 struct Group {
-  const float *q, *k, *v;
-  float* y;
+  const T *q, *k, *v;
+  T* y;
   int64_t rows, tokens;  // queries of all heads, and of one
   int64_t keys, width, value_width;
   bool causal;
@@ -24,18 +25,20 @@ struct Group {
 
 // What a task works with, one after the other in its scratch.
 struct Work {
-  float *queries, *scores, *keys, *weights, *values, *sums, *top;
+  float *queries, *scores, *keys, *weights, *values, *sums, *results, *top;
   double* total;
 
   static int64_t floats_of(int64_t n) { return round_up(n, kPanel); }
-  static int64_t bytes(const Group& g) {
+  template <class T>
+  static int64_t bytes(const Group<T>& g) {
     const int64_t panels = ceil_div(g.value_width, kPanel);
     return (floats_of(packed_floats(kQueries, g.width)) + kQueries * kKeys + g.width * kKeys +
-            packed_floats(kQueries, kKeys) + panels * kPanel * kKeys + kQueries * floats_of(g.value_width) + kQueries +
-            2 * kQueries) *
+            packed_floats(kQueries, kKeys) + panels * kPanel * kKeys + 2 * kQueries * floats_of(g.value_width) +
+            kQueries + 2 * kQueries) *
            static_cast<int64_t>(sizeof(float));
   }
-  Work(const Group& g, char* scratch) {
+  template <class T>
+  Work(const Group<T>& g, char* scratch) {
     const int64_t panels = ceil_div(g.value_width, kPanel);
     queries = reinterpret_cast<float*>(scratch);
     scores = queries + floats_of(packed_floats(kQueries, g.width));
@@ -43,7 +46,8 @@ struct Work {
     weights = keys + g.width * kKeys;
     values = weights + packed_floats(kQueries, kKeys);
     sums = values + panels * kPanel * kKeys;
-    top = sums + kQueries * floats_of(g.value_width);
+    results = sums + kQueries * floats_of(g.value_width);
+    top = results + kQueries * floats_of(g.value_width);
     total = reinterpret_cast<double*>(top + kQueries);
   }
 };
@@ -58,11 +62,12 @@ SN_INLINE float sum_of(F v) {
 }
 
 // scores [rows][kKeys] = q k for few queries: products of rows as they lie in memory.
-void few_scores(const Group& g, int64_t first, int64_t rows, int64_t key, int64_t keys, float* scores) {
+template <class T>
+void few_scores(const Group<T>& g, int64_t first, int64_t rows, int64_t key, int64_t keys, float* scores) {
   for (int64_t j = 0; j < keys; ++j) {
-    const float* k = g.k + (key + j) * g.width;
+    const T* k = g.k + (key + j) * g.width;
     for (int64_t r = 0; r < rows; ++r) {
-      const float* q = g.q + (first + r) * g.width;
+      const T* q = g.q + (first + r) * g.width;
       F sum = splat(0);
       for_vectors(g.width, [&](int64_t i, int64_t lanes) {
         sum = multiply_add(load_some(q + i, lanes), load_some(k + i, lanes), sum);
@@ -72,7 +77,8 @@ void few_scores(const Group& g, int64_t first, int64_t rows, int64_t key, int64_
   }
 }
 
-void many_scores(const Group& g, const Tiles& queries, int64_t key, int64_t keys, float* panels, float* scores) {
+template <class T>
+void many_scores(const Group<T>& g, const Tiles& queries, int64_t key, int64_t keys, float* panels, float* scores) {
   for (int64_t j = 0; j < keys; j += kPanel)
     transpose_panel(g.k + (key + j) * g.width, g.width, min_of(kPanel, keys - j), g.width, panels + j * g.width);
   const Layer<float> layer = {scores, kKeys, keys, nullptr, SN_NONE};
@@ -81,9 +87,9 @@ void many_scores(const Group& g, const Tiles& queries, int64_t key, int64_t keys
 }
 
 // Turns a row of scores into weights e^(score - top) and returns what earlier sums have to be multiplied by.
-float weigh(const Group& g, int64_t keys, int64_t visible, float* scores, float& top, double& total) {
+float weigh(float factor_of_scores, int64_t keys, int64_t visible, float* scores, float& top, double& total) {
   const float lowest = -__builtin_inff();
-  const F scale = splat(g.scale);
+  const F scale = splat(factor_of_scores);
   F largest = splat(top);
   const int64_t seen = max_of(0, min_of(keys, visible));
   for_vectors(keys, [&](int64_t i, int64_t lanes) {
@@ -110,9 +116,9 @@ float weigh(const Group& g, int64_t keys, int64_t visible, float* scores, float&
 }
 
 // sums [rows][value_width] = weights v, values as they lie in memory but for columns that fill no vector.
-template <int kRows, int kMany>
-void few_sums_rows(const Group& g, const float* weights, int64_t key, int64_t keys, float* tail, float* sums) {
-  const float* v = g.v + key * g.value_width;
+template <int kRows, int kMany, class T>
+void few_sums_rows(const Group<T>& g, const float* weights, int64_t key, int64_t keys, float* tail, float* sums) {
+  const T* v = g.v + key * g.value_width;
   const int64_t whole = g.value_width / kPanel * kPanel;
   int64_t column = 0;
   const auto finish_sums = [&](const F* sum, int64_t at, int64_t lanes) {
@@ -133,23 +139,23 @@ void few_sums_rows(const Group& g, const float* weights, int64_t key, int64_t ke
   }
   for (; column < g.value_width; column += kPanel) {
     const int64_t lanes = min_of(kPanel, g.value_width - column);
-    const float* from = v + column;
-    int64_t step = g.value_width;
-    if (lanes < kPanel) {
-      for (int64_t j = 0; j < keys; ++j) store(tail + j * kPanel, load_tail(from + j * step, lanes));
-      from = tail;
-      step = kPanel;
-    }
     F sum[kRows][1];
     clear(sum);
-    multiply_panels<kRows, 1, false>(weights, kKeys, from, kPanel, step, keys, sum);
+    if (lanes == kPanel) {
+      multiply_panels<kRows, 1, false>(weights, kKeys, v + column, kPanel, g.value_width, keys, sum);
+    } else {
+      for (int64_t j = 0; j < keys; ++j) store(tail + j * kPanel, load_tail(v + column + j * g.value_width, lanes));
+      multiply_panels<kRows, 1, false>(weights, kKeys, tail, kPanel, kPanel, keys, sum);
+    }
     F part[kRows];
     for (int r = 0; r < kRows; ++r) part[r] = sum[r][0];
     finish_sums(part, column, lanes);
   }
 }
 
-void few_sums(const Group& g, int64_t rows, const float* weights, int64_t key, int64_t keys, float* tail, float* sums) {
+template <class T>
+void few_sums(const Group<T>& g, int64_t rows, const float* weights, int64_t key, int64_t keys, float* tail,
+              float* sums) {
   switch (rows) {
     case 1:
       return few_sums_rows<1, kThinPanels>(g, weights, key, keys, tail, sums);
@@ -162,7 +168,8 @@ void few_sums(const Group& g, int64_t rows, const float* weights, int64_t key, i
   }
 }
 
-void many_sums(const Group& g, int64_t rows, const Work& w, int64_t key, int64_t keys) {
+template <class T>
+void many_sums(const Group<T>& g, int64_t rows, const Work& w, int64_t key, int64_t keys) {
   for (int64_t column = 0; column < g.value_width; column += kPanel) {
     const int64_t lanes = min_of(kPanel, g.value_width - column);
     for (int64_t j = 0; j < keys; ++j)
@@ -176,8 +183,13 @@ void many_sums(const Group& g, int64_t rows, const Work& w, int64_t key, int64_t
                  layer);
 }
 
+// Where sums are kept until they are divided.
+float* results_in(float* y, const Work&) { return y; }
+float* results_in(bf16*, const Work& work) { return work.results; }
+
 // Queries [first, first + rows).
-void attend(const Group& g, int64_t first, int64_t rows, const Work& w) {
+template <class T>
+void attend(const Group<T>& g, int64_t first, int64_t rows, const Work& w) {
   const bool few = rows <= kThinRows;
   const Tiles queries = {w.queries, rows, g.width};
   for (int64_t tile = 0; !few && tile < ceil_div(rows, kTileRows); ++tile)
@@ -188,7 +200,8 @@ void attend(const Group& g, int64_t first, int64_t rows, const Work& w) {
     w.total[r] = 0;
     end = max_of(end, g.visible(first + r));
   }
-  float* y = g.y + first * g.value_width;
+  // F32 results are summed where they end up.
+  float* y = results_in(g.y + first * g.value_width, w);
   memset(y, 0, static_cast<size_t>(rows * g.value_width) * sizeof(float));
   for (int64_t key = 0; key < end; key += kKeys) {
     const int64_t keys = min_of(kKeys, end - key);
@@ -199,7 +212,7 @@ void attend(const Group& g, int64_t first, int64_t rows, const Work& w) {
     }
     float factors[kQueries];
     for (int64_t r = 0; r < rows; ++r)
-      factors[r] = weigh(g, keys, g.visible(first + r) - key, w.scores + r * kKeys, w.top[r], w.total[r]);
+      factors[r] = weigh(g.scale, keys, g.visible(first + r) - key, w.scores + r * kKeys, w.top[r], w.total[r]);
     if (few) {
       few_sums(g, rows, w.scores, key, keys, w.values, w.sums);
     } else {
@@ -214,35 +227,35 @@ void attend(const Group& g, int64_t first, int64_t rows, const Work& w) {
       });
     }
   }
-  for (int64_t r = 0; r < rows && end > 0; ++r) {
-    const F total = splat(static_cast<float>(w.total[r]));
+  T* to = g.y + first * g.value_width;
+  for (int64_t r = 0; r < rows; ++r) {
+    // Without keys there is nothing to divide.
+    const F total = splat(end > 0 ? static_cast<float>(w.total[r]) : 1);
     for_vectors(g.value_width, [&](int64_t i, int64_t lanes) {
-      float* to = y + r * g.value_width + i;
-      const F v = div(load_some(to, lanes), total);
-      lanes == kLanes ? store(to, v) : store_tail(to, v, lanes);
+      const int64_t at = r * g.value_width + i;
+      const F v = div(load_some(y + at, lanes), total);
+      lanes == kLanes ? store(to + at, v) : store_tail(to + at, v, lanes);
     });
   }
 }
 
-}  // namespace
-
-sn_status attention(sn_device* device, const sn_tensor* q, const sn_tensor* k, const sn_tensor* v, int64_t length,
-                    int32_t causal, double scale, sn_tensor* y) {
-  if (y->elements == 0) return SN_OK;
+template <class T>
+sn_status attend_all(sn_device* device, const sn_tensor* q, const sn_tensor* k, const sn_tensor* v, int64_t length,
+                     int32_t causal, double scale, sn_tensor* y) {
   const int64_t groups = k->shape[0] * k->shape[1], capacity = k->shape[2], tokens = q->shape[2];
   const int64_t width = q->shape[3], value_width = v->shape[3], rows = q->shape[0] * q->shape[1] / groups * tokens;
   const auto group = [&](int64_t i) {
-    return Group{data_of<float>(q) + i * rows * width,
-                 data_of<float>(k) + i * capacity * width,
-                 data_of<float>(v) + i * capacity * value_width,
-                 data_of<float>(y) + i * rows * value_width,
-                 rows,
-                 tokens,
-                 length,
-                 width,
-                 value_width,
-                 causal != 0,
-                 static_cast<float>(scale)};
+    return Group<T>{data_of<T>(q) + i * rows * width,
+                    data_of<T>(k) + i * capacity * width,
+                    data_of<T>(v) + i * capacity * value_width,
+                    data_of<T>(y) + i * rows * value_width,
+                    rows,
+                    tokens,
+                    length,
+                    width,
+                    value_width,
+                    causal != 0,
+                    static_cast<float>(scale)};
   };
   const int64_t a_block = rows <= 2 * kThinRows ? kThinRows : kQueries;
   const int64_t blocks = ceil_div(rows, a_block), bytes = Work::bytes(group(0));
@@ -250,12 +263,21 @@ sn_status attention(sn_device* device, const sn_tensor* q, const sn_tensor* k, c
   auto task = [&](int64_t index) {
     const Scratch scratch(device, bytes);
     if (scratch.data() == nullptr) return atomic_or(&starved);
-    const Group g = group(index / blocks);
+    const Group<T> g = group(index / blocks);
     const int64_t first = index % blocks * a_block;
     attend(g, first, min_of(a_block, rows - first), Work(g, scratch.data()));
   };
   for_tasks(device, groups * blocks, task);
   return starved ? no_scratch(bytes) : SN_OK;
+}
+
+}  // namespace
+
+sn_status attention(sn_device* device, const sn_tensor* q, const sn_tensor* k, const sn_tensor* v, int64_t length,
+                    int32_t causal, double scale, sn_tensor* y) {
+  if (y->elements == 0) return SN_OK;
+  return q->dtype == SN_BF16 ? attend_all<bf16>(device, q, k, v, length, causal, scale, y)
+                             : attend_all<float>(device, q, k, v, length, causal, scale, y);
 }
 
 }  // namespace SN_ISA_NAME

@@ -10,6 +10,7 @@ namespace SN_ISA_NAME {
 inline void copy_element(const float* from, float* to) { *to = *from; }
 inline void copy_element(const bf16* from, bf16* to) { *to = *from; }
 inline void copy_element(const f16* from, float* to) { *to = to_float(*from); }
+inline void copy_element(const bf16* from, float* to) { *to = to_float(*from); }
 template <class T, class P>
 void transpose_panel(const T* w, int64_t w_step, int64_t rows, int64_t inner, P* panel) {
   for (int64_t k = 0; k < inner; ++k) {

@@ -133,6 +133,45 @@ class AttentionTest {
     }
   }
 
+  /** As in F32 but for the rounding of what goes from one step to the next. */
+  @Test
+  void bf16WithACacheOfItsOwn() throws IOException {
+    linear("q_proj", 24, WIDTH, false);
+    linear("k_proj", 12, WIDTH, false);
+    linear("v_proj", 12, WIDTH, false);
+    linear("o_proj", WIDTH, 24, false);
+    int tokens = 9;
+    double[] x = Layers.bf16(Layers.random(random, tokens * WIDTH));
+    try (Attention layer = new Attention(Attention.Config.causal(WIDTH, 4, 2, 6, null));
+        Arena arena = new Arena()) {
+      layer.load(model);
+      double[] expected = Layers.run(layer, x, 1, tokens, WIDTH);
+      double largest = java.util.Arrays.stream(expected).map(Math::abs).max().orElse(0);
+      double bound = 0.03 * largest;
+      double[] all = Layers.run(layer, DType.BF16, x, 1, tokens, WIDTH);
+      assertClose(expected, all, bound, "at once");
+      try (KeyValueCache cache = layer.cache(arena.device(), DType.BF16, 1, tokens)) {
+        for (int token = 0; token < tokens; token++) {
+          double[] one = part(x, token * WIDTH, WIDTH);
+          try (Tensor input = Numbers.tensor(arena.device(), DType.BF16, one, 1, 1, WIDTH)) {
+            double[] found = Numbers.values(layer.forward(input, cache, arena));
+            assertClose(part(expected, token * WIDTH, WIDTH), found, bound, "at " + token);
+          }
+          arena.reset();
+        }
+        cache.truncate(0);
+        try (Tensor input = Layers.tensor(new double[WIDTH], 1, 1, WIDTH)) {
+          IllegalArgumentException e =
+              assertThrows(
+                  IllegalArgumentException.class, () -> layer.forward(input, cache, arena));
+          assertEquals("a cache of BF16 does not take keys of F32", e.getMessage());
+        }
+      }
+      assertThrows(
+          IllegalArgumentException.class, () -> layer.cache(arena.device(), DType.I8, 1, tokens));
+    }
+  }
+
   @Test
   void sizesThatDoNotGoTogetherAreRefused() {
     assertThrows(IllegalArgumentException.class, () -> Attention.Config.causal(8, 4, 3, 2, null));
@@ -143,7 +182,8 @@ class AttentionTest {
       IllegalArgumentException e =
           assertThrows(IllegalArgumentException.class, () -> layer.forward(x, arena));
       assertEquals(
-          "Attention(8, 2 heads) takes F32 [batch, tokens, 8], not F32 [1, 2, 7]", e.getMessage());
+          "Attention(8, 2 heads) takes F32 or BF16 [batch, tokens, 8], not F32 [1, 2, 7]",
+          e.getMessage());
       assertArrayEquals(new long[] {1, 2, 7}, x.shape());
     }
   }

@@ -26,10 +26,32 @@ final class Layers {
   }
 
   static double[] run(Layer layer, double[] x, long... shape) {
+    return run(layer, DType.F32, x, shape);
+  }
+
+  static double[] run(Layer layer, DType dtype, double[] x, long... shape) {
     try (Arena arena = new Arena();
-        Tensor input = tensor(x, shape)) {
-      return Numbers.values(layer.forward(input, arena));
+        Tensor input = Numbers.tensor(Device.cpu(), dtype, x, shape)) {
+      Tensor y = layer.forward(input, arena);
+      assertEquals(dtype, y.dtype());
+      return Numbers.values(y);
     }
+  }
+
+  /** Numbers that BF16 holds exactly. */
+  static double[] bf16(double[] x) {
+    try (Tensor tensor = Numbers.tensor(Device.cpu(), DType.BF16, x, x.length)) {
+      return Numbers.values(tensor);
+    }
+  }
+
+  /** How far results in BF16 may be from those, which have an error of {@code bound} before. */
+  static double[] bf16Bounds(double[] expected, double bound) {
+    double[] bounds = new double[expected.length];
+    for (int i = 0; i < expected.length; i++) {
+      bounds[i] = bound + (Math.abs(expected[i]) + bound) / 256;
+    }
+    return bounds;
   }
 
   /** Each element within {@code bound} of what is expected. */

@@ -97,7 +97,19 @@ public final class Attention extends Layer {
 
   /** A cache for so many conversations of at most {@code capacity} tokens; the caller closes it. */
   public KeyValueCache cache(Device device, int batch, int capacity) {
-    return new KeyValueCache(device, batch, config.keyValueHeads, capacity, config.size);
+    return cache(device, DType.F32, batch, capacity);
+  }
+
+  /**
+   * A cache for inputs of a type.
+   *
+   * @param dtype F32 or BF16, which takes half of the memory
+   */
+  public KeyValueCache cache(Device device, DType dtype, int batch, int capacity) {
+    if (!WeightedLayer.isActivationType(dtype)) {
+      throw new IllegalArgumentException("a cache is F32 or BF16, not " + dtype);
+    }
+    return new KeyValueCache(device, dtype, batch, config.keyValueHeads, capacity, config.size);
   }
 
   /** Attends to the tokens of x alone. */
@@ -109,15 +121,16 @@ public final class Attention extends Layer {
   /**
    * Attends to the tokens in the cache and those of x, which are added to it.
    *
-   * @param x F32 [batch, tokens, width]
-   * @param cache or null
+   * @param x F32 or BF16 [batch, tokens, width]
+   * @param cache of x's type, or null
+   * @return of x's type and shape
    * @throws IllegalArgumentException if x has another shape, or does not fit the cache
    */
   public Tensor forward(Tensor x, KeyValueCache cache, Arena arena) {
-    if (x.rank() != 3 || x.size(2) != config.width || x.dtype() != DType.F32) {
+    if (x.rank() != 3 || x.size(2) != config.width || !WeightedLayer.isActivationType(x.dtype())) {
       throw new IllegalArgumentException(
           this
-              + " takes F32 [batch, tokens, "
+              + " takes F32 or BF16 [batch, tokens, "
               + config.width
               + "], not "
               + x.dtype()
@@ -127,6 +140,10 @@ public final class Attention extends Layer {
     long batch = x.size(0);
     long tokens = x.size(1);
     long before = cache == null ? 0 : cache.length();
+    if (cache != null && cache.keys().dtype() != x.dtype()) {
+      throw new IllegalArgumentException(
+          "a cache of " + cache.keys().dtype() + " does not take keys of " + x.dtype());
+    }
     if (cache != null && (batch != cache.keys().size(0) || before + tokens > cache.capacity())) {
       throw new IllegalArgumentException(
           "a cache of "
@@ -138,10 +155,10 @@ public final class Attention extends Layer {
               + " tokens has no room for "
               + Arrays.toString(x.shape()));
     }
-    Tensor q = arena.allocate(DType.F32, batch, config.heads, tokens, config.size);
+    Tensor q = arena.allocate(x.dtype(), batch, config.heads, tokens, config.size);
     split(query, x, config.heads, before, true, q, 0, arena);
-    Tensor k = cache == null ? heads(batch, tokens, arena) : cache.keys();
-    Tensor v = cache == null ? heads(batch, tokens, arena) : cache.values();
+    Tensor k = cache == null ? heads(x.dtype(), batch, tokens, arena) : cache.keys();
+    Tensor v = cache == null ? heads(x.dtype(), batch, tokens, arena) : cache.values();
     split(key, x, config.keyValueHeads, before, true, k, before, arena);
     split(value, x, config.keyValueHeads, before, false, v, before, arena);
     if (cache != null) {
@@ -153,7 +170,7 @@ public final class Attention extends Layer {
     arena.release(q);
     arena.release(k);
     arena.release(v);
-    Tensor joined = arena.allocate(DType.F32, batch, tokens, config.heads, config.size);
+    Tensor joined = arena.allocate(x.dtype(), batch, tokens, config.heads, config.size);
     Functional.transposeHeads(y, 0, joined);
     arena.release(y);
     Tensor flat = arena.reshape(joined, batch, tokens, (long) config.heads * config.size);
@@ -163,8 +180,8 @@ public final class Attention extends Layer {
     return result;
   }
 
-  private Tensor heads(long batch, long tokens, Arena arena) {
-    return arena.allocate(DType.F32, batch, config.keyValueHeads, tokens, config.size);
+  private Tensor heads(DType dtype, long batch, long tokens, Arena arena) {
+    return arena.allocate(dtype, batch, config.keyValueHeads, tokens, config.size);
   }
 
   // Projects x and puts it, head by head, to rows of y from `first` on.

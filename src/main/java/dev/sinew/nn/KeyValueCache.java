@@ -14,9 +14,9 @@ public final class KeyValueCache implements AutoCloseable {
   private final Tensor values;
   private long length;
 
-  KeyValueCache(Device device, long batch, long heads, long capacity, long size) {
-    keys = Tensor.allocate(device, DType.F32, batch, heads, capacity, size);
-    values = Tensor.allocate(device, DType.F32, batch, heads, capacity, size);
+  KeyValueCache(Device device, DType dtype, long batch, long heads, long capacity, long size) {
+    keys = Tensor.allocate(device, dtype, batch, heads, capacity, size);
+    values = Tensor.allocate(device, dtype, batch, heads, capacity, size);
   }
 
   /** The number of tokens it holds. */
