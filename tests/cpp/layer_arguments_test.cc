@@ -192,7 +192,8 @@ TEST_F(LayerArguments, Matmul) {
 TEST_F(LayerArguments, Attention) {
   Tensor queries{device, SN_F32, {1, 4, 3, 8}}, keys{device, SN_F32, {1, 2, 5, 8}},
       values{device, SN_F32, {1, 2, 5, 6}}, out{device, SN_F32, {1, 4, 3, 6}},
-      three_heads{device, SN_F32, {1, 3, 5, 8}}, narrow{device, SN_F32, {1, 2, 5, 7}};
+      three_heads{device, SN_F32, {1, 3, 5, 8}}, narrow{device, SN_F32, {1, 2, 5, 7}},
+      keys16{device, SN_BF16, {1, 2, 5, 8}};
   out.fill(kPattern);
   const auto attend = [&](const sn_tensor* k, const sn_tensor* v, int64_t length, int32_t causal, double factor) {
     return sn_attention(queries, k, v, length, causal, factor, out);
@@ -205,6 +206,7 @@ TEST_F(LayerArguments, Attention) {
   refused(attend(three_heads, values, 5, 0, 1), "k is F32 [1, 3, 5, 8]");
   refused(attend(narrow, values, 5, 0, 1), "k is F32 [1, 2, 5, 7]");
   refused(attend(keys, x, 5, 0, 1), "v is F32 [4, 6]");
+  refused(attend(keys16, values, 5, 0, 1), "k is BF16 [1, 2, 5, 8]");
   for (int64_t length : {-1, 6}) refused(attend(keys, values, length, 0, 1), "the length " + std::to_string(length));
   refused(attend(keys, values, 2, 1, 1), "the length 2 is not within 3..5");
   for (double factor : {kInfinity, -kInfinity, std::nan("")}) refused(attend(keys, values, 5, 0, factor), "the scale");
@@ -222,7 +224,7 @@ TEST_F(LayerArguments, Pooling) {
     refused(pool(image, nullptr, pooled), "the window is null");
     refused(pool(image, good.data(), nullptr), "y is null");
     refused(pool(x, good.data(), pooled), "x is F32 [4, 6]");
-    refused(pool(image16, good.data(), pooled), "x is BF16");
+    refused(pool(image16, good.data(), pooled), "y is F32");
     refused(pool(image, good.data(), image16), "y is BF16");
     refused(pool(image, Window{2, 3, 1, 1, 0, 0, 1, 1}.data(), pooled), "y is F32 [1, 2, 3, 5]");
     refused(pool(image, Window{9, 3, 1, 1, 0, 0, 1, 1}.data(), pooled), "windows of 9 x 3");
@@ -242,7 +244,7 @@ TEST_F(LayerArguments, Pooling) {
 
 TEST_F(LayerArguments, Convolution) {
   const Window good = {3, 3, 1, 1, 0, 0, 1, 1};
-  Tensor kernel{device, SN_F32, {2, 2, 3, 3}}, two{device, SN_F32, {2}};
+  Tensor kernel{device, SN_F32, {2, 2, 3, 3}}, two{device, SN_F32, {2}}, half{device, SN_F16, {1, 2, 5, 7}};
   sn_weights* packed = nullptr;
   ASSERT_EQ(sn_pack_float(kernel, &packed), SN_OK) << sn_last_error();
   const auto convolve = [&](const sn_tensor* in, const int64_t* w, int64_t groups, sn_tensor* out) {
@@ -252,12 +254,13 @@ TEST_F(LayerArguments, Convolution) {
   refused(sn_conv2d(image, nullptr, good.data(), 1, two, SN_NONE, pooled), "the weights are null");
   refused(convolve(image, nullptr, 1, pooled), "the window is null");
   refused(convolve(image, good.data(), 1, nullptr), "y is null");
-  refused(convolve(image16, good.data(), 1, pooled), "x is BF16 [1, 2, 5, 7]");
+  refused(convolve(half, good.data(), 1, pooled), "x is F16 [1, 2, 5, 7]");
+  refused(convolve(image, good.data(), 1, half), "y is F16 [1, 2, 5, 7]; F32 or BF16 [1, 2, 3, 5] is needed");
   refused(convolve(x, good.data(), 1, pooled), "x is F32 [4, 6]");
   for (int64_t groups : {int64_t{0}, int64_t{-1}, int64_t{2}, std::numeric_limits<int64_t>::max()})
     refused(convolve(image, good.data(), groups, pooled), "does not fit weights [2, 18]");
   refused(convolve(image, Window{3, 2, 1, 1, 0, 0, 1, 1}.data(), 1, pooled), "3 x 2 windows");
-  refused(convolve(image, Window{3, 3, 2, 1, 0, 0, 1, 1}.data(), 1, pooled), "F32 [1, 2, 2, 5] is needed");
+  refused(convolve(image, Window{3, 3, 2, 1, 0, 0, 1, 1}.data(), 1, pooled), "F32 or BF16 [1, 2, 2, 5] is needed");
   for (size_t i = 0; i < good.size(); ++i) {
     Window window = good;
     window[i] = -1;
@@ -266,6 +269,14 @@ TEST_F(LayerArguments, Convolution) {
   refused(sn_conv2d(image, packed, good.data(), 1, six, SN_NONE, pooled), "bias is F32 with 6 elements");
   refused(sn_conv2d(image, packed, good.data(), 1, two, SN_TANH + 1, pooled), "is not an activation");
   sn_weights_close(packed);
+  // int8 weights are packed for one kernel.
+  Tensor matrix{device, SN_I8, {2, 18}}, flat{device, SN_I8, {2, 2, 1, 9}};
+  for (const sn_tensor* weight : {static_cast<const sn_tensor*>(matrix), static_cast<const sn_tensor*>(flat)}) {
+    ASSERT_EQ(sn_pack_w8a8(weight, two, nullptr, &packed), SN_OK) << sn_last_error();
+    refused(convolve(image, good.data(), 1, pooled),
+            "not 3 x 3; pack them from a tensor [out, channels, height, width]");
+    sn_weights_close(packed);
+  }
 }
 
 TEST_F(LayerArguments, Packing) {

@@ -1,4 +1,4 @@
-// Convolutions with dense weights and, window by window, with weights of other kinds.
+// Convolutions with dense weights, with int8 weights and quantized images and, window by window, with other kinds.
 #include <array>
 #include <cmath>
 #include <functional>
@@ -20,6 +20,7 @@ struct Shape {
   std::array<int64_t, 8> window;  // as sinew.h has it
   bool bias = true;
   sn_activation activation = SN_NONE;
+  sn_dtype x_dtype = SN_F32, y_dtype = SN_F32;
 
   int64_t size(int i) const {
     return (x[2 + i] + 2 * window[4 + i] - window[6 + i] * (window[i] - 1) - 1) / window[2 + i] + 1;
@@ -28,8 +29,8 @@ struct Shape {
   std::vector<int64_t> y() const { return {x[0], out, size(0), size(1)}; }
 };
 
-// f(columns of x, channel) for every element of y in order: the elements of its window in the order of the weights'
-// columns, 0 in the padding.
+// f(columns of x, channel, image) for every element of y in order: the elements of its window in the order of the
+// weights' columns, 0 in the padding.
 template <class F>
 void each_window(const Shape& s, const std::vector<double>& x, F f) {
   const auto y = s.y();
@@ -49,7 +50,7 @@ void each_window(const Shape& s, const std::vector<double>& x, F f) {
               }
             }
           }
-          f(elements, o);
+          f(elements, o, n);
         }
       }
     }
@@ -60,6 +61,7 @@ std::string describe(const Shape& s, const std::string& what) {
   std::string label =
       "conv2d " + text_of(s.x) + " to " + std::to_string(s.out) + " in " + std::to_string(s.groups) + " groups, window";
   for (int64_t n : s.window) label += " " + std::to_string(n);
+  label += std::string(" ") + name_of(s.x_dtype) + " to " + name_of(s.y_dtype);
   return label + (s.bias ? " bias" : "") + " activation " + std::to_string(s.activation) + " " + what;
 }
 
@@ -71,7 +73,7 @@ Call conv_call(const Shape& s, std::vector<uint8_t> x, const std::vector<double>
   const std::vector<uint8_t> bias = s.bias ? uniform_elements(SN_F32, s.out, 1, 77) : std::vector<uint8_t>();
   const std::vector<double> b = doubles_of(SN_F32, bias);
   std::vector<double> before, error;
-  each_window(s, doubles_of(SN_F32, x), [&](const std::vector<double>& elements, int64_t channel) {
+  each_window(s, doubles_of(s.x_dtype, x), [&](const std::vector<double>& elements, int64_t channel, int64_t) {
     const double* w = weight.data() + channel * s.inner();
     double sum = s.bias ? b[static_cast<size_t>(channel)] : 0, magnitude = 0;
     for (size_t k = 0; k < elements.size(); ++k) {
@@ -84,10 +86,10 @@ Call conv_call(const Shape& s, std::vector<uint8_t> x, const std::vector<double>
   });
   Call call;
   call.label = describe(s, what);
-  call.inputs = {operand_of(SN_F32, s.x, std::move(x))};
+  call.inputs = {operand_of(s.x_dtype, s.x, std::move(x))};
   if (s.bias) call.inputs.push_back(operand_of(SN_F32, {s.out}, bias));
-  call.outputs = {operand_of(SN_F32, s.y(), {})};
-  LayerShape layer = {count_of(s.y()), s.inner(), 1};
+  call.outputs = {operand_of(s.y_dtype, s.y(), {})};
+  LayerShape layer = {count_of(s.y()), s.inner(), 1, s.x_dtype, s.y_dtype};
   layer.activation = s.activation;
   call.bounded = {bounded_layer(layer, before, error)};
   call.run_packed = [s](const Tensors& in, const sn_weights* weights, const Tensors& out) {
@@ -100,8 +102,8 @@ std::vector<int64_t> weight_shape(const Shape& s) { return {s.out, s.x[1] / s.gr
 
 Call dense_call(const Shape& s, sn_dtype dtype, double bad = 0) {
   const uint64_t seed = next_seed();
-  std::vector<uint8_t> x = uniform_elements(SN_F32, count_of(s.x), 2, seed);
-  if (bad != 0) put_f32(SN_F32, static_cast<float>(bad), x.data() + 4 * (count_of(s.x) / 2));
+  std::vector<uint8_t> x = uniform_elements(s.x_dtype, count_of(s.x), 2, seed);
+  if (bad != 0) put_f32(s.x_dtype, static_cast<float>(bad), x.data() + size_of(s.x_dtype) * (count_of(s.x) / 2));
   const std::vector<uint8_t> weight = uniform_elements(dtype, s.out * s.inner(), 0.5, seed + 1);
   Call call = conv_call(s, std::move(x), doubles_of(dtype, weight),
                         std::string(name_of(dtype)) + " seed " + std::to_string(seed),
@@ -111,33 +113,105 @@ Call dense_call(const Shape& s, sn_dtype dtype, double bad = 0) {
   return call;
 }
 
-// int8 weights. Without groups each window is quantized: its elements move by half a step at most.
-Call int8_call(const Shape& s) {
-  const uint64_t seed = next_seed();
-  const std::vector<uint8_t> q = random_bytes(s.out * s.inner(), seed);
+struct Int8Weights {
+  std::vector<uint8_t> q;
   std::vector<float> scale;
-  std::vector<double> weight;
+  std::vector<int8_t> zero_point;  // or none
+
+  int zero_of(int64_t channel) const { return zero_point.empty() ? 0 : zero_point[static_cast<size_t>(channel)]; }
+};
+
+Int8Weights int8_weights(const Shape& s, bool asymmetric, uint64_t seed) {
+  Int8Weights w = {random_bytes(s.out * s.inner(), seed), {}, {}};
   for (int64_t o = 0; o < s.out; ++o) {
-    scale.push_back(0.001f + 0.0003f * static_cast<float>(o % 7));
-    for (int64_t k = 0; k < s.inner(); ++k)
-      weight.push_back(static_cast<double>(scale.back()) *
-                       static_cast<int8_t>(q[static_cast<size_t>(o * s.inner() + k)]));
+    w.scale.push_back(0.001f + 0.0003f * static_cast<float>(o % 7));
+    if (asymmetric) w.zero_point.push_back(static_cast<int8_t>(o * 37 % 256 - 128));
   }
-  const bool quantized = s.groups == 1;
+  return w;
+}
+
+void give_int8(const Shape& s, const Int8Weights& w, Call& call) {
+  call.sources = {operand_of(SN_I8, weight_shape(s), w.q), operand_of(SN_F32, {s.out}, bytes_of(w.scale))};
+  if (!w.zero_point.empty()) call.sources.push_back(operand_of(SN_I8, {s.out}, bytes_of(w.zero_point)));
+  call.pack = [](const Tensors& t, sn_weights** weights) {
+    return sn_pack_w8a8(t[0], t[1], t.size() > 2 ? t[2] : nullptr, weights);
+  };
+}
+
+// int8 weights in groups, which become floats.
+Call grouped_int8_call(const Shape& s, const Int8Weights& w, uint64_t seed) {
+  std::vector<double> weight;
+  for (int64_t i = 0; i < s.out * s.inner(); ++i) {
+    const int64_t o = i / s.inner();
+    weight.push_back(static_cast<double>(w.scale[static_cast<size_t>(o)]) *
+                     (static_cast<int8_t>(w.q[static_cast<size_t>(i)]) - w.zero_of(o)));
+  }
   Call call =
-      conv_call(s, uniform_elements(SN_F32, count_of(s.x), 2, seed + 1), weight, "int8 seed " + std::to_string(seed),
-                [quantized](const std::vector<double>& elements, const double* w) {
-                  double largest = 0, sum = 0;
-                  for (size_t k = 0; k < elements.size(); ++k) {
-                    largest = std::fmax(largest, std::fabs(elements[k]));
-                    sum += std::fabs(w[k]) * (std::fabs(elements[k]) * 4 * kUlp);
-                  }
-                  if (!quantized) return sum;
-                  for (size_t k = 0; k < elements.size(); ++k) sum += std::fabs(w[k]) * largest / 127 * 0.5001;
+      conv_call(s, uniform_elements(s.x_dtype, count_of(s.x), 2, seed + 1), weight, "int8 seed " + std::to_string(seed),
+                [](const std::vector<double>& elements, const double* row) {
+                  double sum = 0;
+                  for (size_t k = 0; k < elements.size(); ++k)
+                    sum += std::fabs(row[k]) * (std::fabs(elements[k]) * 4 * kUlp);
                   return sum;
                 });
-  call.sources = {operand_of(SN_I8, weight_shape(s), q), operand_of(SN_F32, {s.out}, bytes_of(scale))};
-  call.pack = [](const Tensors& t, sn_weights** weights) { return sn_pack_w8a8(t[0], t[1], nullptr, weights); };
+  give_int8(s, w, call);
+  return call;
+}
+
+// Without groups: each image is quantized as a whole, and then all is exact.
+Call int8_call(const Shape& s, bool asymmetric = false, double bad = 0) {
+  const uint64_t seed = next_seed();
+  const Int8Weights w = int8_weights(s, asymmetric, seed);
+  if (s.groups != 1) return grouped_int8_call(s, w, seed);
+  std::vector<uint8_t> x = uniform_elements(s.x_dtype, count_of(s.x), 2, seed + 1);
+  if (bad != 0 && !x.empty())
+    put_f32(s.x_dtype, static_cast<float>(bad), x.data() + size_of(s.x_dtype) * (count_of(s.x) / 2));
+  const std::vector<float> numbers = as_f32s(s.x_dtype, x);
+  const size_t image = s.x[0] == 0 ? 0 : numbers.size() / static_cast<size_t>(s.x[0]);
+  std::vector<float> scales;
+  std::vector<double> q;
+  for (int64_t n = 0; n < s.x[0]; ++n) {
+    const float* from = numbers.data() + static_cast<size_t>(n) * image;
+    float largest = 0;
+    bool finite = true;
+    for (size_t i = 0; i < image; ++i) {
+      finite = finite && std::isfinite(from[i]);
+      largest = std::fmax(largest, std::fabs(from[i]));
+    }
+    scales.push_back(finite ? oracle_scale({{-largest}, {largest}}, SN_INT8_SYMMETRIC).scale[0] : std::nanf(""));
+    for (size_t i = 0; i < image; ++i)
+      q.push_back(finite ? oracle_quantize(from[i], scales.back(), 0, SN_INT8_SYMMETRIC) : 0);
+  }
+  const std::vector<uint8_t> bias = uniform_elements(SN_F32, s.out, 1, 77);
+  const std::vector<float> b = as_f32s(SN_F32, bias);
+  std::vector<uint8_t> expected(static_cast<size_t>(count_of(s.y()) * size_of(s.y_dtype)));
+  std::vector<double> before;
+  each_window(s, q, [&](const std::vector<double>& elements, int64_t channel, int64_t n) {
+    int64_t sum = 0;
+    for (size_t k = 0; k < elements.size(); ++k) {
+      const auto weight = static_cast<int8_t>(w.q[static_cast<size_t>(channel * s.inner()) + k]);
+      sum += static_cast<int64_t>(elements[k]) * (weight - w.zero_of(channel));
+    }
+    float v = static_cast<float>(static_cast<int32_t>(sum)) * w.scale[static_cast<size_t>(channel)];
+    v = v * scales[static_cast<size_t>(n)];
+    if (s.bias) v = v + b[static_cast<size_t>(channel)];
+    if (s.activation == SN_RELU && v < 0) v = 0;
+    put_f32(s.y_dtype, v, expected.data() + static_cast<int64_t>(before.size()) * size_of(s.y_dtype));
+    before.push_back(static_cast<double>(v));
+  });
+  Call call = conv_call(s, std::move(x), std::vector<double>(static_cast<size_t>(s.out * s.inner())),
+                        std::string(asymmetric ? "int8, zero points, seed " : "int8 seed ") + std::to_string(seed),
+                        [](const std::vector<double>&, const double*) { return 0.0; });
+  give_int8(s, w, call);
+  call.bounded.clear();
+  call.any_nan = true;
+  if (s.activation == SN_NONE || s.activation == SN_RELU) {
+    call.expected = {std::move(expected)};
+  } else {
+    LayerShape layer = {count_of(s.y()), s.inner(), 1, s.x_dtype, s.y_dtype};
+    layer.activation = s.activation;
+    call.bounded = {bounded_layer(layer, before, std::vector<double>(before.size(), 0.0))};
+  }
   return call;
 }
 
@@ -208,7 +282,7 @@ Stored stored_clustered(const Shape& s, int bits, uint64_t seed) {
 Call stored_call(const Shape& s, const Stored& stored, uint64_t seed) {
   const bool words = stored.words && s.groups == 1;
   Call call = conv_call(
-      s, uniform_elements(SN_F32, count_of(s.x), 2, seed + 1), stored.weight,
+      s, uniform_elements(s.x_dtype, count_of(s.x), 2, seed + 1), stored.weight,
       stored.what + " seed " + std::to_string(seed), [words](const std::vector<double>& elements, const double* w) {
         double largest = 0, sum = 0;
         for (double element : elements) largest = std::fmax(largest, std::fabs(element));
@@ -257,7 +331,32 @@ void dense(const Emit& emit) {
 }
 
 void int8(const Emit& emit) {
-  for (const Shape& s : all_shapes()) emit(int8_call(s));
+  for (const Shape& s : all_shapes()) {
+    for (bool asymmetric : {false, true}) emit(int8_call(s, asymmetric));
+  }
+  emit(int8_call({{1, 2, 3, 3}, 3, 1, {3, 3, 1, 1, 40, 70, 1, 1}}));        // windows without an element
+  emit(int8_call({{3, 4, 9, 11}, 5, 1, {3, 3, 50, 3, 1, 1, 1, 1}}));        // strides beyond the image
+  emit(int8_call({{2, 3, 8, 30}, 19, 1, {3, 3, 1, 1, 2, 2, 2, 3}}, true));  // dilated
+  emit(int8_call({{1, 1, 5, 130}, 16, 1, {1, 5, 1, 1, 0, 2, 1, 1}, true, SN_RELU}));
+}
+
+void bf16(const Emit& emit) {
+  for (sn_dtype x : {SN_F32, SN_BF16}) {
+    for (sn_dtype y : {SN_F32, SN_BF16}) {
+      if (x == SN_F32 && y == SN_F32) continue;
+      for (Shape s : {Shape{{2, 3, 9, 21}, 17, 1, {3, 3, 1, 1, 1, 1, 1, 1}, true, SN_RELU},
+                      {{3, 4, 11, 9}, 4, 4, {3, 3, 2, 2, 1, 1, 1, 1}, false},
+                      {{2, 4, 7, 7}, 6, 2, {3, 3, 1, 1, 1, 1, 1, 1}, true, SN_GELU},
+                      {{0, 3, 5, 5}, 4, 1, {3, 3, 1, 1, 1, 1, 1, 1}}}) {
+        s.x_dtype = x;
+        s.y_dtype = y;
+        for (sn_dtype weights : {SN_F32, SN_BF16}) emit(dense_call(s, weights));
+        emit(int8_call(s, true));
+        const uint64_t seed = next_seed();
+        emit(stored_call(s, stored_integers(s, SN_INT4_SYMMETRIC, 32, false, seed), seed));
+      }
+    }
+  }
 }
 
 void stored(const Emit& emit) {
@@ -283,6 +382,9 @@ void not_finite(const Emit& emit) {
     emit(dense_call(s, SN_F32, std::nan("")));
     emit(dense_call(s, SN_F32, std::numeric_limits<double>::infinity()));
   }
+  // An image with NaN does not touch the others.
+  for (double bad : {std::nan(""), -std::numeric_limits<double>::infinity()})
+    emit(int8_call({{3, 3, 9, 9}, 5, 1, {3, 3, 1, 1, 0, 0, 1, 1}}, false, bad));
 }
 
 void large(const Emit& emit) {
@@ -295,10 +397,14 @@ void large(const Emit& emit) {
   }
 }
 
-const Register registered(
-    {"conv2d",
-     {{"dense", dense}, {"int8", int8}, {"stored", stored}, {"not_finite", not_finite}, {"large", large}},
-     {}});
+const Register registered({"conv2d",
+                           {{"dense", dense},
+                            {"int8", int8},
+                            {"bf16", bf16},
+                            {"stored", stored},
+                            {"not_finite", not_finite},
+                            {"large", large}},
+                           {}});
 
 }  // namespace
 }  // namespace sinew_test

@@ -98,20 +98,29 @@ sn_status convolution(const sn_tensor* x, const sn_weights* weights, const int64
                   static_cast<long long>(window[i]), i, least, static_cast<long long>(kMostWindow));
   }
   const long long out = weights->rows, in = weights->cols, kernel = window[0] * window[1];
-  if (x->dtype != SN_F32 || x->rank != 4 || groups < 1 || x->shape[1] % groups != 0 || out % groups != 0 ||
+  if (!takes_activations(x) || x->rank != 4 || groups < 1 || x->shape[1] % groups != 0 || out % groups != 0 ||
       in % kernel != 0 || x->shape[1] / groups != in / kernel) {
     return fail(SN_INVALID_ARGUMENT,
-                "x is %s, which does not fit weights [%lld, %lld] of %lld x %lld windows in %lld groups: F32 [batch, "
-                "groups x %lld / %lld, height, width] is needed",
+                "x is %s, which does not fit weights [%lld, %lld] of %lld x %lld windows in %lld groups: F32 or BF16 "
+                "[batch, groups x %lld / %lld, height, width] is needed",
                 describe(x).text, out, in, static_cast<long long>(window[0]), static_cast<long long>(window[1]),
                 static_cast<long long>(groups), in, kernel);
   }
+  if (weights->kind == SN_W8A8 && groups == 1 && kernel > 1 && in > 0 &&
+      (weights->kernel_rows != window[0] || weights->kernel_cols != window[1])) {
+    return fail(
+        SN_INVALID_ARGUMENT,
+        "the weights [%lld, %lld] were packed from kernels of %lld x %lld, not %lld x %lld; pack them from a tensor "
+        "[out, channels, height, width]",
+        out, in, static_cast<long long>(weights->kernel_rows), static_cast<long long>(weights->kernel_cols),
+        static_cast<long long>(window[0]), static_cast<long long>(window[1]));
+  }
   const int64_t rows = windows(x->shape[2], window, 0), cols = windows(x->shape[3], window, 1);
-  if (y->dtype != SN_F32 || y->rank != 4 || y->shape[0] != x->shape[0] || y->shape[1] != out || y->shape[2] != rows ||
-      y->shape[3] != cols) {
-    return fail(SN_INVALID_ARGUMENT, "y is %s; F32 [%lld, %lld, %lld, %lld] is needed for x %s", describe(y).text,
-                static_cast<long long>(x->shape[0]), out, static_cast<long long>(rows), static_cast<long long>(cols),
-                describe(x).text);
+  if (!takes_activations(y) || y->rank != 4 || y->shape[0] != x->shape[0] || y->shape[1] != out ||
+      y->shape[2] != rows || y->shape[3] != cols) {
+    return fail(SN_INVALID_ARGUMENT, "y is %s; F32 or BF16 [%lld, %lld, %lld, %lld] is needed for x %s",
+                describe(y).text, static_cast<long long>(x->shape[0]), out, static_cast<long long>(rows),
+                static_cast<long long>(cols), describe(x).text);
   }
   if (weights->device->backend != x->device->backend)
     return fail(SN_INVALID_ARGUMENT, "x and the weights are on different devices");
@@ -132,8 +141,12 @@ sn_status sn_pack_w8a8(const sn_tensor* weight, const sn_tensor* scale, const sn
                 describe(weight).text, static_cast<long long>(weight->cols), static_cast<long long>(kMostColumns));
   }
   SN_TRY(row_scales(weight, scale, zero_point));
-  return pack(weight, SN_W8A8, weight->rows, weight->cols, weights,
-              [&](sn_weights* made) { return SN_CALL(weight, pack_w8a8, weight, scale, zero_point, made); });
+  return pack(weight, SN_W8A8, weight->rows, weight->cols, weights, [&](sn_weights* made) {
+    const bool windows = weight->rank == 4 && weight->cols > 0;
+    made->kernel_rows = windows ? weight->shape[2] : 1;
+    made->kernel_cols = windows ? weight->shape[3] : 1;
+    return SN_CALL(weight, pack_w8a8, weight, scale, zero_point, made);
+  });
 }
 
 sn_status sn_pack_float(const sn_tensor* weight, sn_weights** weights) {

@@ -16,7 +16,8 @@ struct sn_weights {
   int64_t cols;    // in
   int64_t group;   // columns that share a scale, 0 where rows do; of SN_CLUSTERED the number of codebooks
   int32_t bits;    // of a packed index or integer
-  int64_t bytes;   // of all parts
+  int64_t kernel_rows, kernel_cols;  // of SN_W8A8 packed from [out, channels, rows, cols], else 1
+  int64_t bytes;                     // of all parts
   void* parts[kParts];
   int64_t part_bytes[kParts];
 

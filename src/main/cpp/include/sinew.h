@@ -310,8 +310,9 @@ SN_EXPORT sn_status sn_cluster_decode(const sn_tensor* q, const sn_tensor* codeb
 /* ---- Linear layers. y = activation(x W^T + bias), where W [out, in] is behind a handle. Making a handle copies, so
  * its sources may be closed. ---- */
 
-/* Weights of int8 that are multiplied by activations quantized to int8. weight is I8 [out, in], in at most 65536; scale
- * is F32 and zero_point, null for symmetric weights, is I8, both with one element, or one a row of weight. */
+/* Weights of int8 that are multiplied by activations quantized to int8. weight is I8 [out, in], in at most 65536, for
+ * convolutions [out, channels, height, width]; scale is F32 and zero_point, null for symmetric weights, is I8, both
+ * with one element, or one a row of weight. */
 SN_EXPORT sn_status sn_pack_w8a8(const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
                                  sn_weights** weights);
 /* Of the weights below, those of integers and fp8 have scales (F32) and, unless symmetric, zero points (I8, else null):
@@ -406,25 +407,28 @@ SN_EXPORT sn_status sn_transpose_heads(const sn_tensor* x, int64_t first, sn_ten
  * over k in order; if all are F32 and sn_blas_open has succeeded, in OpenBLAS's order, which depends on the shape but
  * not on the number of threads. */
 SN_EXPORT sn_status sn_matmul(const sn_tensor* a, const sn_tensor* b, int32_t transpose_b, sn_tensor* y);
-/* y = softmax(scale q k^T) v for each head, F32 with an online softmax: q is [batch, heads, tokens, width], k and v are
- * [batch, key heads, capacity, width] and [.., value width], of which the first `length` rows are keys and values, y is
- * [batch, heads, tokens, value width]. The key heads divide the heads, and neighbouring heads share one. If `causal` is
- * not 0, query i sees keys up to length - tokens + i, and length >= tokens. Without keys y is 0. */
+/* y = softmax(scale q k^T) v for each head, computed in F32 with an online softmax: q is [batch, heads, tokens, width],
+ * k and v are [batch, key heads, capacity, width] and [.., value width], of which the first `length` rows are keys and
+ * values, y is [batch, heads, tokens, value width]; all are F32 or all BF16. The key heads divide the heads, and
+ * neighbouring heads share one. If `causal` is not 0, query i sees keys up to length - tokens + i, and length >=
+ * tokens. Without keys y is 0. */
 SN_EXPORT sn_status sn_attention(const sn_tensor* q, const sn_tensor* k, const sn_tensor* v, int64_t length,
                                  int32_t causal, double scale, sn_tensor* y);
 
-/* ---- Windows. x is F32 [batch, channels, height, width]. `window` has 8 numbers: height and width of the kernel, the
- * strides, the paddings (on both sides) and the dilations, vertical ones first. The output has
- * floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1 rows and columns. In pooling the quotient may be
- * rounded up instead, in each dimension, if the last window still begins before the end of the input or in the padding
- * before it; y's shape says so. ---- */
+/* ---- Windows. x is [batch, channels, height, width]; in pooling it is F32, F16 or BF16, computed with as F32, and y
+ * has its dtype. `window` has 8 numbers: height and width of the kernel, the strides, the paddings (on both sides) and
+ * the dilations, vertical ones first. The output has floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1
+ * rows and columns. In pooling the quotient may be rounded up instead, in each dimension, if the last window still
+ * begins before the end of the input or in the padding before it; y's shape says so. ---- */
 
 /* y = activation(x convolved with the weights + bias): packed weights [out, channels / groups, height, width] of a
- * kernel, whose last three dimensions are the columns of the handle; y is F32 [batch, out, rows, columns], bias is F32
- * [out] or null. Output channels and input channels are split into `groups`, each of which sees its own. Padding may be
- * of any size. FLOAT: one sum for each element over the columns in order, as in sn_linear. Other kinds compute as
- * sn_linear would with a row of x for each window, so W8A8 quantizes each window on its own; with groups > 1 they
- * multiply the dequantized weights as FLOAT does. */
+ * kernel, whose last three dimensions are the columns of the handle; x and y are F32 or BF16, y [batch, out, rows,
+ * columns], bias is F32 [out] or null. Output channels and input channels are split into `groups`, each of which sees
+ * its own. Padding may be of any size. FLOAT: one sum for each element over the columns in order, as in sn_linear. W8A8
+ * with one group: each image of x is quantized as a row of x is in sn_linear, and its windows are computed as that row
+ * would be; the weights have to be packed from four dimensions, and an image with NaN or infinity gives NaN. Other
+ * kinds compute as sn_linear would with a row of x for each window; with groups > 1 they and W8A8 multiply the
+ * dequantized weights as FLOAT does. */
 SN_EXPORT sn_status sn_conv2d(const sn_tensor* x, const sn_weights* weights, const int64_t* window, int64_t groups,
                               const sn_tensor* bias, sn_activation activation, sn_tensor* y);
 /* y = the largest element of each window; padding does not count, NaN counts as the largest. */

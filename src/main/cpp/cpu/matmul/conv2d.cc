@@ -1,8 +1,8 @@
 // Convolutions. With F32 weights, output channels are the rows of a product whose panels are 16 neighbouring windows,
 // gathered a block of channels at a time; y is written in its own order. A depthwise convolution multiplies whole rows
 // of its plane by one weight at a time. Other kinds of weights get rows of windows. See sinew.h.
+#include "cpu/matmul/conv2d.h"
 #include "cpu/kernels/rows.h"
-#include "cpu/matmul/windows.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -128,12 +128,12 @@ void convolve_windows(const Convolution& c, const float* x, const Weights& weigh
   }
 }
 
-Output output_of(const Convolution& c, sn_tensor* y, int64_t image, const float* bias, sn_activation activation) {
-  return {data_of<float>(y) + image * c.out * c.positions(), c.positions(), bias, activation};
+Output output_of(const Convolution& c, float* y, int64_t image, const float* bias, sn_activation activation) {
+  return {y + image * c.out * c.positions(), c.positions(), bias, activation};
 }
 
-sn_status convolve(sn_device* device, const Convolution& c, const sn_tensor* x, const Weights& weights,
-                   const float* bias, sn_activation activation, sn_tensor* y) {
+sn_status convolve(sn_device* device, const Convolution& c, const float* x, const Weights& weights, const float* bias,
+                   sn_activation activation, float* y) {
   const int64_t at_once = max_of(1, min_of(c.in_group, kInner / c.taps()));
   const int64_t panel_floats = at_once * c.taps() * kPanel;
   const int64_t a_block = max_of(1, min_of(16, kGathered / max_of(panel_floats, 1))) * kPanel;
@@ -149,7 +149,7 @@ sn_status convolve(sn_device* device, const Convolution& c, const sn_tensor* x, 
     const int64_t image = index / parts / blocks / c.groups, begin = group * c.out_group + part * channels;
     const Scratch scratch(device, bytes);
     if (scratch.data() == nullptr) return atomic_or(&starved);
-    convolve_windows(c, data_of<float>(x) + (image * c.channels + group * c.in_group) * c.plane(), weights, begin,
+    convolve_windows(c, x + (image * c.channels + group * c.in_group) * c.plane(), weights, begin,
                      min_of(begin + channels, (group + 1) * c.out_group), block * a_block,
                      min_of((block + 1) * a_block, c.positions()), at_once, reinterpret_cast<float*>(scratch.data()),
                      output_of(c, y, image, bias, activation));
@@ -208,8 +208,8 @@ void depthwise_windows(const Convolution& c, const float* band, int64_t phase, i
     store_some(y + col + p * kPanel, output.finished(sum[0][p], channel), min_of(kPanel, c.cols - col - p * kPanel));
 }
 
-sn_status convolve_depthwise(sn_device* device, const Convolution& c, const sn_tensor* x, const Weights& weights,
-                             const float* bias, sn_activation activation, sn_tensor* y) {
+sn_status convolve_depthwise(sn_device* device, const Convolution& c, const float* x, const Weights& weights,
+                             const float* bias, sn_activation activation, float* y) {
   const int64_t span = (c.kernel_rows - 1) * c.dilation_rows + 1, phase = Band::phase_of(c);
   const int64_t row_floats = phase * c.stride_cols;
   // Output rows whose input fits in a part of the second-level cache.
@@ -224,7 +224,7 @@ sn_status convolve_depthwise(sn_device* device, const Convolution& c, const sn_t
     if (scratch.data() == nullptr) return atomic_or(&starved);
     float* filled = reinterpret_cast<float*>(scratch.data());
     const Band band = {first * c.stride_rows, (last - first - 1) * c.stride_rows + span, phase};
-    fill_band(c, data_of<float>(x) + plane * c.plane(), band, filled);
+    fill_band(c, x + plane * c.plane(), band, filled);
     const Output output = output_of(c, y, image, bias, activation);
     for (int64_t channel = group * c.out_group; channel < (group + 1) * c.out_group; ++channel) {
       const float* w = weights.at(channel);
@@ -244,8 +244,8 @@ sn_status convolve_depthwise(sn_device* device, const Convolution& c, const sn_t
 }
 
 // Rows of windows through the weights' own kernel; results come by windows and are turned to channels.
-sn_status convolve_rows(sn_device* device, const Convolution& c, const sn_tensor* x, const sn_weights& weights,
-                        const float* bias, sn_activation activation, sn_tensor* y) {
+sn_status convolve_rows(sn_device* device, const Convolution& c, const float* x, const sn_weights& weights,
+                        const float* bias, sn_activation activation, float* y) {
   const int64_t inner = c.inner();
   const int64_t a_block = min_of(max_of(16, kGathered / max_of(inner, 1) / 16 * 16), kTaskRows);
   const int64_t blocks = ceil_div(c.positions(), a_block);
@@ -262,10 +262,10 @@ sn_status convolve_rows(sn_device* device, const Convolution& c, const sn_tensor
     char* data = scratch.data();
     float *rows = reinterpret_cast<float*>(data), *sums = reinterpret_cast<float*>(data + row_bytes);
     Run* runs = reinterpret_cast<Run*>(data + row_bytes + sum_bytes);
-    gather_rows(c, data_of<float>(x) + image * c.channels * c.plane(), first, count, runs, rows);
+    gather_rows(c, x + image * c.channels * c.plane(), first, count, runs, rows);
     const Layer<float> layer = {sums, c.out, c.out, bias, activation};
     linear_rows(weights, rows, count, layer, data + row_bytes + sum_bytes + run_bytes);
-    float* to = data_of<float>(y) + image * c.out * c.positions() + first;
+    float* to = y + image * c.out * c.positions() + first;
     constexpr int64_t kSquare = 16;
     for (int64_t channel = 0; channel < c.out; channel += kSquare) {
       const int64_t end = min_of(channel + kSquare, c.out);
@@ -293,19 +293,68 @@ void dequantize_weights(const sn_weights& weights, int64_t rows_at_once, float* 
   }
 }
 
+// Floats of BF16 images that are convolved at a time.
+constexpr int64_t kSlabFloats = 1 << 22;
+
+// Elements from one type to the other, in tasks.
+template <class From, class To>
+void convert_in_tasks(sn_device* device, const From* from, int64_t n, To* to) {
+  constexpr int64_t kTask = 1 << 15;
+  auto convert = [&](int64_t task) {
+    const int64_t begin = task * kTask;
+    for_vectors(min_of(kTask, n - begin), [&](int64_t i, int64_t lanes) {
+      const F v = load_some(from + begin + i, lanes);
+      lanes == kLanes ? store(to + begin + i, v) : store_tail(to + begin + i, v, lanes);
+    });
+  };
+  for_tasks(device, ceil_div(n, kTask), convert);
+}
+
+// Calls run(convolution, x, y) with F32 images: all of them, or so many at a time as are converted from and to BF16.
+template <class Run_>
+sn_status with_floats(sn_device* device, const Convolution& c, const sn_tensor* x, sn_tensor* y, Run_ run) {
+  const bool narrow_x = x->dtype == SN_BF16, narrow_y = y->dtype == SN_BF16;
+  if (!narrow_x && !narrow_y) return run(c, data_of<float>(x), data_of<float>(y));
+  const int64_t x_image = c.channels * c.plane(), y_image = c.out * c.positions();
+  const int64_t slab = max_of(1, min_of(c.batch, kSlabFloats / max_of(x_image + y_image, 1)));
+  const int64_t x_bytes = narrow_x ? round_up(slab * x_image * int64_t{sizeof(float)}, 64) : 0;
+  const int64_t bytes = x_bytes + (narrow_y ? slab * y_image * int64_t{sizeof(float)} : 0);
+  const Scratch scratch(device, bytes);
+  if (scratch.data() == nullptr) return no_scratch(bytes);
+  for (int64_t first = 0; first < c.batch; first += slab) {
+    Convolution part = c;
+    part.batch = min_of(slab, c.batch - first);
+    auto* from = reinterpret_cast<float*>(scratch.data());
+    auto* to = reinterpret_cast<float*>(scratch.data() + x_bytes);
+    if (narrow_x) convert_in_tasks(device, data_of<bf16>(x) + first * x_image, part.batch * x_image, from);
+    const sn_status status = run(part, narrow_x ? from : data_of<float>(x) + first * x_image,
+                                 narrow_y ? to : data_of<float>(y) + first * y_image);
+    if (status != SN_OK) return status;
+    if (narrow_y) convert_in_tasks(device, to, part.batch * y_image, data_of<bf16>(y) + first * y_image);
+  }
+  return SN_OK;
+}
+
 }  // namespace
 
 sn_status conv2d(sn_device* device, const sn_tensor* x, const sn_weights* w, const int64_t* window, int64_t groups,
                  const sn_tensor* bias, sn_activation activation, sn_tensor* y) {
   if (y->elements == 0) return SN_OK;
-  const Convolution c = convolution_of(x, window, groups, y);
+  const Convolution all = convolution_of(x, window, groups, y);
   const float* biases = bias == nullptr ? nullptr : data_of<float>(bias);
+  if (w->kind == SN_W8A8 && groups == 1) return conv2d_w8a8(device, all, x, *w, biases, activation, y);
   const auto run = [&](const Weights& weights) {
-    return c.in_group == 1 ? convolve_depthwise(device, c, x, weights, biases, activation, y)
-                           : convolve(device, c, x, weights, biases, activation, y);
+    return with_floats(device, all, x, y, [&](const Convolution& c, const float* from, float* to) {
+      return c.in_group == 1 ? convolve_depthwise(device, c, from, weights, biases, activation, to)
+                             : convolve(device, c, from, weights, biases, activation, to);
+    });
   };
   if (w->kind == SN_FLOAT && w->dtype != SN_BF16) return run(Weights::panels(w->part<float>(0), w->cols));
-  if (groups == 1) return convolve_rows(device, c, x, *w, biases, activation, y);
+  if (groups == 1) {
+    return with_floats(device, all, x, y, [&](const Convolution& c, const float* from, float* to) {
+      return convolve_rows(device, c, from, *w, biases, activation, to);
+    });
+  }
   const int64_t at_once = min_of(64, w->cols), size = static_cast<int64_t>(sizeof(float));
   const int64_t identity_bytes = round_up(at_once * w->cols * size, 64),
                 weight_bytes = round_up(w->cols * w->rows * size, 64);

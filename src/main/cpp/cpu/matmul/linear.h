@@ -43,6 +43,12 @@ inline int64_t leading_rows(const sn_tensor* x) {
   return rows;
 }
 
+// F32 or BF16.
+template <class F>
+void with_activation_type(sn_dtype dtype, F f) {
+  dtype == SN_BF16 ? f(static_cast<bf16*>(nullptr)) : f(static_cast<float*>(nullptr));
+}
+
 // Where results go, and what is done to them on the way.
 template <class T>
 struct Layer {
@@ -104,6 +110,13 @@ inline int32_t reduce_sum(I x) {
   return sum;
 }
 
+// The scale of numbers whose largest magnitude has this key, below kInfinityKey; see sn_linear.
+inline float symmetric_scale(int32_t absmax) {
+  if (absmax == 0) return 1;
+  const float scale = static_cast<float>(static_cast<double>(float_of(static_cast<uint32_t>(absmax))) / 127.0);
+  return scale == 0 ? float_of(1) : scale;
+}
+
 // Quantizes n activations by the rules of symmetric int8 (see sn_linear), and fills q with zeros up to `padded`, less
 // than 64 more. Each 64 of them begin `pitch` after the last.
 template <class T, class Q>
@@ -116,9 +129,7 @@ inline Token quantize_token(const T* x, int64_t n, Q* q, int64_t padded, int64_t
       memset(static_cast<void*>(q + i / 64 * pitch), 0, static_cast<size_t>(min_of(64, padded - i)) * sizeof(Q));
     return {float_of(0x7fc00000), 0};
   }
-  float scale = static_cast<float>(static_cast<double>(float_of(static_cast<uint32_t>(absmax))) / 127.0);
-  if (absmax == 0) scale = 1;
-  if (scale == 0) scale = float_of(1);
+  const float scale = symmetric_scale(absmax);
   const F step = splat(scale), low = splat(-127.0f), high = splat(127.0f);
   const auto quantized = [&](F v) { return to_int(min(max(div(v, step), low), high)); };
   I sum = splat_int(0);

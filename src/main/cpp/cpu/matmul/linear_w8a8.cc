@@ -1,15 +1,10 @@
 // int8 weights times activations quantized row by row. See sinew.h.
-#include "cpu/matmul/linear.h"
 #include "cpu/matmul/tiles.h"
+#include "cpu/matmul/w8a8.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
 namespace {
-
-// Parts of the handle.
-constexpr int kWeights = 0;     // panels, see dot.h
-constexpr int kScales = 1;      // F32, one a channel, padded to whole panels
-constexpr int kZeroPoints = 2;  // I32 likewise, with the tier's offset added; absent when all are 0
 
 // Steps of a panel that are computed with at once, for all rows of a block: they stay in the first-level cache. The
 // same columns of the block's activations stay in the second for a group of panels.
@@ -29,8 +24,7 @@ constexpr int64_t kRowBlock = 48;
 constexpr int64_t kDotRows = kRowBlock;
 #endif
 
-int64_t steps_of(const sn_weights& w) { return round_up(ceil_div(w.cols, kStep), kStepsMultiple); }
-int64_t panels_of(const sn_weights& w) { return ceil_div(w.rows, kPanel); }
+int64_t steps_of(const sn_weights& w) { return Runs(w).all_steps(); }
 
 // One panel: 16 channels of I8 [rows, cols] from `first` on.
 void pack_panel(const int8_t* weight, int64_t rows, int64_t cols, int64_t first, uint8_t* panel) {
@@ -38,11 +32,24 @@ void pack_panel(const int8_t* weight, int64_t rows, int64_t cols, int64_t first,
   for (int64_t step = 0; step * kStep < cols; ++step) {
     const int64_t col = step * kStep;
     const int64_t count = min_of(kStep, cols - col);
-    for (int64_t c = 0; c < kPanel; ++c) {
-      for (int64_t i = 0; i < kStep; ++i) {
-        const int v = c < channels && i < count ? weight[(first + c) * cols + col + i] : 0;
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t i = 0; i < count; ++i) {
+        const int v = weight[(first + c) * cols + col + i];
         panel[step * kStepBytes + c * kStep + i] = static_cast<uint8_t>(v + kWeightOffset);
       }
+    }
+  }
+}
+
+// The same with the columns in runs.
+void pack_runs(const int8_t* weight, const sn_weights& w, const Runs& runs, int64_t first, uint8_t* panel) {
+  const int64_t channels = min_of(kPanel, w.rows - first);
+  for (int64_t run = 0; run < runs.count; ++run) {
+    for (int64_t i = 0; i < runs.length(); ++i) {
+      const int64_t place = run * runs.padded() + i;
+      uint8_t* to = panel + place / kStep * kStepBytes + place % kStep;
+      const int8_t* from = weight + first * w.cols + runs.column(run, i / runs.channels, i % runs.channels);
+      for (int64_t c = 0; c < channels; ++c) to[c * kStep] = static_cast<uint8_t>(from[c * w.cols] + kWeightOffset);
     }
   }
 }
@@ -67,7 +74,7 @@ void multiply_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t
                     Sums& sums) {
   memset(&sums, 0, sizeof sums);
   const int64_t steps = steps_of(w);
-  const uint8_t* weights = w.part<uint8_t>(kWeights) + panel * steps * kStepBytes;
+  const uint8_t* weights = w.part<uint8_t>(kInt8Weights) + panel * steps * kStepBytes;
   for (int64_t s = 0; s < steps; s += kChunkSteps) {
     const int64_t count = min_of(kChunkSteps, steps - s);
     for (int64_t p = 0; p < panels; ++p) {
@@ -83,8 +90,8 @@ void multiply_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t
 template <class T>
 void finish_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel, const int32_t* sums,
                   const Layer<T>& layer) {
-  const F scale = load(w.part<float>(kScales) + panel * kPanel);
-  const int32_t* zero_points = w.part<int32_t>(kZeroPoints);
+  const F scale = load(w.part<float>(kInt8Scales) + panel * kPanel);
+  const int32_t* zero_points = w.part<int32_t>(kInt8ZeroPoints);
   for (int64_t r = 0; r < rows; ++r) {
     const Token token = x.tokens[first + r];
     I sum = load_int(sums + r * kPanel);
@@ -107,8 +114,8 @@ void block_of_layer(const sn_weights& w, const Tokens& x, int64_t first, int64_t
     for (; panel + kMostPanels <= end; panel += kMostPanels) {
       int32_t* few = sums.of[0];
       memset(few, 0, kMostPanels * kPanel * sizeof *few);
-      multiply_panel<1, kMostPanels>(x.row(first), x.cols, w.part<uint8_t>(kWeights) + panel * panel_bytes, panel_bytes,
-                                     steps, few);
+      multiply_panel<1, kMostPanels>(x.row(first), x.cols, w.part<uint8_t>(kInt8Weights) + panel * panel_bytes,
+                                     panel_bytes, steps, few);
       for (int p = 0; p < kMostPanels; ++p) finish_block(w, x, first, 1, panel + p, few + p * kPanel, layer);
     }
   }
@@ -118,7 +125,7 @@ void block_of_layer(const sn_weights& w, const Tokens& x, int64_t first, int64_t
     alignas(64) int32_t sums_of[2][kTileRowBlock * kPanel];
     const int64_t panel_bytes = x.cols * kPanel;
     for (; panel < end; panel += 2) {
-      const uint8_t* weights = w.part<uint8_t>(kWeights) + panel * panel_bytes;
+      const uint8_t* weights = w.part<uint8_t>(kInt8Weights) + panel * panel_bytes;
       const bool two = panel + 1 < end;  // else the second sums are those of the first panel once more
       multiply_tiles(x.row(first), rows, x.cols, weights, two ? weights + panel_bytes : weights, sums_of[0],
                      sums_of[1]);
@@ -138,22 +145,29 @@ void block_of_layer(const sn_weights& w, const Tokens& x, int64_t first, int64_t
 
 sn_status pack_w8a8(sn_device* device, const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
                     sn_weights* w) {
-  const int64_t panels = panels_of(*w), panel_bytes = steps_of(*w) * kStepBytes;
-  sn_status status = allocate_part(w, kWeights, panels * panel_bytes);
-  if (status == SN_OK) status = allocate_part(w, kScales, panels * kPanel * int64_t{sizeof(float)});
+  const Runs runs(*w);
+  const int64_t panels = int8_panels(*w), panel_bytes = runs.all_steps() * kStepBytes;
+  sn_status status = allocate_part(w, kInt8Weights, panels * panel_bytes);
+  if (status == SN_OK) status = allocate_part(w, kInt8Scales, panels * kPanel * int64_t{sizeof(float)});
   const bool corrected = zero_point != nullptr || kWeightOffset != 0;
-  if (status == SN_OK && corrected) status = allocate_part(w, kZeroPoints, panels * kPanel * int64_t{sizeof(int32_t)});
+  if (status == SN_OK && corrected)
+    status = allocate_part(w, kInt8ZeroPoints, panels * kPanel * int64_t{sizeof(int32_t)});
   if (status != SN_OK) return status;
-  auto* scales = static_cast<float*>(w->parts[kScales]);
-  auto* zero_points = static_cast<int32_t*>(w->parts[kZeroPoints]);
+  auto* scales = static_cast<float*>(w->parts[kInt8Scales]);
+  auto* zero_points = static_cast<int32_t*>(w->parts[kInt8ZeroPoints]);
   for (int64_t c = 0; c < w->rows; ++c) {
     const int64_t from = scale->elements == 1 ? 0 : c;
     scales[c] = data_of<float>(scale)[from];
     if (corrected) zero_points[c] = kWeightOffset + (zero_point == nullptr ? 0 : data_of<int8_t>(zero_point)[from]);
   }
-  auto* bytes = static_cast<uint8_t*>(w->parts[kWeights]);
+  auto* bytes = static_cast<uint8_t*>(w->parts[kInt8Weights]);
   auto task = [&](int64_t panel) {
-    pack_panel(data_of<int8_t>(weight), w->rows, w->cols, panel * kPanel, bytes + panel * panel_bytes);
+    uint8_t* to = bytes + panel * panel_bytes;
+    if (runs.reordered()) {
+      pack_runs(data_of<int8_t>(weight), *w, runs, panel * kPanel, to);
+    } else {
+      pack_panel(data_of<int8_t>(weight), w->rows, w->cols, panel * kPanel, to);
+    }
   };
   for_tasks(device, panels, task);
   return SN_OK;
@@ -173,16 +187,18 @@ void quantize_row(const X* x, int64_t cols, const Tokens& to, int64_t row) {
   to.tokens[row] = quantize_token(x + row * cols, cols, to.row(row), to.cols, to.pitch());
 }
 
+// x [rows, cols], all in the order of the packed columns.
 template <class X, class T>
-void run(sn_device* device, const X* x, const sn_weights& w, const Tokens& tokens, const Layer<T>& layer) {
+void run(sn_device* device, const X* x, int64_t cols, const sn_weights& w, const Tokens& tokens,
+         const Layer<T>& layer) {
   // Tasks depend on the shape alone.
-  const int64_t rows_a_task = max_of(1, (1 << 15) / max_of(w.cols, 1));
+  const int64_t rows_a_task = max_of(1, (1 << 15) / max_of(cols, 1));
   auto quantize = [&](int64_t task) {
     const int64_t end = min_of((task + 1) * rows_a_task, tokens.rows);
-    for (int64_t row = task * rows_a_task; row < end; ++row) quantize_row(x, w.cols, tokens, row);
+    for (int64_t row = task * rows_a_task; row < end; ++row) quantize_row(x, cols, tokens, row);
   };
   for_tasks(device, ceil_div(tokens.rows, rows_a_task), quantize);
-  const int64_t blocks = ceil_div(tokens.rows, kRowBlock), panels = panels_of(w);
+  const int64_t blocks = ceil_div(tokens.rows, kRowBlock), panels = int8_panels(w);
   const int64_t products = max_of(1, min_of(tokens.rows, kRowBlock) * kPanel * tokens.cols);
   const int64_t panels_a_task = round_up(max_of(1, kTaskProducts / products), kPanelGroup);
   const int64_t groups = ceil_div(panels, panels_a_task);
@@ -194,39 +210,66 @@ void run(sn_device* device, const X* x, const sn_weights& w, const Tokens& token
   for_tasks(device, blocks * groups, multiply);
 }
 
-// F32 or BF16.
-template <class F>
-void with_activations(sn_dtype dtype, F f) {
-  dtype == SN_BF16 ? f(static_cast<bf16*>(nullptr)) : f(static_cast<float*>(nullptr));
+// A row of the matrix's columns as runs.
+template <class X>
+void reorder_row(const X* x, const Runs& runs, float* to) {
+  memset(to, 0, static_cast<size_t>(runs.count * runs.padded()) * sizeof(float));
+  for (int64_t run = 0; run < runs.count; ++run) {
+    for (int64_t i = 0; i < runs.length(); ++i)
+      to[run * runs.padded() + i] = to_float(x[runs.column(run, i / runs.channels, i % runs.channels)]);
+  }
+}
+
+// A row with its columns in runs, for weights of convolutions.
+int64_t reordered_bytes(const Runs& runs, int64_t rows) {
+  return runs.reordered() ? round_up(rows * runs.count * runs.padded() * int64_t{sizeof(float)}, 64) : 0;
 }
 
 }  // namespace
 
 int64_t w8a8_scratch(const sn_weights& w, int64_t rows) {
   const int64_t stored = rows >= kTilesFrom ? round_up(rows, 32) : rows;  // what multiply_tiles reads
-  return tokens_bytes(rows) + stored * steps_of(w) * kStep * int64_t{sizeof(Quantized)};
+  return reordered_bytes(Runs(w), 1) + tokens_bytes(rows) + stored * steps_of(w) * kStep * int64_t{sizeof(Quantized)};
 }
 
 void w8a8_rows(const sn_weights& w, const float* x, int64_t rows, const Layer<float>& layer, void* scratch) {
-  const Tokens tokens = tokens_in(scratch, w, rows);
-  for (int64_t row = 0; row < rows; ++row) quantize_row(x, w.cols, tokens, row);
+  const Runs runs(w);
+  auto* reordered = static_cast<float*>(scratch);
+  const Tokens tokens = tokens_in(static_cast<char*>(scratch) + reordered_bytes(runs, 1), w, rows);
+  for (int64_t row = 0; row < rows; ++row) {
+    if (!runs.reordered()) {
+      quantize_row(x, w.cols, tokens, row);
+      continue;
+    }
+    const int64_t cols = runs.count * runs.padded();
+    reorder_row(x + row * w.cols, runs, reordered);
+    tokens.tokens[row] = quantize_token(reordered, cols, tokens.row(row), tokens.cols, tokens.pitch());
+  }
   for (int64_t first = 0; first < rows; first += kRowBlock)
-    block_of_layer(w, tokens, first, min_of(kRowBlock, rows - first), 0, panels_of(w), layer);
+    block_of_layer(w, tokens, first, min_of(kRowBlock, rows - first), 0, int8_panels(w), layer);
 }
 
 sn_status linear_w8a8(sn_device* device, const sn_tensor* x, const sn_weights* w, const sn_tensor* bias,
                       sn_activation activation, sn_tensor* y) {
   if (y->elements == 0) return SN_OK;
-  const int64_t rows = leading_rows(x), bytes = w8a8_scratch(*w, rows);
+  const Runs runs(*w);
+  const int64_t rows = leading_rows(x), before = reordered_bytes(runs, rows);
+  const int64_t bytes = before + w8a8_scratch(*w, rows);
   const Scratch scratch(device, bytes);
   if (scratch.data() == nullptr) return no_scratch(bytes);
+  const Tokens tokens = tokens_in(scratch.data() + before, *w, rows);
   const float* bias_data = bias == nullptr ? nullptr : data_of<float>(bias);
-  with_activations(y->dtype, [&](auto* y_type) {
+  with_activation_type(y->dtype, [&](auto* y_type) {
     using T = typename Pointee<decltype(y_type)>::type;
     const Layer<T> layer = {data_of<T>(y), w->rows, w->rows, bias_data, activation};
-    with_activations(x->dtype, [&](auto* x_type) {
+    with_activation_type(x->dtype, [&](auto* x_type) {
       using X = typename Pointee<decltype(x_type)>::type;
-      run(device, data_of<X>(x), *w, tokens_in(scratch.data(), *w, rows), layer);
+      if (!runs.reordered()) return run(device, data_of<X>(x), w->cols, *w, tokens, layer);
+      const int64_t cols = runs.count * runs.padded();
+      auto* reordered = reinterpret_cast<float*>(scratch.data());
+      auto reorder = [&](int64_t row) { reorder_row(data_of<X>(x) + row * w->cols, runs, reordered + row * cols); };
+      for_tasks(device, rows, reorder);
+      run(device, static_cast<const float*>(reordered), cols, *w, tokens, layer);
     });
   });
   return SN_OK;

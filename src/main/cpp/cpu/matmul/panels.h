@@ -19,12 +19,6 @@ constexpr int64_t kTogether = 64;
 // Products that are worth a task of their own.
 constexpr int64_t kTaskProducts = 1 << 18;
 
-// F32 or BF16.
-template <class F>
-void with_activation_type(sn_dtype dtype, F f) {
-  dtype == SN_BF16 ? f(static_cast<bf16*>(nullptr)) : f(static_cast<float*>(nullptr));
-}
-
 template <class Kind, class X, class T>
 void multiply_in_tasks(sn_device* device, const sn_weights& w, const X* x, int64_t rows, const Layer<T>& layer,
                        void* scratch) {

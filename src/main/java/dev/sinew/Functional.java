@@ -196,9 +196,9 @@ public final class Functional {
   /**
    * The largest element of each window. NaN counts as the largest.
    *
-   * @param x F32 [batch, channels, height, width]
-   * @param y F32 [batch, channels, {@link Pool2dOptions#outputHeight}, {@link
-   *     Pool2dOptions#outputWidth}]
+   * @param x F32, F16 or BF16 [batch, channels, height, width]
+   * @param y [batch, channels, {@link Pool2dOptions#outputHeight}, {@link
+   *     Pool2dOptions#outputWidth}] of x's type
    */
   public static void maxPool2d(Tensor x, Pool2dOptions options, Tensor y) {
     long[] window = options.window();
@@ -216,12 +216,12 @@ public final class Functional {
   /**
    * A convolution: {@code y = activation(x * W + bias)}. Weights are packed from [out, channels /
    * groups, kernelHeight, kernelWidth]; those of any kind will do. With weights of kind {@link
-   * PackedWeights.Kind#W8A8} and one group each window of x is quantized on its own; with several
+   * PackedWeights.Kind#W8A8} and one group each image of x is quantized as a whole; with several
    * groups weights of all kinds are multiplied as floats.
    *
-   * @param x F32 [batch, channels, height, width]
+   * @param x F32 or BF16 [batch, channels, height, width]
    * @param bias F32 [out], or null
-   * @param y F32 [batch, out, {@link Conv2dOptions#outputHeight}, {@link
+   * @param y F32 or BF16 [batch, out, {@link Conv2dOptions#outputHeight}, {@link
    *     Conv2dOptions#outputWidth}]
    */
   public static void conv2d(
@@ -270,13 +270,13 @@ public final class Functional {
    * heads share a head of keys and values where there are fewer of those. Memory does not grow with
    * the square of the length.
    *
-   * @param q F32 [batch, heads, tokens, width]
-   * @param k F32 [batch, key heads, capacity, width], a cache
-   * @param v F32 [batch, key heads, capacity, value width]
+   * @param q F32 or BF16 [batch, heads, tokens, width]; k, v and y have its type
+   * @param k [batch, key heads, capacity, width], a cache
+   * @param v [batch, key heads, capacity, value width]
    * @param length how many keys and values there are, at most the capacity
    * @param causal whether query i sees only the first {@code length - tokens + i + 1} keys; there
    *     are then at least as many keys as tokens
-   * @param y F32 [batch, heads, tokens, value width]; 0 without keys
+   * @param y [batch, heads, tokens, value width]; 0 without keys
    */
   public static void attention(
       Tensor q, Tensor k, Tensor v, long length, boolean causal, double scale, Tensor y) {

@@ -66,7 +66,8 @@ public final class PackedWeights implements AutoCloseable {
   /**
    * int8 weights for activations that are quantized to int8 on the fly (W8A8).
    *
-   * @param weight I8 [out, in, ...]; the dimensions after the first count as one, of at most 65536
+   * @param weight I8 [out, in, ...]; the dimensions after the first count as one, of at most 65536.
+   *     For convolutions [out, channels, kernel height, kernel width]
    * @param scale F32, of one element or one a row of {@code weight}
    * @param zeroPoint I8 like the scale; null for symmetric weights
    */

@@ -56,6 +56,13 @@ class LayersTest {
         double[] expected = formula.apply(x, weight, bias, height, width);
         assertClose(expected, Layers.run(layer, x, images, in, height, width), 1e-4, "" + images);
       }
+      double[] x = Layers.bf16(random(random, in * height * width));
+      double[] expected = formula.apply(x, weight, bias, height, width);
+      assertClose(
+          expected,
+          Layers.run(layer, DType.BF16, x, 1, in, height, width),
+          Layers.bf16Bounds(expected, 1e-4),
+          "BF16");
       try (Arena arena = new Arena();
           Tensor wrong = Tensor.allocate(Device.cpu(), DType.F32, 1, in + 1, 30, 30);
           Tensor small = Tensor.allocate(Device.cpu(), DType.F32, 1, in, 0, 0)) {
@@ -63,7 +70,7 @@ class LayersTest {
             assertThrows(IllegalArgumentException.class, () -> layer.forward(wrong, arena));
         assertEquals(
             layer
-                + " takes F32 [n, "
+                + " takes F32 or BF16 [n, "
                 + in
                 + ", height, width], not F32 [1, "
                 + (in + 1)

@@ -2,7 +2,6 @@ package dev.sinew.nn;
 
 import dev.sinew.Activation;
 import dev.sinew.Conv2dOptions;
-import dev.sinew.DType;
 import dev.sinew.Functional;
 import dev.sinew.PackedWeights;
 import dev.sinew.Tensor;
@@ -12,6 +11,9 @@ import dev.sinew.Tensor;
  * [n, out, height', width'] with {@code height' = floor((height + 2 padding - dilation (kernel - 1)
  * - 1) / stride) + 1}. State dict: {@code weight} [out, in / groups, kernel, kernel], {@code bias}
  * [out].
+ *
+ * <p>x is F32 or BF16, and y has its type. int8 weights take inputs that are quantized image by
+ * image, see {@link LoadOptions.Int8}.
  */
 public final class Conv2d extends WeightedLayer {
   private final int in;
@@ -58,8 +60,8 @@ public final class Conv2d extends WeightedLayer {
 
   @Override
   public Tensor forward(Tensor x, Arena arena) {
-    if (x.rank() != 4 || x.size(1) != in || x.dtype() != DType.F32) {
-      throw misfit(x, "F32 [n, " + in + ", height, width]");
+    if (x.rank() != 4 || x.size(1) != in || !isActivationType(x.dtype())) {
+      throw misfit(x, "F32 or BF16 [n, " + in + ", height, width]");
     }
     long height = options.outputHeight(x.size(2), kernelHeight);
     long width = options.outputWidth(x.size(3), kernelWidth);

@@ -18,8 +18,9 @@ public record LoadOptions(
   /** How layers with int8 weights (one scale a tensor or a row) compute. */
   public enum Int8 {
     /**
-     * Inputs are quantized to int8 row by row on the fly, and products are summed as integers: the
-     * fastest. Other weights than int8 with such scales are not affected.
+     * Inputs are quantized to int8 on the fly, row by row or, of convolutions, image by image, and
+     * products are summed as integers: the fastest. Other weights than int8 with such scales are
+     * not affected.
      */
     DYNAMIC,
     /** Inputs stay floating: closer to the unquantized network, slower for large batches. */

@@ -67,9 +67,14 @@ final class WeightPacker implements AutoCloseable {
           }
           boolean integers = parts.values().dtype() == DType.I8;
           boolean dynamic = options.int8() == LoadOptions.Int8.DYNAMIC && cols <= LONGEST_INT8_ROW;
-          return integers && parts.group() == 0 && dynamic
-              ? PackedWeights.w8a8(parts.values(), scale, zeroPoint)
-              : PackedWeights.w8(parts.values(), scale, zeroPoint, parts.group());
+          if (!integers || parts.group() != 0 || !dynamic) {
+            return PackedWeights.w8(parts.values(), scale, zeroPoint, parts.group());
+          }
+          // In all its dimensions: convolutions have their weights in another order.
+          long[] shape = tensor.logical().shape().stream().mapToLong(Long::longValue).toArray();
+          try (Tensor weight = parts.values().view(0, shape)) {
+            return PackedWeights.w8a8(weight, scale, zeroPoint);
+          }
         });
   }
 
