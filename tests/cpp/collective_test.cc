@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <random>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "support/check.h"
+#include "support/processes.h"
 #include "support/ranks.h"
 
 namespace sinew_test {
@@ -25,6 +27,38 @@ TEST(Collective, GivesTheSameBitsToAllRanks) {
       }
     });
   }
+}
+
+// One group, those that every rank reduces alone, and several slots with a tail.
+void check_compressed_sizes(sn_communicator* c) {
+  for (int64_t n : {0, 1, 255, 257, 8192, 8193, 20011, 258048, 520001}) {
+    check_compressed(c, SN_F32, n, n % 2 == 0 ? SN_SUM : SN_AVERAGE, n % 3 == 0);
+    // With small calls of other kinds in between, as the slots are shared by all.
+    check_all_reduce(c, SN_I32, n % 100, SN_SUM, false, 0);
+    if (n < 30000) check_compressed(c, n % 2 == 0 ? SN_F16 : SN_BF16, n, SN_SUM, false);
+  }
+}
+
+TEST(Collective, Compressed) {
+  for (int world : {1, 2, 3, 8}) {
+    ThreadRanks group(world);
+    group.run(check_compressed_sizes);
+  }
+}
+
+TEST(CollectiveProcesses, Compressed) { run_group(3, check_compressed_sizes); }
+
+TEST(Collective, CompressedNaNStaysInItsGroup) {
+  ThreadRanks group(2);
+  group.run([](sn_communicator* c) {
+    Tensor x(device_with(1), SN_F32, {600});
+    float* data = reinterpret_cast<float*>(x.data());
+    for (int i = 0; i < 600; ++i) data[i] = 1;
+    if (sn_communicator_rank(c) == 1) data[300] = -INFINITY;
+    ASSERT_EQ(sn_all_reduce_compressed(c, x, SN_SUM, x), SN_OK) << sn_last_error();
+    for (int i = 0; i < 600; ++i) EXPECT_EQ(data[i] == 2, i < 256 || i >= 512) << i;
+    EXPECT_TRUE(std::isnan(data[256]) && std::isnan(data[511]));
+  });
 }
 
 // Beyond a slot, in place and not, with starts that are not aligned.
@@ -113,6 +147,12 @@ TEST(Collective, SharedOutputsAreRefused) {
   group.run([&](sn_communicator* c) {
     Tensor x(device_with(1), SN_F32, {100000});
     EXPECT_EQ(sn_all_reduce(c, x, SN_SUM, sn_communicator_rank(c) == 0 ? x : shared), SN_RANK_FAILED);
+    EXPECT_NE(std::string(sn_last_error()).find("overlaps a tensor of rank"), std::string::npos) << sn_last_error();
+  });
+  ThreadRanks compressing(3);
+  compressing.run([&](sn_communicator* c) {
+    Tensor x(device_with(1), SN_F32, {100000});
+    EXPECT_EQ(sn_all_reduce_compressed(c, x, SN_SUM, sn_communicator_rank(c) == 0 ? x : shared), SN_RANK_FAILED);
     EXPECT_NE(std::string(sn_last_error()).find("overlaps a tensor of rank"), std::string::npos) << sn_last_error();
   });
 }
@@ -209,6 +249,9 @@ TEST(Collective, Arguments) {
   EXPECT_EQ(sn_reduce_scatter(c[0], y, SN_SUM, y), SN_INVALID_ARGUMENT);
   EXPECT_STREQ(sn_last_error(),
                "x is F32 [2], and out is F32 [2]; it takes 3 times as many elements of the same dtype");
+  EXPECT_EQ(sn_all_reduce_compressed(c[0], x, SN_MAX, x), SN_INVALID_ARGUMENT);
+  EXPECT_EQ(sn_all_reduce_compressed(c[0], doubles, SN_SUM, doubles), SN_INVALID_ARGUMENT);
+  EXPECT_EQ(sn_all_reduce_compressed(c[0], x, SN_SUM, y), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_all_gather(c[0], x, y), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_broadcast(c[0], 3, x), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_broadcast(c[0], -1, x), SN_INVALID_ARGUMENT);

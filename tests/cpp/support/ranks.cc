@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <random>
 #include <string>
 #include <thread>
 
 #include "support/check.h"
 #include "support/number.h"
+#include "support/values.h"
 
 namespace sinew_test {
 namespace {
@@ -162,6 +164,34 @@ void check_all_reduce(sn_communicator* c, sn_dtype dtype, int64_t n, sn_reductio
   ASSERT_EQ(sn_all_reduce(c, x.tensor, reduction, result.tensor), SN_OK) << what("all-reduce", c, dtype, n);
   EXPECT_EQ(result.mismatch([&](int64_t i) { return expected(reduction, dtype, world, i); }), "")
       << what("all-reduce", c, dtype, n) << " reduction " << reduction;
+}
+
+void check_compressed(sn_communicator* c, sn_dtype dtype, int64_t n, sn_reduction reduction, bool in_place) {
+  const int32_t rank = sn_communicator_rank(c), world = sn_communicator_world_size(c);
+  const int64_t groups = (n + SN_COMPRESSED_GROUP - 1) / SN_COMPRESSED_GROUP;
+  sn_device* device = device_with(1);
+  Tensor x(device, dtype, {n}), out(device, dtype, {n}), wanted(device, dtype, {n});
+  Tensor scale(device, SN_F32, {groups}), q(device, SN_I8, {n});
+  std::deque<Tensor> parts;
+  std::vector<const sn_tensor*> scales, qs;
+  for (int32_t r = 0; r < world; ++r) {
+    // The oracle of one rank's input is the other ranks' as well.
+    const std::vector<uint8_t> bytes = random_elements(dtype, n, Fill::kWeights, static_cast<uint64_t>(100 * n + r));
+    if (n > 0) std::memcpy(wanted.data(), bytes.data(), bytes.size());
+    if (n > 0 && r == rank) std::memcpy(x.data(), bytes.data(), bytes.size());
+    parts.emplace_back(device, SN_F32, std::vector<int64_t>{groups});
+    scales.push_back(parts.back());
+    parts.emplace_back(device, SN_I8, std::vector<int64_t>{n});
+    qs.push_back(parts.back());
+    ASSERT_EQ(sn_compress(wanted, parts[parts.size() - 2], parts.back()), SN_OK) << sn_last_error();
+  }
+  ASSERT_EQ(sn_reduce_compressed(scales.data(), qs.data(), world, reduction, scale, q), SN_OK) << sn_last_error();
+  ASSERT_EQ(sn_expand(scale, q, wanted), SN_OK) << sn_last_error();
+  Tensor& result = in_place ? x : out;
+  ASSERT_EQ(sn_all_reduce_compressed(c, x, reduction, result), SN_OK) << what("compressed all-reduce", c, dtype, n);
+  if (n == 0) return;
+  EXPECT_EQ(std::memcmp(result.data(), wanted.data(), static_cast<size_t>(n * size_of(dtype))), 0)
+      << what("compressed all-reduce", c, dtype, n);
 }
 
 void check_operations(sn_communicator* c, sn_dtype dtype, int64_t n, int64_t shift) {

@@ -30,6 +30,8 @@ class ThreadRanks {
 // those of GoogleTest.
 void check_all_reduce(sn_communicator* c, sn_dtype dtype, int64_t n, sn_reduction reduction, bool in_place,
                       int64_t shift);
+// Random inputs, against what sn_compress, sn_reduce_compressed and sn_expand give on this rank alone.
+void check_compressed(sn_communicator* c, sn_dtype dtype, int64_t n, sn_reduction reduction, bool in_place);
 // Every operation and reduction, in place and not.
 void check_operations(sn_communicator* c, sn_dtype dtype, int64_t n, int64_t shift);
 // Small and large all-reduces, gathers and broadcasts in turn, with delays that differ from rank to rank.

@@ -50,6 +50,19 @@ sn_status known(sn_reduction reduction) {
   return SN_OK;
 }
 
+sn_status compressible(sn_reduction reduction) {
+  if (reduction == SN_SUM || reduction == SN_AVERAGE) return SN_OK;
+  return fail(SN_INVALID_ARGUMENT, "compressed tensors have a sum and an average, not the reduction %d", reduction);
+}
+
+// A scale for each group of q, both on the device of `with`.
+sn_status compressed(const sn_tensor* scale, const sn_tensor* q, int64_t elements, const sn_tensor* with) {
+  SN_TRY(typed(q, "q", SN_I8, elements));
+  SN_TRY(typed(scale, "scale", SN_F32, (elements + SN_COMPRESSED_GROUP - 1) / SN_COMPRESSED_GROUP));
+  SN_TRY(one_device(with, q));
+  return one_device(with, scale);
+}
+
 // whole holds world_size parts like `part`, which is apart from it or, in place, this rank's part of it.
 sn_status parted(const sn_communicator* c, const sn_tensor* whole, const char* whole_name, const sn_tensor* part,
                  const char* part_name) {
@@ -107,6 +120,20 @@ sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_re
   const Request request = {kAllReduce, x->dtype, reduction, 0, x->elements};
   return call(communicator, request, x->data, out->data,
               [&] { return communicator->transport->all_reduce(communicator, x->device, x, reduction, out); });
+}
+
+sn_status sn_all_reduce_compressed(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,
+                                   sn_tensor* out) {
+  SN_TRY(usable(communicator));
+  SN_TRY(exchanged(x, "x"));
+  SN_TRY(real(x, "x"));
+  SN_TRY(compressible(reduction));
+  SN_TRY(typed(out, "out", x->dtype, x->elements));
+  SN_TRY(output(x, out, "out", true));
+  const Request request = {kCompressedAllReduce, x->dtype, reduction, 0, x->elements};
+  return call(communicator, request, x->data, out->data, [&] {
+    return communicator->transport->all_reduce_compressed(communicator, x->device, x, reduction, out);
+  });
 }
 
 sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
@@ -167,4 +194,49 @@ sn_status sn_reduce(const sn_tensor* const* x, int32_t count, sn_reduction reduc
     to[j] = out[j]->data;
   }
   return SN_CALL(x[0], reduce, from, count, x[0]->elements, x[0]->dtype, reduction, to, outs, x[0]->elements);
+}
+
+sn_status sn_compress(const sn_tensor* x, sn_tensor* scale, sn_tensor* q) {
+  SN_TRY(real(x, "x"));
+  SN_TRY(compressed(scale, q, x->elements, x));
+  SN_TRY(output(x, scale, "scale", false));
+  SN_TRY(output(x, q, "q", false));
+  SN_TRY(apart(scale, q, false));
+  return SN_CALL(x, compress, x->data, x->elements, x->dtype, static_cast<float*>(scale->data),
+                 static_cast<int8_t*>(q->data));
+}
+
+sn_status sn_reduce_compressed(const sn_tensor* const* scales, const sn_tensor* const* qs, int32_t count,
+                               sn_reduction reduction, sn_tensor* scale, sn_tensor* q) {
+  if (scales == nullptr || qs == nullptr) return fail(SN_INVALID_ARGUMENT, "an array is null");
+  if (count < 1 || count > SN_MAX_WORLD_SIZE)
+    return fail(SN_INVALID_ARGUMENT, "%d tensors are not within 1..%d", count, SN_MAX_WORLD_SIZE);
+  SN_TRY(compressible(reduction));
+  const float* from_scales[SN_MAX_WORLD_SIZE];
+  const int8_t* from_qs[SN_MAX_WORLD_SIZE];
+  SN_TRY(present(qs[0], "q"));
+  SN_TRY(compressed(scale, q, qs[0]->elements, qs[0]));
+  for (int32_t m = 0; m < count; ++m) {
+    SN_TRY(compressed(scales[m], qs[m], qs[0]->elements, qs[0]));
+    for (const sn_tensor* in : {scales[m], qs[m]}) {
+      SN_TRY(output(in, scale, "scale", false));
+      SN_TRY(output(in, q, "q", false));
+    }
+    from_scales[m] = static_cast<const float*>(scales[m]->data);
+    from_qs[m] = static_cast<const int8_t*>(qs[m]->data);
+  }
+  SN_TRY(apart(scale, q, false));
+  return SN_CALL(q, reduce_compressed, from_scales, from_qs, count, q->elements, reduction,
+                 static_cast<float*>(scale->data), static_cast<int8_t*>(q->data));
+}
+
+sn_status sn_expand(const sn_tensor* scale, const sn_tensor* q, sn_tensor* y) {
+  SN_TRY(present(q, "q"));
+  SN_TRY(compressed(scale, q, q->elements, q));
+  SN_TRY(real(y, "y"));
+  SN_TRY(typed(y, "y", y->dtype, q->elements));
+  SN_TRY(output(q, y, "y", false));
+  SN_TRY(output(scale, y, "y", false));
+  return SN_CALL(y, expand, static_cast<const float*>(scale->data), static_cast<const int8_t*>(q->data), q->elements,
+                 y->dtype, y->data);
 }

@@ -36,8 +36,9 @@ Failure unpack(uint64_t word) {
 }
 
 const char* name_of(Operation operation) {
-  static const char* const names[] = {"all-reduce", "reduce-scatter", "all-gather",
-                                      "broadcast",  "barrier",        "the start of the group"};
+  static const char* const names[] = {
+      "all-reduce", "compressed all-reduce", "reduce-scatter", "all-gather", "broadcast",
+      "barrier",    "the start of the group"};
   return operation >= kAllReduce && operation <= kStart ? names[operation] : "unknown";
 }
 const char* reduction_name(sn_reduction reduction) {

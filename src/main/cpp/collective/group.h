@@ -14,7 +14,7 @@
 
 namespace sn {
 
-enum Operation : int32_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kStart };
+enum Operation : int32_t { kAllReduce, kCompressedAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kStart };
 
 struct Request {
   Operation operation;
@@ -59,6 +59,8 @@ struct Transport {
   bool shares_tensors;  // ranks use each other's tensors, those that are posted
   sn_status (*all_reduce)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
                           sn_tensor* out);
+  sn_status (*all_reduce_compressed)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
+                                     sn_tensor* out);
   sn_status (*reduce_scatter)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
                               sn_tensor* out);
   sn_status (*all_gather)(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
@@ -105,10 +107,9 @@ struct sn_communicator {
   char broken[512];  // why it is unusable, once it is
   int32_t failed_rank;
   bool ended[SN_MAX_WORLD_SIZE];
-  // Of processes:
   char* slots;
   uint64_t steps;  // uses of slots
-  void* own;       // what else the transport holds
+  void* own;       // what else the transport holds, of processes
 
   sn::RankState* states() { return control->ranks; }
   // What a rank has posted for this call.
@@ -148,11 +149,36 @@ sn_status all_reduce_in_slots(sn_communicator* c, sn_device* device, const sn_te
                               sn_tensor* out);
 sn_status reduce_scatter_in_slots(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
                                   sn_tensor* out);
+sn_status all_reduce_compressed_in_slots(sn_communicator* c, sn_device* device, const sn_tensor* x,
+                                         sn_reduction reduction, sn_tensor* out);
 sn_status all_gather_in_slots(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
 sn_status broadcast_in_slots(sn_communicator* c, int32_t root, sn_tensor* x);
+
+// Where ranks share tensors: no rank's output may be memory that another rank reads or writes. All ranks look at all
+// that is posted, so all find the same.
+sn_status outputs_apart(sn_communicator* c, int64_t x_bytes, int64_t out_bytes);
 
 // Bytes of the slots of a group: two a rank, which follow the control block.
 constexpr int64_t kSlotBytes = 256 << 10;
 inline int64_t slots_bytes(int32_t world_size) { return 2 * kSlotBytes * world_size; }
+// A rank's slot for this step. Slots alternate, so one meeting a step is enough: a slot is written again two steps
+// later, and between the two everybody has met once more.
+inline char* slot(sn_communicator* c, int32_t of) {
+  return c->slots + (2 * of + static_cast<int64_t>(c->steps & 1)) * kSlotBytes;
+}
+// f(offset, count, first) for pieces of at most `most` of `whole`, a step each; once for nothing, since ranks meet all
+// the same.
+template <class F>
+sn_status for_pieces(sn_communicator* c, int64_t whole, int64_t most, F f) {
+  int64_t offset = 0;
+  do {
+    const int64_t piece = most < whole - offset ? most : whole - offset;
+    const sn_status status = f(offset, piece, offset == 0);
+    if (status != SN_OK) return status;
+    ++c->steps;
+    offset += piece;
+  } while (offset < whole);
+  return SN_OK;
+}
 
 }  // namespace sn

@@ -35,20 +35,6 @@ bool overlap(const char* a, int64_t a_bytes, const char* b, int64_t b_bytes) {
   return a_bytes > 0 && b_bytes > 0 && a < b + b_bytes && b < a + a_bytes;
 }
 
-// No rank's output may be memory that another rank reads or writes. All ranks look at all of them, so all find the
-// same.
-sn_status outputs_apart(sn_communicator* c, const Tensors& t, int64_t x_bytes, int64_t out_bytes) {
-  for (int32_t p = 0; p < c->world_size; ++p) {
-    for (int32_t q = 0; q < c->world_size; ++q) {
-      if (p == q ||
-          !(overlap(t.out[p], out_bytes, t.x[q], x_bytes) || overlap(t.out[p], out_bytes, t.out[q], out_bytes)))
-        continue;
-      return give_up(c, kOverlaps, p == c->rank ? q : p);
-    }
-  }
-  return SN_OK;
-}
-
 // Reduces elements [begin, end) of `from` into the same elements of `to`, block by block.
 sn_status reduce_range(sn_communicator* c, sn_device* device, const char* const* from, char* const* to, int32_t outs,
                        int64_t begin, int64_t end, int64_t whole, sn_dtype dtype, sn_reduction reduction) {
@@ -84,13 +70,26 @@ sn_status copy_range(sn_communicator* c, char* to, const char* from, int64_t byt
 
 }  // namespace
 
+sn_status outputs_apart(sn_communicator* c, int64_t x_bytes, int64_t out_bytes) {
+  const Tensors t = tensors_of(c);
+  for (int32_t p = 0; p < c->world_size; ++p) {
+    for (int32_t q = 0; q < c->world_size; ++q) {
+      if (p == q ||
+          !(overlap(t.out[p], out_bytes, t.x[q], x_bytes) || overlap(t.out[p], out_bytes, t.out[q], out_bytes)))
+        continue;
+      return give_up(c, kOverlaps, p == c->rank ? q : p);
+    }
+  }
+  return SN_OK;
+}
+
 // Reduce-scatter and all-gather in one: a rank reduces its share of all inputs and writes it to all outputs, so that
 // nothing is read twice and an element's memory, in place too, is used by one rank only.
 sn_status all_reduce_directly(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
                               sn_tensor*) {
   SN_TRY(meet_and_compare(c));
   const Tensors t = tensors_of(c);
-  SN_TRY(outputs_apart(c, t, x->bytes(), x->bytes()));
+  SN_TRY(outputs_apart(c, x->bytes(), x->bytes()));
   SN_TRY(reduce_range(c, device, t.x, t.out, c->world_size, share_begin(x->elements, c->world_size, c->rank),
                       share_begin(x->elements, c->world_size, c->rank + 1), x->elements, x->dtype, reduction));
   return meet(c);
@@ -100,7 +99,7 @@ sn_status reduce_scatter_directly(sn_communicator* c, sn_device* device, const s
                                   sn_tensor* out) {
   SN_TRY(meet_and_compare(c));
   Tensors t = tensors_of(c);
-  SN_TRY(outputs_apart(c, t, x->bytes(), out->bytes()));
+  SN_TRY(outputs_apart(c, x->bytes(), out->bytes()));
   for (int32_t q = 0; q < c->world_size; ++q) t.x[q] += c->rank * out->bytes();
   SN_TRY(reduce_range(c, device, t.x, t.out + c->rank, 1, 0, out->elements, out->elements, x->dtype, reduction));
   return meet(c);
@@ -109,7 +108,7 @@ sn_status reduce_scatter_directly(sn_communicator* c, sn_device* device, const s
 sn_status all_gather_directly(sn_communicator* c, const sn_tensor* x, sn_tensor* out) {
   SN_TRY(meet_and_compare(c));
   const Tensors t = tensors_of(c);
-  SN_TRY(outputs_apart(c, t, x->bytes(), out->bytes()));
+  SN_TRY(outputs_apart(c, x->bytes(), out->bytes()));
   for (int32_t i = 0; i < c->world_size; ++i) {
     // Each begins with its own, so that not all read from one rank at once.
     const int32_t q = (c->rank + i) % c->world_size;
@@ -121,7 +120,7 @@ sn_status all_gather_directly(sn_communicator* c, const sn_tensor* x, sn_tensor*
 sn_status broadcast_directly(sn_communicator* c, int32_t root, sn_tensor* x) {
   SN_TRY(meet_and_compare(c));
   const Tensors t = tensors_of(c);
-  SN_TRY(outputs_apart(c, t, x->bytes(), x->bytes()));
+  SN_TRY(outputs_apart(c, x->bytes(), x->bytes()));
   SN_TRY(copy_range(c, t.out[c->rank], t.x[root], x->bytes()));
   return meet(c);
 }

@@ -33,9 +33,14 @@ void release(sn_communicator* c) {
   destroy(own);
 }
 
-constexpr Transport kProcesses = {
-    false,  all_reduce_in_slots, reduce_scatter_in_slots, all_gather_in_slots, broadcast_in_slots, look_for_ended,
-    release};
+constexpr Transport kProcesses = {false,
+                                  all_reduce_in_slots,
+                                  all_reduce_compressed_in_slots,
+                                  reduce_scatter_in_slots,
+                                  all_gather_in_slots,
+                                  broadcast_in_slots,
+                                  look_for_ended,
+                                  release};
 
 sn_status start(const Place& place, Processes* own, sn_communicator** communicator) {
   SN_TRY(rendezvous(place, &own->links));

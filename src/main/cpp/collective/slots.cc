@@ -1,6 +1,5 @@
 // Collectives of ranks that cannot read each other's tensors: each copies a piece of its tensor into its slot of the
-// shared memory, and after they have met reads those of others. Slots alternate, so one meeting a piece is enough: a
-// slot is written again two pieces later, and between the two everybody has met once more.
+// shared memory, and after they have met reads those of others.
 #include <string.h>
 
 #include "collective/group.h"
@@ -25,24 +24,6 @@ void copy(void* to, const void* from, int64_t bytes) {
 int64_t share_begin(int64_t bytes, int32_t parts, int32_t index) {
   const int64_t lines = (bytes + kLine - 1) / kLine;
   return min_of(bytes, lines * index / parts * kLine);
-}
-
-// A rank's slot for this piece.
-char* slot(sn_communicator* c, int32_t of) {
-  return c->slots + (2 * of + static_cast<int64_t>(c->steps & 1)) * kSlotBytes;
-}
-
-// f(offset, bytes, first) for pieces of at most `most` bytes; once for no bytes, since ranks meet all the same.
-template <class F>
-sn_status for_pieces(sn_communicator* c, int64_t bytes, int64_t most, F f) {
-  int64_t offset = 0;
-  do {
-    const int64_t piece = min_of(most, bytes - offset);
-    SN_TRY(f(offset, piece, offset == 0));
-    ++c->steps;
-    offset += piece;
-  } while (offset < bytes);
-  return SN_OK;
 }
 
 sn_status meet_for(sn_communicator* c, bool first) { return first ? meet_and_compare(c) : meet(c); }

@@ -27,9 +27,14 @@ void release_control(sn_communicator* c) {
   release(reinterpret_cast<Shared*>(reinterpret_cast<char*>(c->control) - kPage));
 }
 
-constexpr Transport kThreads = {
-    true,    all_reduce_directly, reduce_scatter_directly, all_gather_directly, broadcast_directly,
-    nullptr, release_control};
+constexpr Transport kThreads = {true,
+                                all_reduce_directly,
+                                all_reduce_compressed_in_slots,
+                                reduce_scatter_directly,
+                                all_gather_directly,
+                                broadcast_directly,
+                                nullptr,
+                                release_control};
 
 }  // namespace
 }  // namespace sn
@@ -38,8 +43,10 @@ sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_com
   using namespace sn;
   if (communicators == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
   SN_TRY(checks::group(0, world_size, timeout_ms));
-  const int64_t bytes = kPage + control_bytes(world_size);
-  void* memory = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  // Slots that are never used take no memory.
+  const int64_t bytes = kPage + control_bytes(world_size) + slots_bytes(world_size);
+  void* memory = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return fail(SN_OUT_OF_MEMORY, "no memory for a group of %d ranks", world_size);
   Shared* shared = static_cast<Shared*>(memory);
   shared->references = 1;
@@ -52,6 +59,7 @@ sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_com
       release(shared);
       return fail(SN_OUT_OF_MEMORY, "no memory for a group of %d ranks", world_size);
     }
+    communicators[r]->slots = reinterpret_cast<char*>(control) + control_bytes(world_size);
     ++shared->references;
   }
   release(shared);

@@ -28,6 +28,8 @@
 #define SN_MAX_RANK 32
 #define SN_MAX_INPUTS 64
 #define SN_MAX_WORLD_SIZE 128
+/* Elements that share a scale in compressed tensors. */
+#define SN_COMPRESSED_GROUP 256
 
 #if defined(SINEW_BUILD)
 #define SN_EXPORT __attribute__((visibility("default")))
@@ -471,6 +473,12 @@ SN_EXPORT void sn_communicator_close(sn_communicator* communicator);
 /* out = the reduction of all ranks' x; in place. */
 SN_EXPORT sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,
                                   sn_tensor* out);
+/* As sn_all_reduce, but ranks exchange a quarter of the bytes of F32: for gradients. x and out are F32, F16 or BF16,
+ * and the reduction SUM or AVERAGE. Each rank compresses x, their sum is compressed again, and every rank expands that
+ * into out: two roundings, whatever world_size is. The arithmetic is that of sn_compress, sn_reduce_compressed and
+ * sn_expand. */
+SN_EXPORT sn_status sn_all_reduce_compressed(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,
+                                             sn_tensor* out);
 /* Part r of x, of world_size equal parts in index order, is reduced into out of rank r. In place: out may be that part
  * of x. */
 SN_EXPORT sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,
@@ -487,6 +495,18 @@ SN_EXPORT sn_status sn_barrier(sn_communicator* communicator);
  * out may be the very same memory as an x. */
 SN_EXPORT sn_status sn_reduce(const sn_tensor* const* x, int32_t count, sn_reduction reduction, sn_tensor* const* out,
                               int32_t outs);
+
+/* scale, q = x (F32, F16 or BF16) as int8 in groups of SN_COMPRESSED_GROUP elements in index order, of which the last
+ * may be shorter: q (I8, as many elements as x) and one scale (F32) for each group by the rules of SN_INT8_SYMMETRIC. A
+ * group with NaN or infinity gets the scale NaN and zeros. */
+SN_EXPORT sn_status sn_compress(const sn_tensor* x, sn_tensor* scale, sn_tensor* q);
+/* scale, q = the SUM or AVERAGE of `count` compressed tensors, compressed: every q[m] times its scale as F32, summed in
+ * F32 in the order of m, divided by count for AVERAGE, as sn_compress does it. NaN in, or too large a sum: scale NaN.
+ */
+SN_EXPORT sn_status sn_reduce_compressed(const sn_tensor* const* scales, const sn_tensor* const* qs, int32_t count,
+                                         sn_reduction reduction, sn_tensor* scale, sn_tensor* q);
+/* y (F32, F16 or BF16) = q times its group's scale in F32, rounded to y's dtype. */
+SN_EXPORT sn_status sn_expand(const sn_tensor* scale, const sn_tensor* q, sn_tensor* y);
 
 /* ---- Looking and converting ---- */
 

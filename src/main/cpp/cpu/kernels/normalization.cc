@@ -75,14 +75,6 @@ void rms_norm_row(const T* x, const float* weight, double eps, T* y, int64_t n) 
   for_vectors(n, [&](int64_t i, int64_t lanes) { store_some(y + i, scaled(x, weight, factor, i, lanes), lanes); });
 }
 
-// The scale that sn_scale gives for this absmax.
-float symmetric_scale(int32_t absmax_key) {
-  if (absmax_key == 0) return 1;
-  const double absmax = static_cast<double>(float_of(static_cast<uint32_t>(absmax_key)));
-  const float scale = static_cast<float>(absmax / symmetric_steps(SN_INT8_SYMMETRIC));
-  return scale == 0 ? float_of(1) : scale;
-}
-
 template <class T>
 float rms_norm_quantize_row(const T* x, const float* weight, double eps, int8_t* q, int64_t n) {
   const F factor = splat(inverse_rms(x, n, eps));
