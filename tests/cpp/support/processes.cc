@@ -11,6 +11,7 @@
 namespace sinew_test {
 namespace {
 
+constexpr int64_t kLong = 20000;
 constexpr const char* kVariable = "SINEW_TEST_RANK";  // "the how manieth call, rank, name"
 
 pid_t start(const std::string& filter, const std::string& value) {
@@ -76,6 +77,13 @@ void run_group(int world, const std::function<void(sn_communicator*)>& rank, int
       world,
       [&](const RankPlace& place) {
         sn_communicator* c = nullptr;
+        if (timeout_ms < kLong) {
+          // Processes may take longer to start than that.
+          ASSERT_EQ(sn_communicator_processes((place.name + "-start").c_str(), place.rank, place.world, kLong, &c),
+                    SN_OK)
+              << sn_last_error();
+          sn_communicator_close(c);
+        }
         ASSERT_EQ(sn_communicator_processes(place.name.c_str(), place.rank, place.world, timeout_ms, &c), SN_OK)
             << sn_last_error();
         rank(c);

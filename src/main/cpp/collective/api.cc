@@ -218,10 +218,10 @@ sn_status sn_reduce_compressed(const sn_tensor* const* scales, const sn_tensor* 
   SN_TRY(compressed(scale, q, qs[0]->elements, qs[0]));
   for (int32_t m = 0; m < count; ++m) {
     SN_TRY(compressed(scales[m], qs[m], qs[0]->elements, qs[0]));
-    for (const sn_tensor* in : {scales[m], qs[m]}) {
-      SN_TRY(output(in, scale, "scale", false));
-      SN_TRY(output(in, q, "q", false));
-    }
+    SN_TRY(output(scales[m], scale, "scale", false));
+    SN_TRY(output(scales[m], q, "q", false));
+    SN_TRY(output(qs[m], scale, "scale", false));
+    SN_TRY(output(qs[m], q, "q", false));
     from_scales[m] = static_cast<const float*>(scales[m]->data);
     from_qs[m] = static_cast<const int8_t*>(qs[m]->data);
   }

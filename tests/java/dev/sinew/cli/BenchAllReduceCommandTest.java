@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import dev.sinew.Tensor;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 
 class BenchAllReduceCommandTest extends CommandLineTest {
@@ -16,14 +17,19 @@ class BenchAllReduceCommandTest extends CommandLineTest {
               .ok()
               .json();
       assertEquals(
-          "[sinew_version, isa, transport, ranks, rounds, sizes]", json.keySet().toString());
-      assertEquals("threads", json.get("transport"));
+          "[sinew_version, isa, ranks, rounds, results]", json.keySet().toString());
       assertEquals((long) ranks, json.get("ranks"));
-      List<Map<String, Object>> sizes = JsonText.list(json, "sizes");
-      assertEquals(3, sizes.size());
+      List<Map<String, Object>> sizes = JsonText.list(json, "results");
+      assertEquals(
+          "threads false, processes false, threads true, processes true",
+          sizes.stream()
+              .limit(4)
+              .map(size -> size.get("transport") + " " + size.get("compressed"))
+              .collect(Collectors.joining(", ")));
+      assertEquals(3 * 4, sizes.size());
       for (Map<String, Object> size : sizes) {
         assertEquals(
-            "[bytes, seconds, algbw_gb_per_second, busbw_gb_per_second, wrong, loop_seconds, ratio]",
+            "[bytes, transport, compressed, seconds, algbw_gb_per_second, busbw_gb_per_second, wrong, loop_seconds, ratio]",
             size.keySet().toString());
         assertEquals(0L, size.get("wrong"));
         double rate = (Long) size.get("bytes") / (Double) size.get("seconds") / 1e9;
@@ -33,7 +39,7 @@ class BenchAllReduceCommandTest extends CommandLineTest {
       }
     }
     String table = run("bench", "allreduce", "--ranks", "2", "--sizes", "64").ok().out();
-    assertEquals(3, table.lines().count(), table);
+    assertEquals(6, table.lines().count(), table);
   }
 
   @Test
@@ -47,7 +53,8 @@ class BenchAllReduceCommandTest extends CommandLineTest {
   @Test
   void wrongElementsAreCounted() {
     try (Tensor x = Tensor.of(new float[] {1, 2, 3, 2, Float.NaN}, 5)) {
-      assertEquals(2, AllReduceBench.countWrong(x, new float[] {1, 2}));
+      assertEquals(2, MeasuredRank.countWrong(x, new float[] {1, 2}, 0));
+      assertEquals(1, MeasuredRank.countWrong(x, new float[] {1, 2}, 1));
     }
   }
 }

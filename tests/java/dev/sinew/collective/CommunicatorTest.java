@@ -1,5 +1,6 @@
 package dev.sinew.collective;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -156,6 +157,49 @@ class CommunicatorTest {
             }
           });
     }
+  }
+
+  /** Against a sum in double arithmetic, within what two roundings may differ. */
+  @Test
+  void compressedSumsAreWithinTheirBoundAndAlike() throws Exception {
+    int size = 3;
+    int n = 300_007;
+    float[][] inputs = new float[size][n];
+    for (int r = 0; r < size; r++) {
+      Random random = new Random(r + 1);
+      for (int i = 0; i < n; i++) {
+        inputs[r][i] = (float) (random.nextGaussian() * Math.pow(2, i / 256 % 40 - 20));
+      }
+    }
+    float[][] results = new float[size][];
+    Ranks.run(
+        size,
+        c -> {
+          try (Tensor x = Tensor.of(inputs[c.rank()], n)) {
+            c.allReduceCompressed(x, ReduceOp.AVERAGE, x);
+            results[c.rank()] = x.toFloats();
+          }
+        });
+    for (int begin = 0; begin < n; begin += 256) {
+      int end = Math.min(n, begin + 256);
+      double bound = 0;
+      double largest = 0;
+      for (float[] input : inputs) {
+        double absmax = 0;
+        for (int i = begin; i < end; i++) {
+          absmax = Math.max(absmax, Math.abs(input[i]));
+        }
+        bound += absmax / 254 / size;
+        largest += absmax / size;
+      }
+      bound = 1.0001 * (bound + (largest + bound) / 254);
+      for (int i = begin; i < end; i++) {
+        double exact = ((double) inputs[0][i] + inputs[1][i] + inputs[2][i]) / size;
+        assertEquals(exact, results[0][i], bound, "element " + i);
+      }
+    }
+    assertArrayEquals(results[0], results[1]);
+    assertArrayEquals(results[0], results[2]);
   }
 
   @Test
@@ -348,6 +392,8 @@ class CommunicatorTest {
             assertEquals("x is F64, not one of F32, F16, BF16, I32, I8", e.getMessage());
             assertThrows(IllegalArgumentException.class, () -> c.allReduce(x, ReduceOp.SUM, y));
             assertThrows(IllegalArgumentException.class, () -> c.reduceScatter(x, ReduceOp.SUM, y));
+            assertThrows(
+                IllegalArgumentException.class, () -> c.allReduceCompressed(x, ReduceOp.MAX, x));
             assertThrows(IllegalArgumentException.class, () -> c.allGather(x, y));
             assertThrows(IllegalArgumentException.class, () -> c.broadcast(x, 2));
             assertThrows(IllegalStateException.class, () -> c.allReduce(x, ReduceOp.SUM, closed));

@@ -1,34 +1,33 @@
 package dev.sinew.cli;
 
-import dev.sinew.DType;
-import dev.sinew.Device;
-import dev.sinew.Scope;
-import dev.sinew.Tensor;
-import dev.sinew.collective.Communicator;
-import dev.sinew.collective.ReduceOp;
-import java.nio.FloatBuffer;
+import dev.sinew.cli.MeasuredRank.Request;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Times all-reduce (sum of F32) of ranks that are threads, and beside it a plain Java loop in which
- * the same number of threads read each other's arrays: each sums its share of all inputs and stores
- * it in all outputs, between two meetings of all threads.
+ * Times all-reduce of ranks that are threads and of ranks that are processes, plain and compressed,
+ * and {@link AllReduceLoop}, in turns, so that what the machine does besides concerns all of them.
  */
 final class AllReduceBench implements AutoCloseable {
   static final int ROUNDS = 7;
   private static final double ROUND_SECONDS = 0.02;
-  private static final long MOST_CALLS = 10000;
-  private static final int BLOCK = 4096;
+  private static final int MOST_CALLS = 10000;
 
-  /** Medians of the seconds of one call; those of the loop are NaN where the heap is too small. */
-  record Result(long bytes, int ranks, double seconds, long wrong, double loopSeconds) {
+  /**
+   * Medians of the seconds of one call; those of the loop are NaN where the heap is too small.
+   *
+   * @param transport where the ranks live
+   */
+  record Result(
+      long bytes,
+      String transport,
+      boolean compressed,
+      int ranks,
+      double seconds,
+      long wrong,
+      double loopSeconds) {
     /** Bytes of input over time, in GB/s; 1 GB = 10^9 bytes. */
     double algorithmBandwidth() {
       return bytes / seconds / 1e9;
@@ -44,166 +43,92 @@ final class AllReduceBench implements AutoCloseable {
     }
   }
 
-  private interface Call {
-    void run(int rank) throws Exception;
+  private interface Timed {
+    /** Seconds of one of so many calls. */
+    double seconds(int calls) throws Exception;
+  }
+
+  private static final class Series {
+    final String transport;
+    final MeasuredGroup group;
+    final boolean compressed;
+    final double[] seconds = new double[ROUNDS];
+    int calls;
+
+    Series(String transport, MeasuredGroup group, boolean compressed) {
+      this.transport = transport;
+      this.group = group;
+      this.compressed = compressed;
+    }
+
+    double time(int count) throws Exception {
+      return group.ask(compressed ? Request.TIME_COMPRESSED : Request.TIME, count);
+    }
+
+    long wrong() throws Exception {
+      return (long) group.ask(compressed ? Request.CHECK_COMPRESSED : Request.CHECK, 0);
+    }
   }
 
   private final int ranks;
-  private final ExecutorService threads;
-  private final List<Communicator> group;
-  private final AtomicLong[] arrived;
-  private final int spins;
+  private final MeasuredGroup threads;
+  private final MeasuredGroup processes;
+  private final AllReduceLoop loop;
+  private final List<Series> series = new ArrayList<>();
 
-  AllReduceBench(int ranks) {
+  AllReduceBench(int ranks) throws IOException {
     this.ranks = ranks;
-    // With more ranks than processors, whoever spins keeps the one it waits for from running.
-    this.spins = ranks <= Device.availableProcessors() ? 20000 : 0;
-    this.group = Communicator.threads(ranks);
-    this.threads = Executors.newFixedThreadPool(ranks);
-    // 64 bytes and more apart, so that no two share a cache line.
-    this.arrived = new AtomicLong[16 * ranks];
-    Arrays.setAll(arrived, i -> new AtomicLong());
+    this.loop = new AllReduceLoop(ranks);
+    this.threads = MeasuredGroup.threads(ranks);
+    this.processes = MeasuredGroup.processes(ranks);
+    for (boolean compressed : new boolean[] {false, true}) {
+      series.add(new Series("threads", threads, compressed));
+      series.add(new Series("processes", processes, compressed));
+    }
   }
 
-  Result measure(long bytes) throws Exception {
+  /** A result for each transport, plain ones first. */
+  List<Result> measure(long bytes) throws Exception {
     int elements = (int) (bytes / 4);
-    try (Scope scope = new Scope()) {
-      List<Tensor> x = new ArrayList<>();
-      List<Tensor> out = new ArrayList<>();
-      for (int r = 0; r < ranks; r++) {
-        int rank = r;
-        x.add(scope.allocate(Device.cpu(), DType.F32, elements));
-        out.add(scope.allocate(Device.cpu(), DType.F32, elements));
-        fill(x.get(r), i -> input(rank, i));
-        fill(out.get(r), i -> Float.NaN);
-      }
-      Call allReduce = r -> group.get(r).allReduce(x.get(r), ReduceOp.SUM, out.get(r));
-      Call loop = loop(elements);
-      long calls = callsOfARound(allReduce);
-      long loopCalls = loop == null ? 0 : callsOfARound(loop);
-      double[] seconds = new double[ROUNDS];
-      double[] loopSeconds = new double[ROUNDS];
-      Arrays.fill(loopSeconds, Double.NaN);
-      for (int i = 0; i < ROUNDS; i++) {
-        seconds[i] = seconds(allReduce, calls);
-        if (loop != null) {
-          loopSeconds[i] = seconds(loop, loopCalls);
-        }
-      }
-      long wrong = 0;
-      for (Tensor result : out) {
-        wrong += wrong(result);
-      }
-      return new Result(bytes, ranks, median(seconds), wrong, median(loopSeconds));
+    threads.ask(Request.PREPARE, elements);
+    processes.ask(Request.PREPARE, elements);
+    boolean compared = loop.prepare(elements);
+    int loopCalls = compared ? callsOfARound(loop::seconds) : 0;
+    double[] loopSeconds = new double[ROUNDS];
+    Arrays.fill(loopSeconds, Double.NaN);
+    for (Series one : series) {
+      one.calls = callsOfARound(one::time);
     }
+    for (int i = 0; i < ROUNDS; i++) {
+      if (compared) {
+        loopSeconds[i] = loop.seconds(loopCalls);
+      }
+      for (Series one : series) {
+        one.seconds[i] = one.time(one.calls);
+      }
+    }
+    List<Result> results = new ArrayList<>();
+    for (Series one : series) {
+      results.add(
+          new Result(
+              bytes,
+              one.transport,
+              one.compressed,
+              ranks,
+              median(one.seconds),
+              one.wrong(),
+              median(loopSeconds)));
+    }
+    return results;
   }
 
   /** So many that a round is long enough to time; warms up. */
-  private long callsOfARound(Call call) throws Exception {
-    double once = seconds(call, 1);
+  private static int callsOfARound(Timed timed) throws Exception {
+    double once = timed.seconds(1);
     if (once < ROUND_SECONDS) {
-      once = seconds(call, (long) Math.min(MOST_CALLS, 1 + ROUND_SECONDS / once));
+      once = timed.seconds((int) Math.min(MOST_CALLS, 1 + ROUND_SECONDS / once));
     }
-    return (long) Math.max(1, Math.min(MOST_CALLS, ROUND_SECONDS / once));
-  }
-
-  /** Null where the heap is too small. */
-  private Call loop(int elements) {
-    long wanted = 2L * ranks * 4 * elements;
-    if (wanted > Runtime.getRuntime().maxMemory() / 10 * 8) {
-      return null;
-    }
-    float[][] x = new float[ranks][elements];
-    float[][] out = new float[ranks][elements];
-    for (int r = 0; r < ranks; r++) {
-      for (int i = 0; i < elements; i++) {
-        x[r][i] = input(r, i);
-      }
-    }
-    return rank -> {
-      meet(rank);
-      int begin = (int) ((long) elements * rank / ranks);
-      int end = (int) ((long) elements * (rank + 1) / ranks);
-      for (int i = begin; i < end; i += BLOCK) {
-        sumBlock(x, out, i, Math.min(end, i + BLOCK));
-      }
-      meet(rank);
-    };
-  }
-
-  private static void sumBlock(float[][] x, float[][] out, int begin, int end) {
-    float[] sum = out[0];
-    if (x.length == 1) {
-      System.arraycopy(x[0], begin, sum, begin, end - begin);
-      return;
-    }
-    if (x.length == 2) {
-      sumOfTwo(x[0], x[1], sum, out[1], begin, end);
-      return;
-    }
-    add(x[0], x[1], sum, begin, end);
-    for (int r = 2; r < x.length; r++) {
-      add(sum, x[r], sum, begin, end);
-    }
-    for (int r = 1; r < out.length; r++) {
-      System.arraycopy(sum, begin, out[r], begin, end - begin);
-    }
-  }
-
-  private static void sumOfTwo(
-      float[] a, float[] b, float[] first, float[] second, int begin, int end) {
-    for (int i = begin; i < end; i++) {
-      float sum = a[i] + b[i];
-      first[i] = sum;
-      second[i] = sum;
-    }
-  }
-
-  private static void add(float[] a, float[] b, float[] sum, int begin, int end) {
-    for (int i = begin; i < end; i++) {
-      sum[i] = a[i] + b[i];
-    }
-  }
-
-  private void meet(int rank) {
-    long phase = arrived[16 * rank].get() + 1;
-    arrived[16 * rank].setRelease(phase);
-    for (int r = 0; r < ranks; r++) {
-      for (int i = 0; arrived[16 * r].getAcquire() < phase; i++) {
-        if (i < spins) {
-          Thread.onSpinWait();
-        } else {
-          Thread.yield();
-        }
-      }
-    }
-  }
-
-  /** Seconds of one of so many calls, of the rank that took longest. */
-  private double seconds(Call call, long calls) throws Exception {
-    List<Future<Double>> futures = new ArrayList<>();
-    for (int r = 0; r < ranks; r++) {
-      int rank = r;
-      futures.add(
-          threads.submit(
-              () -> {
-                meet(rank);
-                long start = System.nanoTime();
-                for (long i = 0; i < calls; i++) {
-                  call.run(rank);
-                }
-                return (System.nanoTime() - start) / 1e9 / calls;
-              }));
-    }
-    double longest = 0;
-    for (Future<Double> future : futures) {
-      try {
-        longest = Math.max(longest, future.get());
-      } catch (ExecutionException e) {
-        throw e.getCause() instanceof Exception cause ? cause : e;
-      }
-    }
-    return longest;
+    return (int) Math.max(1, Math.min(MOST_CALLS, ROUND_SECONDS / once));
   }
 
   private static double median(double[] values) {
@@ -212,58 +137,10 @@ final class AllReduceBench implements AutoCloseable {
     return sorted[sorted.length / 2];
   }
 
-  private interface Value {
-    float at(int index);
-  }
-
-  private static void fill(Tensor tensor, Value value) {
-    tensor.withBuffer(
-        0,
-        (int) tensor.byteSize(),
-        bytes -> {
-          FloatBuffer floats = bytes.asFloatBuffer();
-          for (int i = 0; i < floats.limit(); i++) {
-            floats.put(i, value.at(i));
-          }
-        });
-  }
-
-  /** Integers from -4 to 4, whose sums are exact in F32. */
-  private static float input(int rank, int index) {
-    return (index % 9 * 7 + rank * 5) % 9 - 4;
-  }
-
-  private long wrong(Tensor result) {
-    float[] expected = new float[9];
-    for (int i = 0; i < 9; i++) {
-      for (int r = 0; r < ranks; r++) {
-        expected[i] += input(r, i);
-      }
-    }
-    return countWrong(result, expected);
-  }
-
-  /** How many elements are not those expected, which repeat. */
-  static long countWrong(Tensor result, float[] expected) {
-    long[] wrong = new long[1];
-    result.withBuffer(
-        0,
-        (int) result.byteSize(),
-        bytes -> {
-          FloatBuffer floats = bytes.asFloatBuffer();
-          for (int i = 0; i < floats.limit(); i++) {
-            // NaN, with which outputs are filled beforehand, equals nothing.
-            if (floats.get(i) != expected[i % expected.length]) {
-              wrong[0]++;
-            }
-          }
-        });
-    return wrong[0];
-  }
-
   @Override
   public void close() {
-    group.forEach(Communicator::close);
-    threads.shutdown();
+    loop.close();
+    threads.close();
+    processes.close();
   }
 }

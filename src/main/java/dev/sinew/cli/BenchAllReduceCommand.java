@@ -14,8 +14,9 @@ import picocli.CommandLine.Option;
 @Command(
     name = "allreduce",
     description = {
-      "Measures all-reduce (sum of F32) between threads, in the terms of nccl-tests, against a plain",
-      "loop in which threads read each other's arrays. Every result is checked."
+      "Measures all-reduce (sum of F32) between threads and between processes, plain and compressed,",
+      "in the terms of nccl-tests, against a plain loop in which threads read each other's arrays.",
+      "Every result is checked."
     })
 final class BenchAllReduceCommand extends SinewCommand {
   private static final long MOST_BYTES = 1L << 30;
@@ -55,6 +56,7 @@ final class BenchAllReduceCommand extends SinewCommand {
       Table table =
           new Table()
               .right("size (B)", 11)
+              .left("ranks", 23)
               .right("time (us)", 11)
               .right("algbw (GB/s)", 12)
               .right("busbw (GB/s)", 12)
@@ -65,15 +67,16 @@ final class BenchAllReduceCommand extends SinewCommand {
         terminal()
             .out()
             .printf(
-                "%s ranks that are threads, %s, sum of F32 out of place, median of %s%n",
+                "%s ranks, %s, sum of F32 out of place, median of %s%n",
                 count, Device.isa(), AllReduceBench.ROUNDS);
         table.header(terminal().out());
       }
       for (long bytes : sizes) {
-        AllReduceBench.Result result = bench.measure(bytes);
-        results.add(result);
-        if (!json) {
-          print(table, result);
+        for (AllReduceBench.Result result : bench.measure(bytes)) {
+          results.add(result);
+          if (!json) {
+            print(table, result);
+          }
         }
       }
     }
@@ -85,7 +88,9 @@ final class BenchAllReduceCommand extends SinewCommand {
         throw new CommandException(
             "all-reduce of "
                 + result.bytes()
-                + " bytes gave "
+                + " bytes between "
+                + name(result)
+                + " gave "
                 + result.wrong()
                 + " wrong elements on this machine");
       }
@@ -96,8 +101,8 @@ final class BenchAllReduceCommand extends SinewCommand {
   /** Asking for more than there is would have the kernel kill the process. */
   private void requireMemory(int count) throws CommandException {
     long largest = sizes.stream().mapToLong(Long::longValue).max().orElse(0);
-    // Inputs and outputs, and those of the loop.
-    long wanted = 4 * count * largest;
+    // Inputs and outputs of both groups and of the loop.
+    long wanted = 6 * count * largest;
     OptionalLong available = Platform.system().availableMemory();
     if (available.isPresent() && available.getAsLong() < wanted) {
       throw new CommandException(
@@ -112,11 +117,16 @@ final class BenchAllReduceCommand extends SinewCommand {
     }
   }
 
+  private static String name(AllReduceBench.Result result) {
+    return result.transport() + (result.compressed() ? ", compressed" : "");
+  }
+
   private void print(Table table, AllReduceBench.Result result) {
     boolean compared = !Double.isNaN(result.loopSeconds());
     table.row(
         terminal().out(),
         result.bytes(),
+        name(result),
         Text.fixed(result.seconds() * 1e6, 2),
         Text.fixed(result.algorithmBandwidth(), 2),
         Text.fixed(result.busBandwidth(), 2),
@@ -132,13 +142,14 @@ final class BenchAllReduceCommand extends SinewCommand {
       generator.writeStartObject();
       generator.writeStringField("sinew_version", RootCommand.Version.text());
       generator.writeStringField("isa", Device.isa());
-      generator.writeStringField("transport", "threads");
       generator.writeNumberField("ranks", count);
       generator.writeNumberField("rounds", AllReduceBench.ROUNDS);
-      generator.writeArrayFieldStart("sizes");
+      generator.writeArrayFieldStart("results");
       for (AllReduceBench.Result result : results) {
         generator.writeStartObject();
         generator.writeNumberField("bytes", result.bytes());
+        generator.writeStringField("transport", result.transport());
+        generator.writeBooleanField("compressed", result.compressed());
         Json.number(generator, "seconds", result.seconds());
         Json.number(generator, "algbw_gb_per_second", result.algorithmBandwidth());
         Json.number(generator, "busbw_gb_per_second", result.busBandwidth());

@@ -1,0 +1,101 @@
+package dev.sinew.cli;
+
+import dev.sinew.collective.Communicator;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.lang.management.ManagementFactory;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+
+/** The ranks of a group, some on threads of this JVM and the others in JVMs of their own. */
+final class MeasuredGroup implements AutoCloseable {
+  private final List<MeasuredRank> here = new ArrayList<>();
+  private final List<Process> elsewhere = new ArrayList<>();
+  private final ExecutorService threads = Executors.newCachedThreadPool();
+
+  private MeasuredGroup() {}
+
+  static MeasuredGroup threads(int ranks) {
+    MeasuredGroup group = new MeasuredGroup();
+    for (Communicator c : Communicator.threads(ranks, MeasuredRank.TIMEOUT)) {
+      group.here.add(new MeasuredRank(c));
+    }
+    return group;
+  }
+
+  /** Rank 0 is this process. */
+  static MeasuredGroup processes(int ranks) throws IOException {
+    MeasuredGroup group = new MeasuredGroup();
+    String name = "bench-" + UUID.randomUUID();
+    try {
+      for (int r = 1; r < ranks; r++) {
+        ProcessBuilder builder = new ProcessBuilder(command(name, r, ranks));
+        builder.redirectOutput(ProcessBuilder.Redirect.DISCARD);
+        group.elsewhere.add(builder.redirectError(ProcessBuilder.Redirect.INHERIT).start());
+      }
+      Communicator first = Communicator.processes(name, 0, ranks, MeasuredRank.TIMEOUT);
+      group.here.add(new MeasuredRank(first));
+      return group;
+    } catch (IOException | RuntimeException e) {
+      group.close();
+      throw e;
+    }
+  }
+
+  /** As this JVM was started, but with another program. */
+  private static List<String> command(String name, int rank, int ranks) {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    for (String option : ManagementFactory.getRuntimeMXBean().getInputArguments()) {
+      if (!option.startsWith("-agent") && !option.startsWith("-javaagent")) {
+        command.add(option);
+      }
+    }
+    command.addAll(List.of("-cp", System.getProperty("java.class.path")));
+    command.addAll(List.of(MeasuredRank.class.getName(), name, "" + rank, "" + ranks));
+    return command;
+  }
+
+  /** What {@link MeasuredRank#perform} gives on all ranks. */
+  double ask(MeasuredRank.Request request, int count) throws Exception {
+    byte[] line = (request + " " + count + "\n").getBytes(StandardCharsets.US_ASCII);
+    for (Process process : elsewhere) {
+      OutputStream requests = process.getOutputStream();
+      requests.write(line);
+      requests.flush();
+    }
+    List<Future<Double>> futures = new ArrayList<>();
+    for (MeasuredRank rank : here) {
+      futures.add(threads.submit(() -> rank.perform(request, count)));
+    }
+    double result = 0;
+    for (Future<Double> future : futures) {
+      try {
+        result = future.get();
+      } catch (ExecutionException e) {
+        throw e.getCause() instanceof Exception cause ? cause : e;
+      }
+    }
+    return result;
+  }
+
+  @Override
+  public void close() {
+    threads.shutdown();
+    here.forEach(MeasuredRank::close);
+    for (Process process : elsewhere) {
+      try {
+        process.getOutputStream().close();
+      } catch (IOException e) {
+        // It has ended already.
+      }
+    }
+  }
+}
