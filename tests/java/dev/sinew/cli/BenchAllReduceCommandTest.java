@@ -16,8 +16,7 @@ class BenchAllReduceCommandTest extends CommandLineTest {
           run("bench", "allreduce", "--ranks", "" + ranks, "--sizes", "4,4096,100004", "--json")
               .ok()
               .json();
-      assertEquals(
-          "[sinew_version, isa, ranks, rounds, results]", json.keySet().toString());
+      assertEquals("[sinew_version, isa, ranks, rounds, results]", json.keySet().toString());
       assertEquals((long) ranks, json.get("ranks"));
       List<Map<String, Object>> sizes = JsonText.list(json, "results");
       assertEquals(

@@ -47,8 +47,7 @@ final class MeasuredRank implements AutoCloseable {
     int ranks = Integer.parseInt(arguments[2]);
     BufferedReader requests =
         new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII));
-    try (MeasuredRank self =
-        new MeasuredRank(Communicator.processes(name, rank, ranks, TIMEOUT))) {
+    try (MeasuredRank self = new MeasuredRank(Communicator.processes(name, rank, ranks, TIMEOUT))) {
       for (String line = requests.readLine(); line != null; line = requests.readLine()) {
         String[] words = line.split(" ");
         self.perform(Request.valueOf(words[0]), Integer.parseInt(words[1]));
