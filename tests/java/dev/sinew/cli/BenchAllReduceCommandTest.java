@@ -11,9 +11,9 @@ import org.junit.jupiter.api.Test;
 class BenchAllReduceCommandTest extends CommandLineTest {
   @Test
   void sizesAreMeasuredAndChecked() {
-    for (int ranks : new int[] {1, 2, 3}) {
+    for (int ranks : new int[] {1, 2}) {
       Map<String, Object> json =
-          run("bench", "allreduce", "--ranks", "" + ranks, "--sizes", "4,4096,100004", "--json")
+          run("bench", "allreduce", "--ranks", "" + ranks, "--sizes", "4,100004", "--json")
               .ok()
               .json();
       assertEquals("[sinew_version, isa, ranks, rounds, results]", json.keySet().toString());
@@ -25,7 +25,7 @@ class BenchAllReduceCommandTest extends CommandLineTest {
               .limit(4)
               .map(size -> size.get("transport") + " " + size.get("compressed"))
               .collect(Collectors.joining(", ")));
-      assertEquals(3 * 4, sizes.size());
+      assertEquals(2 * 4, sizes.size());
       for (Map<String, Object> size : sizes) {
         assertEquals(
             "[bytes, transport, compressed, seconds, algbw_gb_per_second, busbw_gb_per_second, wrong, loop_seconds, ratio]",
@@ -37,7 +37,7 @@ class BenchAllReduceCommandTest extends CommandLineTest {
             rate * 2 * (ranks - 1) / ranks, (Double) size.get("busbw_gb_per_second"), 1e-6 * rate);
       }
     }
-    String table = run("bench", "allreduce", "--ranks", "2", "--sizes", "64").ok().out();
+    String table = run("bench", "allreduce", "--ranks", "3", "--sizes", "64").ok().out();
     assertEquals(6, table.lines().count(), table);
   }
 
@@ -53,7 +53,7 @@ class BenchAllReduceCommandTest extends CommandLineTest {
   void wrongElementsAreCounted() {
     try (Tensor x = Tensor.of(new float[] {1, 2, 3, 2, Float.NaN}, 5)) {
       assertEquals(2, MeasuredRank.countWrong(x, new float[] {1, 2}, 0));
-      assertEquals(1, MeasuredRank.countWrong(x, new float[] {1, 2}, 1));
+      assertEquals(1, MeasuredRank.countWrong(x, new float[] {1, 2}, 2));
     }
   }
 }
