@@ -149,8 +149,6 @@ struct Encode {
   }
 };
 
-constexpr uint32_t kMisplaced = 1, kPadded = 2;  // kinds of damage, as findings
-
 template <class U>
 struct Decode {
   static constexpr bool kFinds = true, kOrdered = true;

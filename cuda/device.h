@@ -24,6 +24,9 @@ struct Findings {
   uint32_t largest;                 // a maximum
 };
 
+// What is wrong with a bitmap, as the largest finding.
+constexpr uint32_t kMisplaced = 1, kPadded = 2;
+
 // A call of an operation: makes its device the current one of this thread, and other calls wait for it.
 class Call {
  public:

@@ -50,6 +50,19 @@ sn_ops make_table() {
   ops.bitmap_decode = bitmap_decode;
   ops.rms_norm = rms_norm;
   ops.rms_norm_quantize = rms_norm_quantize;
+  ops.activate = activate;
+  ops.pack_w8a8 = pack_w8a8;
+  ops.linear_w8a8 = linear_w8a8;
+  ops.pack_w8 = pack_w8;
+  ops.linear_w8 = linear_w8;
+  ops.pack_w4 = pack_w4;
+  ops.linear_w4 = linear_w4;
+  ops.pack_sparse = pack_sparse;
+  ops.linear_sparse = linear_sparse;
+  ops.pack_clustered = pack_clustered;
+  ops.linear_clustered = linear_clustered;
+  ops.pack_float = pack_float;
+  ops.linear_float = linear_float;
   return ops;
 }
 

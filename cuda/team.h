@@ -11,6 +11,16 @@ namespace cuda {
 
 constexpr int kTeam = 256;  // threads
 
+// How many phases a body has: kPhases, or what it computes from its size.
+template <class Body>
+SN_HD auto phases_of(const Body& body, int) -> decltype(body.phases()) {
+  return body.phases();
+}
+template <class Body>
+SN_HD int phases_of(const Body&, long) {
+  return Body::kPhases;
+}
+
 // Adds to a number that other threads add to as well.
 SN_HD inline void add_to(uint32_t* sum, uint32_t value) {
 #if defined(__CUDA_ARCH__)
@@ -45,7 +55,7 @@ __global__ void __launch_bounds__(kTeam, 2)
     }
     if (team >= teams) break;
     typename Body::State state;
-    for (int p = 0; p < Body::kPhases; ++p) {
+    for (int p = 0; p < phases_of(body, 0); ++p) {
       body.phase(p, team, static_cast<int>(threadIdx.x), state, shared, mine);
       __syncthreads();
     }
@@ -81,7 +91,7 @@ sn_status run_teams(Call& call, const Body& body, int64_t teams, Findings* found
     // Backwards, as the order must not matter, unless it does.
     const int64_t team = Body::kOrdered ? i : teams - 1 - i;
     memset(static_cast<void*>(shared), 0xa5, sizeof *shared);
-    for (int p = 0; p < Body::kPhases; ++p) {
+    for (int p = 0; p < phases_of(body, 0); ++p) {
       for (int thread = kTeam - 1; thread >= 0; --thread) body.phase(p, team, thread, states[thread], *shared, mine);
     }
   }

@@ -70,6 +70,25 @@ class DeviceOperand {
   size_t size_, offset_;
 };
 
+// Packs the call's weights and closes what they are packed from, then runs the call.
+sn_status run_packed(const Call& call, const Tensors& inputs, const Tensors& outputs, int64_t shift) {
+  sn_weights* weights = nullptr;
+  {
+    std::vector<std::unique_ptr<DeviceOperand>> sources;
+    Tensors tensors;
+    for (const Operand& operand : call.sources) {
+      sources.push_back(std::make_unique<DeviceOperand>(operand, shift));
+      sources.back()->fill(operand.bytes);
+      tensors.push_back(sources.back()->tensor());
+    }
+    const sn_status packed = call.pack(tensors, &weights);
+    if (packed != SN_OK) return packed;
+  }
+  const sn_status status = call.run_packed(inputs, weights, outputs);
+  sn_weights_close(weights);
+  return status;
+}
+
 std::string run_on_gpu(const Call& call, int64_t shift, bool in_place) {
   std::vector<std::unique_ptr<DeviceOperand>> in, out;
   Tensors inputs, outputs;
@@ -89,7 +108,8 @@ std::string run_on_gpu(const Call& call, int64_t shift, bool in_place) {
     outputs.push_back(out.back()->tensor());
   }
   int64_t numbers[4] = {-1, -1, -1, -1};
-  const sn_status status = call.run(inputs, outputs, numbers);
+  const sn_status status =
+      call.run_packed ? run_packed(call, inputs, outputs, shift) : call.run(inputs, outputs, numbers);
   const std::string where = call.label + (shift > 0 ? ", misaligned" : "") + (in_place ? ", in place: " : ": ");
   if (status != call.status) return where + "status " + std::to_string(status) + " (" + sn_last_error() + ")";
   std::vector<uint8_t> bytes;
@@ -147,7 +167,14 @@ const char* const kOperations[] = {"prune_threshold",
                                    "bitmap_encode",
                                    "bitmap_decode",
                                    "rms_norm",
-                                   "rms_norm_quantize"};
+                                   "rms_norm_quantize",
+                                   "activate",
+                                   "linear_w8a8",
+                                   "linear_w8",
+                                   "linear_w4",
+                                   "linear_sparse",
+                                   "linear_clustered",
+                                   "linear_float"};
 
 class GpuSectionTest : public testing::Test {
  public:
@@ -326,9 +353,6 @@ TEST(Devices, SayWhatHasNoKernel) {
   Tensor x(gpu(), SN_F32, {8, 8});
   EXPECT_EQ(sn_softmax(x, x), SN_UNSUPPORTED);
   EXPECT_TRUE(says("softmax has no CUDA kernel yet")) << sn_last_error();
-  sn_weights* weights = nullptr;
-  EXPECT_EQ(sn_pack_float(x, &weights), SN_UNSUPPORTED);
-  EXPECT_EQ(weights, nullptr);
 }
 
 TEST(Devices, ServeManyCallersAtOnce) {

@@ -1,0 +1,469 @@
+// Linear layers of packed weights. Made for few rows of activations, where reading the weights is what takes time: all
+// weights are read once for every four rows. See sinew.h.
+#include "activation.h"
+#include "layer.h"
+#include "team.h"
+
+namespace sn {
+namespace cuda {
+namespace {
+
+struct Token {
+  float scale;  // NaN where there are NaN or infinity, and then all integers are 0
+  int32_t sum;  // of the integers
+};
+
+// Activations, a row after the other in blocks of kColumns, of which what is missing is 0.
+struct Activations {
+  sn_dtype dtype;
+  const void* x;
+  int64_t rows;
+  Split split;
+  int16_t* q;     // integers, or
+  float* floats;  // the numbers themselves
+  Token* tokens;  // one a block, or of W8A8 one a row
+
+  SN_HD int64_t place(int64_t row, int64_t block) const { return (row * split.count + block) * kColumns; }
+  SN_HD float at(int64_t row, int64_t col) const { return number_at(dtype, x, row * split.cols + col); }
+};
+
+// 16-bit fixed point: 16 blocks of a row a team, of which each has 16 threads.
+struct QuantizeBlocks {
+  static constexpr bool kFinds = false, kOrdered = false;
+  static constexpr int kPhases = 3, kThreads = 16;
+  struct State {};
+  struct Shared {
+    uint32_t largest[kTeam];
+    int32_t sum[kTeam];
+  };
+  Activations to;
+
+  SN_HD static int64_t teams_of_row(const Split& split) { return (split.count + 15) / 16; }
+
+  SN_HD void phase(int p, int64_t team, int thread, State&, Shared& shared, Findings&) const {
+    const int64_t parts = teams_of_row(to.split), row = team / parts;
+    const int64_t block = (team - row * parts) * 16 + thread / kThreads;
+    const int lane = thread % kThreads;
+    if (block >= to.split.count) return;
+    const int64_t first = to.split.first(block);
+    const int n = to.split.size(block);
+    if (p == 0) {
+      uint32_t largest = 0;
+      for (int i = lane; i < n; i += kThreads) {
+        const uint32_t key = key_of(to.at(row, first + i));
+        largest = key > largest ? key : largest;
+      }
+      shared.largest[thread] = largest;
+      return;
+    }
+    const int begin = thread - lane;
+    if (p == 2) {
+      if (lane != 0) return;
+      int32_t sum = 0;
+      for (int i = 0; i < kThreads; ++i) sum += shared.sum[begin + i];
+      to.tokens[row * to.split.count + block] = {scale_of(shared.largest + begin), sum};
+      return;
+    }
+    const float scale = scale_of(shared.largest + begin);
+    int32_t sum = 0;
+    for (int i = lane; i < n && !is_nan(scale); i += kThreads) {
+      const int q = to_int(to.at(row, first + i) / scale);
+      to.q[to.place(row, block) + i] = static_cast<int16_t>(q);
+      sum += q;
+    }
+    shared.sum[thread] = sum;
+  }
+
+  SN_HD static float scale_of(const uint32_t* keys) {
+    uint32_t largest = 0;
+    for (int i = 0; i < kThreads; ++i) largest = keys[i] > largest ? keys[i] : largest;
+    if (largest >= kInfinityKey) return float_of(0x7fc00000u);
+    const float scale = float_of(largest) / 32512.0f;
+    return scale > 0x1p-126f ? scale : 0x1p-126f;
+  }
+};
+
+// By the rules of symmetric int8, a row a team.
+struct QuantizeRows {
+  static constexpr bool kFinds = false, kOrdered = false;
+  static constexpr int kPhases = 4;
+  struct State {};
+  struct Shared {
+    uint32_t largest[kTeam], largest_of[16];
+    Sums sums;  // of integers, modulo 2^32
+  };
+  Activations to;
+
+  SN_HD void phase(int p, int64_t row, int thread, State&, Shared& shared, Findings&) const {
+    const int64_t cols = to.split.cols;
+    if (p == 0) {
+      uint32_t largest = 0;
+      for (int64_t i = thread; i < cols; i += kTeam) {
+        const uint32_t key = key_of(to.at(row, i));
+        largest = key > largest ? key : largest;
+      }
+      shared.largest[thread] = largest;
+      return;
+    }
+    if (p == 1) {
+      if (thread >= 16) return;
+      uint32_t largest = 0;
+      for (int i = 16 * thread; i < 16 * thread + 16; ++i)
+        largest = shared.largest[i] > largest ? shared.largest[i] : largest;
+      shared.largest_of[thread] = largest;
+      return;
+    }
+    uint32_t largest = 0;
+    for (uint32_t key : shared.largest_of) largest = key > largest ? key : largest;
+    const bool finite = largest < kInfinityKey;
+    const float scale = finite ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale : 1.0f;
+    if (p == 2) {
+      const Quantizer z = quantizer(scale, 0, SN_INT8_SYMMETRIC);
+      int32_t sum = 0;
+      for (int64_t i = thread; i < cols && finite; i += kTeam) {
+        const int q = quantized<false>(z, to.at(row, i));
+        to.q[to.place(row, 0) + i] = static_cast<int16_t>(q);
+        sum += q;
+      }
+      shared.sums.own[thread] = static_cast<uint32_t>(sum);
+      return;
+    }
+    if (thread != 0) return;
+    uint32_t sum = 0;
+    for (uint32_t own : shared.sums.own) sum += own;
+    to.tokens[row] = {finite ? scale : float_of(0x7fc00000u), static_cast<int32_t>(sum)};
+  }
+};
+
+// As F32; a step is 16 columns of a block.
+struct Widen {
+  static constexpr bool kFinds = false;
+  Activations to;
+
+  SN_HD void step(int64_t i, Findings&) const {
+    const int64_t row = i / (to.split.count * (kColumns / kStep)), part = i - row * to.split.count * (kColumns / kStep);
+    const int64_t block = part / (kColumns / kStep);
+    const int col = static_cast<int>(part % (kColumns / kStep)) * kStep, left = to.split.size(block) - col;
+    const int n = left < kStep ? (left > 0 ? left : 0) : kStep;
+    const int64_t from = row * to.split.cols + (n > 0 ? to.split.first(block) + col : 0);
+    store(to.floats + i * kStep, load_numbers(to.dtype, to.x, from, n), kStep);
+  }
+};
+
+// Weights as they are packed (layer.h); load gives those of 16 columns of a row, zeros for what is missing.
+struct Weights {
+  sn_kind kind;
+  sn_dtype dtype;
+  const uint8_t* data;
+  const float* scale;
+  const int8_t* zero_point;
+  const uint64_t* masks;
+  const uint32_t* before;
+  const int64_t* begin;
+  int64_t pitch, words, per_row, rows_per_book;
+  int bits;
+  bool grouped;  // scales belong to groups, be it one a row
+
+  // A bit for each of 16 columns that has a value, and where in the values the first is.
+  SN_HD uint32_t mask_of(int64_t row, int64_t col, int n, int64_t* place) const {
+    const int64_t word = row * words + col / 64;
+    const int shift = static_cast<int>(col % 64);
+    const uint64_t here = masks[word], below = here & ((uint64_t{1} << shift) - 1);
+#if defined(__CUDA_ARCH__)
+    const int count = __popcll(below);
+#else
+    const int count = __builtin_popcountll(below);
+#endif
+    *place = begin[row] + before[word] + count;
+    uint64_t mask = here >> shift;
+    if (shift + n > 64) mask |= masks[word + 1] << (64 - shift);
+    return static_cast<uint32_t>(mask) & ((1u << n) - 1u);
+  }
+
+  SN_HD void load(int64_t row, int64_t col, int n, Elements<int8_t>* w) const {
+    if (kind == SN_SPARSE) {
+      int64_t place;
+      const uint32_t mask = mask_of(row, col, n, &place);
+      const int8_t* values = reinterpret_cast<const int8_t*>(data);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+      for (int j = 0; j < kStep; ++j) {
+        const bool is_value = (mask >> j & 1u) != 0;
+        w->of[j] = is_value ? values[place] : int8_t{0};
+        place += is_value;
+      }
+    } else if (kind == SN_W4) {
+      const uint8_t* from = data + row * pitch + col / 2;
+      uint64_t nibbles = 0;
+#if defined(__CUDA_ARCH__)
+      if ((reinterpret_cast<uintptr_t>(from) & 7) == 0)
+        nibbles = *reinterpret_cast<const uint64_t*>(from);
+      else
+#endif
+        for (int b = 0; b < (n + 1) / 2; ++b) nibbles |= static_cast<uint64_t>(from[b]) << (8 * b);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+      for (int j = 0; j < kStep; ++j) w->of[j] = static_cast<int8_t>(static_cast<int>(nibbles >> (4 * j) & 15u) - 8);
+    } else {
+      *w = cuda::load(reinterpret_cast<const int8_t*>(data) + row * pitch + col, n);
+    }
+  }
+
+  SN_HD void load(int64_t row, int64_t col, int n, Elements<float>* w) const {
+    if (kind == SN_SPARSE) {
+      int64_t place;
+      const uint32_t mask = mask_of(row, col, n, &place);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+      for (int j = 0; j < kStep; ++j) {
+        const bool is_value = (mask >> j & 1u) != 0;
+        w->of[j] = is_value ? value_at(place) : 0.0f;
+        place += is_value;
+      }
+    } else if (kind == SN_CLUSTERED) {
+      const float* codebook = scale + (row / rows_per_book << bits);
+      const uint8_t* from = data + row * pitch;
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+      for (int j = 0; j < kStep; ++j) {
+        if (j >= n) {
+          w->of[j] = 0.0f;
+          continue;
+        }
+        const int64_t at = (col + j) * bits;
+        const uint32_t two = from[at / 8] | static_cast<uint32_t>(at % 8 + bits > 8 ? from[at / 8 + 1] : 0) << 8;
+        w->of[j] = codebook[two >> (at % 8) & ((1u << bits) - 1u)];
+      }
+    } else if (dtype == SN_F8_E4M3) {
+      const Elements<f8e4m3> codes = cuda::load(reinterpret_cast<const f8e4m3*>(data) + row * pitch + col, n);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+      for (int j = 0; j < kStep; ++j) w->of[j] = to_float(codes.of[j]);
+    } else {
+      *w = load_numbers(dtype, data + row * pitch, col, n);
+    }
+  }
+
+  SN_HD float value_at(int64_t place) const {
+    return dtype == SN_F8_E4M3 ? to_float(reinterpret_cast<const f8e4m3*>(data)[place])
+                               : number_at(dtype == SN_F64 ? SN_F32 : dtype, data, place);
+  }
+};
+
+// What becomes of the sums.
+struct Results {
+  const float* bias;  // or null
+  sn_activation activation;
+  sn_dtype dtype;
+  void* y;
+  int64_t out;
+
+  SN_HD void put(int64_t row, int64_t channel, float v) const {
+    if (bias != nullptr) v = v + bias[channel];
+    v = activate(v, activation);
+    if (is_nan(v)) v = float_of(0x7fc00000u);
+    const int64_t at = row * out + channel;
+    if (dtype == SN_F32) {
+      static_cast<float*>(y)[at] = v;
+    } else {
+      from_float(v, static_cast<bf16*>(y) + at);
+    }
+  }
+};
+
+template <bool kFloat>
+struct Parts;
+template <>
+struct Parts<true> {
+  using Weight = float;
+  using Sum = float;
+};
+template <>
+struct Parts<false> {
+  using Weight = int8_t;
+  using Sum = int32_t;
+};
+
+// Four rows with eight channels, each of which has 32 threads, eight a block of columns. They add up 16 columns each;
+// then one thread for each row and channel adds up the blocks, in order.
+template <bool kFloat>
+struct Multiply {
+  static constexpr bool kFinds = false, kOrdered = false;
+  static constexpr int kRows = 4, kChannels = 8, kThreads = 8, kBlocks = 32;
+  using Sum = typename Parts<kFloat>::Sum;
+  using Weight = typename Parts<kFloat>::Weight;
+  struct State {};
+  struct Shared {
+    Sum part[kRows][kChannels][kBlocks][kThreads];
+    float total[kRows][kChannels];
+    int32_t whole[kRows][kChannels];
+  };
+  Activations x;
+  Weights w;
+  Results to;
+
+  SN_HD int phases() const {
+    const int64_t chunks = (x.split.count + kBlocks - 1) / kBlocks;
+    return 2 * static_cast<int>(chunks > 0 ? chunks : 1);
+  }
+
+  SN_HD void phase(int p, int64_t team, int thread, State&, Shared& shared, Findings&) const {
+    const int64_t groups = (to.out + kChannels - 1) / kChannels;
+    const int64_t row = team / groups * kRows, channel = (team - team / groups * groups) * kChannels;
+    const int rows = static_cast<int>(x.rows - row < kRows ? x.rows - row : kRows);
+    const int64_t first = int64_t{p / 2} * kBlocks;
+    const int blocks = static_cast<int>(x.split.count - first < kBlocks ? x.split.count - first : kBlocks);
+    if (p % 2 == 0) {
+      const int c = thread / 32, lane = thread % kThreads;
+      if (channel + c >= to.out) return;
+      for (int b = thread % 32 / kThreads; b < blocks; b += 32 / kThreads)
+        multiply_some(row, rows, channel + c, first + b, lane, &shared.part[0][c][b][lane]);
+      return;
+    }
+    const int r = thread / kChannels, c = thread % kChannels;
+    if (r >= rows || channel + c >= to.out) return;
+    if (p == 1) {
+      shared.total[r][c] = 0;
+      shared.whole[r][c] = 0;
+    }
+    add_blocks(row + r, channel + c, first, blocks, shared.part[r][c], &shared.total[r][c], &shared.whole[r][c]);
+    if (p == phases() - 1) finish(row + r, channel + c, shared.total[r][c], shared.whole[r][c]);
+  }
+
+  // 16 columns of a block; the sums of the rows are kRowParts apart.
+  static constexpr int kRowParts = kChannels * kBlocks * kThreads;
+  SN_HD void multiply_some(int64_t row, int rows, int64_t channel, int64_t block, int lane, Sum* sums) const {
+    const int left = x.split.size(block) - lane * kStep;
+    if (left <= 0) {
+      for (int r = 0; r < rows; ++r) sums[r * kRowParts] = 0;
+      return;
+    }
+    Elements<Weight> weights;
+    w.load(channel, x.split.first(block) + lane * kStep, left < kStep ? left : kStep, &weights);
+    for (int r = 0; r < rows; ++r) {
+      const int64_t place = x.place(row + r, block) + lane * kStep;
+      Sum sum = 0;
+      if constexpr (kFloat) {
+        const Elements<float> v = load(x.floats + place, kStep);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+        for (int j = 0; j < kStep; ++j) sum = sum + v.of[j] * weights.of[j];
+      } else {
+        const Elements<int16_t> v = load(x.q + place, kStep);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+        for (int j = 0; j < kStep; ++j) sum += v.of[j] * weights.of[j];
+      }
+      sums[r * kRowParts] = sum;
+    }
+  }
+
+  SN_HD int64_t slice_of(int64_t channel, int64_t block) const {
+    return channel * w.per_row + (w.grouped ? x.split.group_of(block) : 0);
+  }
+  SN_HD void add_blocks(int64_t row, int64_t channel, int64_t first, int blocks, const Sum (*parts)[kThreads],
+                        float* total, int32_t* whole) const {
+    float v = *total;
+    int32_t all = *whole;
+    for (int b = 0; b < blocks; ++b) {
+      Sum sum = 0;
+      for (int i = 0; i < kThreads; ++i) sum = sum + parts[b][i];
+      if constexpr (kFloat) {
+        if (w.grouped) sum = sum * w.scale[slice_of(channel, first + b)];
+        v = v + sum;
+      } else if (w.kind == SN_W8A8) {
+        all += sum;
+      } else {
+        const Token token = x.tokens[row * x.split.count + first + b];
+        const int64_t slice = slice_of(channel, first + b);
+        if (w.zero_point != nullptr) sum -= w.zero_point[slice] * token.sum;
+        float term = static_cast<float>(sum) * token.scale;
+        if (w.grouped) term = term * w.scale[slice];
+        v = v + term;
+      }
+    }
+    *total = v;
+    *whole = all;
+  }
+  SN_HD void finish(int64_t row, int64_t channel, float v, int32_t all) const {
+    if (!kFloat && w.kind == SN_W8A8) {
+      const Token token = x.tokens[row];
+      if (w.zero_point != nullptr) all -= w.zero_point[channel] * token.sum;
+      v = (static_cast<float>(all) * w.scale[channel]) * token.scale;
+    } else if (!w.grouped && w.scale != nullptr && w.kind != SN_CLUSTERED) {
+      v = v * w.scale[channel];
+    }
+    to.put(row, channel, v);
+  }
+};
+
+template <bool kFloat>
+sn_status multiply(Call& call, const Activations& x, const Weights& w, const Results& to) {
+  using Body = Multiply<kFloat>;
+  const int64_t channels = (to.out + Body::kChannels - 1) / Body::kChannels;
+  return run_teams(call, Body{x, w, to}, (x.rows + Body::kRows - 1) / Body::kRows * channels, nullptr);
+}
+
+sn_status linear(sn_device* device, const sn_tensor* x, const sn_weights* w, const sn_tensor* bias,
+                 sn_activation activation, sn_tensor* y) {
+  Call call(device);
+  if (y->elements == 0) return call.status();
+  const bool floats =
+      w->kind == SN_CLUSTERED || w->kind == SN_FLOAT || (w->kind != SN_W8A8 && w->kind != SN_W4 && w->dtype != SN_I8);
+  Activations a = {x->dtype, x->data, y->elements / w->rows, split_of(w), nullptr, nullptr, nullptr};
+  const int64_t blocks = a.rows * a.split.count;
+  sn_status status;
+  if (floats) {
+    a.floats = call.scratch_of<float>(blocks * kColumns);
+    status = run(call, Widen{a}, blocks * (kColumns / kStep), nullptr);
+  } else {
+    const bool whole = w->kind == SN_W8A8;
+    a.q = call.scratch_of<int16_t>(blocks * kColumns);
+    a.tokens = call.scratch_of<Token>(whole ? a.rows : blocks);
+    status = whole ? run_teams(call, QuantizeRows{a}, a.rows, nullptr)
+                   : run_teams(call, QuantizeBlocks{a}, a.rows * QuantizeBlocks::teams_of_row(a.split), nullptr);
+  }
+  if (status != SN_OK) return status;
+  const int64_t books = w->kind == SN_CLUSTERED ? w->group : 1;
+  const Weights weights = {w->kind,
+                           w->dtype,
+                           w->part<uint8_t>(kWeightPart),
+                           w->part<float>(kScalePart),
+                           w->part<int8_t>(kZeroPointPart),
+                           w->part<uint64_t>(kMaskPart),
+                           w->part<uint32_t>(kBeforePart),
+                           w->part<int64_t>(kBeginPart),
+                           pitch_of(w),
+                           words_of_row(w->cols),
+                           w->kind == SN_CLUSTERED || w->group == 0 ? 1 : (w->cols + w->group - 1) / w->group,
+                           (w->rows + books - 1) / books,
+                           w->bits,
+                           w->kind != SN_CLUSTERED && w->group != 0};
+  const Results to = {bias == nullptr ? nullptr : data_of<float>(bias), activation, y->dtype, y->data, w->rows};
+  return floats ? multiply<true>(call, a, weights, to) : multiply<false>(call, a, weights, to);
+}
+
+}  // namespace
+
+#define SN_LINEAR(name)                                                                             \
+  sn_status name(sn_device* device, const sn_tensor* x, const sn_weights* w, const sn_tensor* bias, \
+                 sn_activation activation, sn_tensor* y) {                                          \
+    return linear(device, x, w, bias, activation, y);                                               \
+  }
+SN_LINEAR(linear_w8)
+SN_LINEAR(linear_w4)
+SN_LINEAR(linear_w8a8)
+SN_LINEAR(linear_sparse)
+SN_LINEAR(linear_clustered)
+SN_LINEAR(linear_float)
+#undef SN_LINEAR
+
+}  // namespace cuda
+}  // namespace sn

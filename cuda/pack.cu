@@ -1,0 +1,200 @@
+// Packing the weights of layers: copies in the order that layer.h says. See sinew.h.
+#include "layer.h"
+#include "team.h"
+
+namespace sn {
+namespace cuda {
+namespace {
+
+sn_status allocate(sn_weights* w, int part, int64_t bytes) {
+  const int64_t size = bytes > 0 ? bytes : 1;
+  void* data = w->device->backend->allocate(w->device, size);
+  if (data == nullptr) {
+    return fail(SN_OUT_OF_MEMORY, "no memory on the GPU for %lld bytes of packed weights",
+                static_cast<long long>(size));
+  }
+  w->parts[part] = data;
+  w->part_bytes[part] = size;
+  w->bytes += size;
+  return SN_OK;
+}
+
+template <class T>
+T* part_of(sn_weights* w, int part) {
+  return static_cast<T*>(w->parts[part]);
+}
+
+// Rows of bytes to a wider pitch, which is a whole number of steps.
+struct PackRows {
+  static constexpr bool kFinds = false;
+  const uint8_t* from;
+  int64_t row_bytes, pitch;
+  uint8_t* to;
+
+  SN_HD void step(int64_t i, Findings&) const {
+    const int64_t row = i * kStep / pitch, col = i * kStep - row * pitch, left = row_bytes - col;
+    const int n = left < kStep ? (left > 0 ? static_cast<int>(left) : 0) : kStep;
+    store(to + i * kStep, load(from + (n > 0 ? row * row_bytes + col : 0), n), kStep);
+  }
+};
+
+// One scale and zero point for each slice, from as many or one.
+struct PackScales {
+  static constexpr bool kFinds = false;
+  const float* scale;
+  const int8_t* zero_point;
+  bool one;
+  float* scales;
+  int8_t* zero_points;
+
+  SN_HD void step(int64_t i, Findings&) const {
+    scales[i] = scale[one ? 0 : i];
+    if (zero_point != nullptr) zero_points[i] = zero_point[one ? 0 : i];
+  }
+};
+
+sn_status pack_dense(sn_device* device, const sn_tensor* from, int64_t row_bytes, const sn_tensor* scale,
+                     const sn_tensor* zero_point, sn_weights* w) {
+  const int64_t pitch = pitch_of(w), slices = w->rows * (w->group == 0 ? 1 : (w->cols + w->group - 1) / w->group);
+  sn_status status = allocate(w, kWeightPart, w->rows * pitch);
+  if (status == SN_OK && scale != nullptr) status = allocate(w, kScalePart, slices * 4);
+  if (status == SN_OK && zero_point != nullptr) status = allocate(w, kZeroPointPart, slices);
+  if (status != SN_OK) return status;
+  Call call(device);
+  const PackRows rows = {data_of<uint8_t>(from), row_bytes, pitch, part_of<uint8_t>(w, kWeightPart)};
+  status = run(call, rows, w->rows * pitch / kStep, nullptr);
+  if (status != SN_OK || scale == nullptr) return status;
+  const PackScales scales = {data_of<float>(scale), zero_point == nullptr ? nullptr : data_of<int8_t>(zero_point),
+                             scale->elements == 1, part_of<float>(w, kScalePart), part_of<int8_t>(w, kZeroPointPart)};
+  return run(call, scales, slices, nullptr);
+}
+
+// Rows of a bitmap to words, with the values before each; one row a step.
+struct PackMasks {
+  static constexpr bool kFinds = true;
+  const uint8_t* bitmap;
+  const int64_t* offsets;
+  int64_t cols, words;
+  uint64_t* masks;
+  uint32_t* before;
+  int64_t* counts;
+
+  SN_HD void step(int64_t row, Findings& found) const {
+    const int64_t row_bytes = (cols + 7) / 8;
+    const uint8_t* from = bitmap + row * row_bytes;
+    uint32_t total = 0;
+    for (int64_t i = 0; i < words; ++i) {
+      uint64_t word = 0;
+      for (int64_t b = 8 * i; b < 8 * i + 8 && b < row_bytes; ++b)
+        word |= static_cast<uint64_t>(from[b]) << (b % 8 * 8);
+      const int64_t left = cols - 64 * i;
+      if (left < 64 && word >> left != 0) found.largest = kPadded;
+      masks[row * words + i] = word;
+      before[row * words + i] = total;
+#if defined(__CUDA_ARCH__)
+      total += static_cast<uint32_t>(__popcll(word));
+#else
+      total += static_cast<uint32_t>(__builtin_popcountll(word));
+#endif
+    }
+    counts[row] = total;
+    // Unsigned, because hostile offsets may overflow.
+    const uint64_t length = static_cast<uint64_t>(offsets[row + 1]) - static_cast<uint64_t>(offsets[row]);
+    if (length != total && found.largest < kMisplaced) found.largest = kMisplaced;
+    found.count += total;
+  }
+};
+
+// Where the values of each row begin, from how many each has. By one thread, as packing is rare.
+struct AddRows {
+  static constexpr bool kFinds = false;
+  int64_t* begin;
+  int64_t rows;
+
+  SN_HD void step(int64_t, Findings&) const {
+    int64_t total = 0;
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t here = begin[row];
+      begin[row] = total;
+      total += here;
+    }
+  }
+};
+
+struct Narrowed {
+  static constexpr bool kFinds = false;
+  const double* from;
+  float* to;
+
+  SN_HD void step(int64_t i, Findings&) const { to[i] = number_of(from[i]); }
+};
+
+}  // namespace
+
+sn_status pack_w8(sn_device* device, const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
+                  sn_weights* w) {
+  return pack_dense(device, weight, weight->cols, scale, zero_point, w);
+}
+sn_status pack_w8a8(sn_device* device, const sn_tensor* weight, const sn_tensor* scale, const sn_tensor* zero_point,
+                    sn_weights* w) {
+  return pack_dense(device, weight, weight->cols, scale, zero_point, w);
+}
+sn_status pack_w4(sn_device* device, const sn_tensor* q, const sn_tensor* scale, const sn_tensor* zero_point,
+                  sn_weights* w) {
+  return pack_dense(device, q, (w->cols + 1) / 2, scale, zero_point, w);
+}
+sn_status pack_float(sn_device* device, const sn_tensor* weight, sn_weights* w) {
+  return pack_dense(device, weight, weight->cols * dtype_size(weight->dtype), nullptr, nullptr, w);
+}
+sn_status pack_clustered(sn_device* device, const sn_tensor* q, const sn_tensor* codebook, sn_weights* w) {
+  const sn_status status = allocate(w, kScalePart, codebook->bytes());
+  if (status != SN_OK) return status;
+  {
+    Call call(device);
+    if (call.copy(w->parts[kScalePart], codebook->data, codebook->bytes()) != SN_OK) return call.status();
+  }
+  return pack_dense(device, q, (w->cols * w->bits + 7) / 8, nullptr, nullptr, w);
+}
+
+sn_status pack_sparse(sn_device* device, const sn_tensor* values, const sn_tensor* bitmap, const sn_tensor* row_offsets,
+                      const sn_tensor* scale, sn_weights* w) {
+  const int64_t words = words_of_row(w->cols), size = stored_size(w);
+  const int64_t slices = w->rows * (w->group == 0 ? 1 : (w->cols + w->group - 1) / w->group);
+  sn_status status = allocate(w, kWeightPart, values->elements * size);
+  if (status == SN_OK && scale != nullptr) status = allocate(w, kScalePart, slices * 4);
+  if (status == SN_OK) status = allocate(w, kMaskPart, w->rows * words * 8);
+  if (status == SN_OK) status = allocate(w, kBeforePart, w->rows * words * 4);
+  if (status == SN_OK) status = allocate(w, kBeginPart, w->rows * 8);
+  if (status != SN_OK) return status;
+  Call call(device);
+  Findings found = {0, 0, 0};
+  const PackMasks masks = {data_of<uint8_t>(bitmap),
+                           data_of<int64_t>(row_offsets),
+                           w->cols,
+                           words,
+                           part_of<uint64_t>(w, kMaskPart),
+                           part_of<uint32_t>(w, kBeforePart),
+                           part_of<int64_t>(w, kBeginPart)};
+  status = run(call, masks, w->rows, &found);
+  if (status != SN_OK) return status;
+  if (found.largest == kPadded) return fail(SN_INVALID_ARGUMENT, "the bitmap has ones beyond the last column");
+  if (static_cast<int64_t>(found.count) != values->elements) {
+    return fail(SN_INVALID_ARGUMENT, "values has %lld elements, but the bitmap %lld ones",
+                static_cast<long long>(values->elements), static_cast<long long>(found.count));
+  }
+  if (found.largest == kMisplaced) return fail(SN_INVALID_ARGUMENT, "row_offsets do not fit the ones of the bitmap");
+  status = run(call, AddRows{part_of<int64_t>(w, kBeginPart), w->rows}, 1, nullptr);
+  if (status == SN_OK && w->dtype == SN_F64) {
+    const Narrowed narrowed = {data_of<double>(values), part_of<float>(w, kWeightPart)};
+    status = run(call, narrowed, values->elements, nullptr);
+  } else if (status == SN_OK) {
+    status = call.copy(w->parts[kWeightPart], values->data, values->bytes());
+  }
+  if (status != SN_OK || scale == nullptr) return status;
+  const PackScales scales = {data_of<float>(scale), nullptr, scale->elements == 1, part_of<float>(w, kScalePart),
+                             nullptr};
+  return run(call, scales, slices, nullptr);
+}
+
+}  // namespace cuda
+}  // namespace sn
