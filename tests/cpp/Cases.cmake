@@ -21,6 +21,7 @@ else()
   # that call it. So one build of them serves all.
   # AddressSanitizer walks the stack by frame pointers at every allocation; without them it would find a new one each time.
   target_compile_options(sinew_cases PRIVATE -O2 -fno-omit-frame-pointer)
+  target_precompile_headers(sinew_cases PRIVATE <algorithm> <cmath> <functional> <random> <string> <vector>)
   set(visibility PUBLIC)
 endif()
 # Of the library only the public header and ops.inc, the list of operations: an oracle that shared code with the kernels would
