@@ -334,8 +334,8 @@ def test_folders_for_other_loaders(work):
 def test_one_result_for_all_tiers_and_threads(work):
     for recipe in RECIPES:
         found = {}
-        for isa in tiers():
-            for threads in (1, 5):
+        for number, isa in enumerate(tiers()):
+            for threads in (1, 5) if number == 0 else (5,):
                 out = os.path.join(work, f'{isa}-{threads}')
                 optimize(SILERO, out, recipe, '--threads', threads, '--force', env={'SINEW_ISA': isa})
                 found.setdefault(sha256(out), []).append(f'{isa} {threads}')
