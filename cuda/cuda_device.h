@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "device.h"
+#include "staging.h"
 
 namespace sn {
 namespace cuda {
@@ -15,8 +16,9 @@ struct CudaDevice : sn_device {
   pthread_mutex_t mutex;          // held by a call while it uses the stream and the findings
   cudaStream_t stream = nullptr;  // null once the device is closed
   cudaMemPool_t pool = nullptr;
-  Findings* findings = nullptr;       // on the GPU
-  Findings* found = nullptr;          // pinned
+  Findings* findings = nullptr;  // on the GPU
+  Findings* found = nullptr;     // pinned
+  Staging staging;
   cudaError_t failure = cudaSuccess;  // what has ended the context
 };
 

@@ -94,6 +94,7 @@ void close(sn_device* base) {
   pthread_mutex_lock(&device->mutex);
   const Current current(device->index);
   if (device->failure == cudaSuccess) cudaStreamSynchronize(device->stream);
+  device->staging.close();
   cudaFree(device->findings);
   cudaFreeHost(device->found);
   cudaStreamDestroy(device->stream);
@@ -113,10 +114,34 @@ void destroy(sn_device* base) {
   sn::destroy(device);
 }
 
+constexpr int64_t kStagedFrom = 256 << 10;  // bytes of copies that go by way of page-locked memory
+
+// While it waits, other calls use the device.
+cudaError_t copy_staged(CudaDevice* device, void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
+  const Current current(device->index);
+  cudaEvent_t before = nullptr;
+  cudaError_t error = current.error();
+  if (error == cudaSuccess) error = cudaEventCreateWithFlags(&before, cudaEventDisableTiming);
+  if (error == cudaSuccess) error = cudaEventRecord(before, device->stream);
+  if (error == cudaSuccess) error = device->staging.copy(to, from, bytes, kind, before);
+  if (before != nullptr) cudaEventDestroy(before);
+  return error;
+}
+
 sn_status copy(sn_device* base, void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
+  CudaDevice* device = cuda_device(base);
+  cudaError_t staged = cudaErrorNotSupported;
+  if (bytes >= kStagedFrom) {
+    {
+      const Call call(base);
+      if (call.status() != SN_OK) return call.status();
+    }
+    staged = copy_staged(device, to, from, bytes, kind);
+    if (staged == cudaSuccess) return SN_OK;
+  }
   Call call(base);
   if (call.status() != SN_OK) return call.status();
-  CudaDevice* device = cuda_device(base);
+  if (staged != cudaErrorNotSupported) return check(device, staged, "copying");
   cudaError_t error = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, device->stream);
   if (error == cudaSuccess) error = cudaStreamSynchronize(device->stream);
   return check(device, error, "copying");

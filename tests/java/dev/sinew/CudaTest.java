@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.sinew.pass.Quantize;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
@@ -90,6 +91,7 @@ class CudaTest {
           assertThrows(IllegalArgumentException.class, () -> Device.cuda(count));
       assertTrue(e.getMessage().contains("there is no GPU " + count), e.getMessage());
       computes(gpu);
+      layers(gpu);
       copies(gpu);
       refuses(gpu);
       gpu.synchronize();
@@ -122,6 +124,30 @@ class CudaTest {
             8, ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putFloat(0, Float.NaN));
         assertThrows(
             NotFiniteException.class, () -> Ops.quantize(onGpu, scaleOnGpu, null, 0, qOnGpu));
+      }
+    }
+
+    private static void layers(Device gpu) {
+      double[] values = new double[70 * 19];
+      for (int i = 0; i < values.length; i++) {
+        values[i] = (i * 53 % 211 - 105) / 100.0;
+      }
+      try (Tensor w = Numbers.tensor(Device.cpu(), DType.F32, values, 19, 70);
+          Tensor x = Numbers.tensor(Device.cpu(), DType.F32, values, 19, 70);
+          Tensor q = Tensor.allocate(Device.cpu(), DType.I8, 19, 70);
+          Tensor scale = Tensor.allocate(Device.cpu(), DType.F32, 19);
+          Tensor y = Tensor.allocate(Device.cpu(), DType.F32, 19, 19)) {
+        Quantize.int8().apply(w, q, scale, null);
+        try (PackedWeights packed = PackedWeights.w8a8(q, scale, null);
+            Tensor qOnGpu = q.to(gpu);
+            Tensor scaleOnGpu = scale.to(gpu);
+            PackedWeights packedOnGpu = PackedWeights.w8a8(qOnGpu, scaleOnGpu, null);
+            Tensor xOnGpu = x.to(gpu);
+            Tensor yOnGpu = Tensor.allocate(gpu, DType.F32, 19, 19)) {
+          Functional.linear(x, packed, null, Activation.SILU, y);
+          Functional.linear(xOnGpu, packedOnGpu, null, Activation.SILU, yOnGpu);
+          assertArrayEquals(y.toBytes(), yOnGpu.toBytes());
+        }
       }
     }
 
