@@ -14,6 +14,7 @@ final class AllReduceBench implements AutoCloseable {
   static final int ROUNDS = 7;
   private static final double ROUND_SECONDS = 0.02;
   private static final int MOST_CALLS = 10000;
+  private static final int WARM_UPS = 10;
 
   /**
    * Medians of the seconds of one call; those of the loop are NaN where the heap is too small.
@@ -75,6 +76,7 @@ final class AllReduceBench implements AutoCloseable {
   private final MeasuredGroup processes;
   private final AllReduceLoop loop;
   private final List<Series> series = new ArrayList<>();
+  private int sizes;
 
   AllReduceBench(int ranks) throws IOException {
     this.ranks = ranks;
@@ -93,7 +95,14 @@ final class AllReduceBench implements AutoCloseable {
     threads.ask(Request.PREPARE, elements);
     processes.ask(Request.PREPARE, elements);
     boolean compared = loop.prepare(elements);
-    int loopCalls = compared ? callsOfARound(loop::seconds) : 0;
+    int loopCalls = 0;
+    if (compared) {
+      // Until Java has compiled it.
+      for (int i = 0; i < (sizes == 0 ? WARM_UPS : 1); i++) {
+        loopCalls = callsOfARound(loop::seconds);
+      }
+    }
+    sizes++;
     double[] loopSeconds = new double[ROUNDS];
     Arrays.fill(loopSeconds, Double.NaN);
     for (Series one : series) {
@@ -107,9 +116,9 @@ final class AllReduceBench implements AutoCloseable {
         one.seconds[i] = one.time(one.calls);
       }
     }
-    List<Result> results = new ArrayList<>();
+    List<Result> all = new ArrayList<>();
     for (Series one : series) {
-      results.add(
+      all.add(
           new Result(
               bytes,
               one.transport,
@@ -119,7 +128,7 @@ final class AllReduceBench implements AutoCloseable {
               one.wrong(),
               median(loopSeconds)));
     }
-    return results;
+    return all;
   }
 
   /** So many that a round is long enough to time; warms up. */
