@@ -62,5 +62,7 @@ require_test_tools() {
   echo '#include <gtest/gtest.h>' | g++ -E -x c++ - >/dev/null 2>&1 || install_packages libgtest-dev || return
   # Another version says itself that it is not the one to judge the formatting.
   command -v clang-format-14 >/dev/null || command -v clang-format >/dev/null || install_packages clang-format-14 || return
-  command -v objdump >/dev/null || install_packages binutils
+  command -v objdump >/dev/null || install_packages binutils || return
+  command -v mpirun >/dev/null && command -v mpicxx >/dev/null || install_packages openmpi-bin libopenmpi-dev ||
+    echo "sinew: collectives over MPI are neither built nor tested" >&2
 }

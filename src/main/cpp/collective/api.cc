@@ -169,7 +169,7 @@ sn_status sn_broadcast(sn_communicator* communicator, int32_t root, sn_tensor* x
 sn_status sn_barrier(sn_communicator* communicator) {
   SN_TRY(usable(communicator));
   const Request request = {kBarrier, SN_F32, 0, 0, 0};
-  return call(communicator, request, nullptr, nullptr, [&] { return meet_and_compare(communicator); });
+  return call(communicator, request, nullptr, nullptr, [&] { return communicator->transport->barrier(communicator); });
 }
 
 sn_status sn_reduce(const sn_tensor* const* x, int32_t count, sn_reduction reduction, sn_tensor* const* out,

@@ -51,11 +51,6 @@ Request read(const volatile Request& request) {
   return {request.operation, request.dtype, request.reduction, request.root, request.elements};
 }
 
-bool same(const Request& a, const Request& b) {
-  return a.operation == b.operation && a.dtype == b.dtype && a.reduction == b.reduction && a.root == b.root &&
-         a.elements == b.elements;
-}
-
 // "rank 2 has 1001 elements where rank 0 has 1000, in all-reduce"
 void describe_difference(const Request& a, int32_t rank_a, const Request& b, int32_t rank_b, char* text, size_t size) {
   const char* operation = name_of(a.operation);
@@ -105,6 +100,10 @@ void describe_failure(sn_communicator* c, const Failure& f, char* text, size_t s
       snprintf(text, size, "the output of rank %d overlaps a tensor of rank %d, in %s", f.by, f.culprit,
                name_of(by.operation));
       return;
+    case kStuck:
+      snprintf(text, size, "the tensors were not moved within %g s, in %s: a rank has failed or hangs", seconds,
+               name_of(by.operation));
+      return;
     case kNone:
       break;
   }
@@ -136,13 +135,18 @@ sn_status meet_all(sn_communicator* c, bool compare) {
     while (!arrived(c, q)) {
       if (patience.pause()) SN_TRY(look_around(c, q, patience));
     }
-    if (compare && !same(read(c->posted(q).request), read(c->posted(c->rank).request)))
+    if (compare && !same_request(read(c->posted(q).request), read(c->posted(c->rank).request)))
       return give_up(c, kDisagrees, q);
   }
   return SN_OK;
 }
 
 }  // namespace
+
+bool same_request(const Request& a, const Request& b) {
+  return a.operation == b.operation && a.dtype == b.dtype && a.reduction == b.reduction && a.root == b.root &&
+         a.elements == b.elements;
+}
 
 int64_t now_ns() {
   timespec t;
@@ -242,6 +246,7 @@ sn_status failed(sn_communicator* c) {
   describe_failure(c, failure, c->broken, sizeof c->broken);
   // Of an overlap both ranks are part.
   c->failed_rank = failure.culprit == c->rank && failure.reason == kOverlaps ? failure.by : failure.culprit;
+  if (failure.reason == kStuck) c->failed_rank = -1;
   // The caller may free its tensors once it knows. Others work on them for a moment only, as blocks are short.
   for (int32_t q = 0; q < c->world_size && c->transport->shares_tensors; ++q) {
     Patience patience(0, INT64_MAX);

@@ -25,7 +25,7 @@ struct Request {
 };
 
 // Why a group has failed.
-enum Reason : int32_t { kNone, kLate, kClosed, kDisagrees, kOverlaps, kEnded };
+enum Reason : int32_t { kNone, kLate, kClosed, kDisagrees, kOverlaps, kEnded, kStuck };
 
 // What a rank calls with: one cache line to fetch. The pointers are null where ranks cannot use each other's tensors.
 struct alignas(64) Posted {
@@ -65,6 +65,7 @@ struct Transport {
                               sn_tensor* out);
   sn_status (*all_gather)(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
   sn_status (*broadcast)(sn_communicator* c, int32_t root, sn_tensor* x);
+  sn_status (*barrier)(sn_communicator* c);
   void (*look_for_ended)(sn_communicator* c);  // sets `ended` of ranks whose process has ended
   void (*release)(sn_communicator* c);         // gives back the control block and what else the transport holds
 };
@@ -109,7 +110,7 @@ struct sn_communicator {
   bool ended[SN_MAX_WORLD_SIZE];
   char* slots;
   uint64_t steps;  // uses of slots
-  void* own;       // what else the transport holds, of processes
+  void* own;       // what else the transport holds
 
   sn::RankState* states() { return control->ranks; }
   // What a rank has posted for this call.
@@ -126,6 +127,8 @@ void end_call(sn_communicator* c);
 sn_status meet_and_compare(sn_communicator* c);
 // Any other phase.
 sn_status meet(sn_communicator* c);
+
+bool same_request(const Request& a, const Request& b);
 
 // Around all use of other ranks' tensors, which a rank that gives up waits for before its caller may free them. Blocks
 // in between should be short; may_go_on says when to stop early.

@@ -39,6 +39,7 @@ constexpr Transport kProcesses = {false,
                                   reduce_scatter_in_slots,
                                   all_gather_in_slots,
                                   broadcast_in_slots,
+                                  meet_and_compare,
                                   look_for_ended,
                                   release};
 

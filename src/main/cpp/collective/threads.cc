@@ -33,6 +33,7 @@ constexpr Transport kThreads = {true,
                                 reduce_scatter_directly,
                                 all_gather_directly,
                                 broadcast_directly,
+                                meet_and_compare,
                                 nullptr,
                                 release_control};
 

@@ -3,8 +3,9 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "core/library.h"
 
 namespace sn {
 namespace {
@@ -39,23 +40,6 @@ sn_status load(const char* path) {
   return SN_OK;
 }
 
-// The plug-in beside this library.
-bool beside(char* path, size_t capacity) {
-  Dl_info info;
-  if (dladdr(reinterpret_cast<const void*>(&host), &info) == 0 || info.dli_fname == nullptr) return false;
-  const char* slash = strrchr(info.dli_fname, '/');
-  if (slash == nullptr) return false;
-  const int folder = static_cast<int>(slash - info.dli_fname);
-  const int length = snprintf(path, capacity, "%.*s/%s", folder, info.dli_fname, kFile);
-  return length > 0 && static_cast<size_t>(length) < capacity;
-}
-
-bool exists(const char* path) {
-  FILE* file = fopen(path, "rbe");
-  if (file != nullptr) fclose(file);
-  return file != nullptr;
-}
-
 sn_status loaded(const sn_plugin** found) {
   *found = __atomic_load_n(&plugin, __ATOMIC_ACQUIRE);
   if (*found != nullptr) return SN_OK;
@@ -85,7 +69,7 @@ sn_status sn_cuda_load(const char* path) {
   sn_status status = SN_OK;
   if (sn::plugin == nullptr) {
     char near[4096];
-    const bool here = path == nullptr && sn::beside(near, sizeof near) && sn::exists(near);
+    const bool here = path == nullptr && sn::is_beside(sn::kFile, near, sizeof near);
     status = sn::load(path != nullptr ? path : here ? near : sn::kFile);
   }
   pthread_mutex_unlock(&sn::loading);

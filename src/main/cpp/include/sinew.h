@@ -463,6 +463,12 @@ SN_EXPORT sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_
  * name is not a file, and nothing is left of it afterwards. */
 SN_EXPORT sn_status sn_communicator_processes(const char* name, int32_t rank, int32_t world_size, int64_t timeout_ms,
                                               sn_communicator** communicator);
+/* The communicator of this process's rank among those that MPI has started together (mpirun), on any number of hosts;
+ * all of them have to call it. `library` is libsinew_mpi.so, null for the one beside this library or the system's;
+ * SN_UNSUPPORTED where it cannot be loaded. Starts MPI unless it runs. MPI moves bytes only: the arithmetic is that of
+ * other groups. A rank that fails while tensors are moved is not always known: then sn_communicator_failed_rank is -1.
+ */
+SN_EXPORT sn_status sn_communicator_mpi(const char* library, int64_t timeout_ms, sn_communicator** communicator);
 SN_EXPORT int32_t sn_communicator_rank(const sn_communicator* communicator);
 SN_EXPORT int32_t sn_communicator_world_size(const sn_communicator* communicator);
 /* The rank that failed, once a call has given SN_RANK_FAILED; -1 before. */

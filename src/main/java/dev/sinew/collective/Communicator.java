@@ -3,6 +3,7 @@ package dev.sinew.collective;
 import dev.sinew.DType;
 import dev.sinew.Tensor;
 import dev.sinew.internal.Handle;
+import dev.sinew.internal.Mpi;
 import dev.sinew.internal.NativeLibrary;
 import dev.sinew.internal.SinewNative;
 import dev.sinew.internal.Status;
@@ -125,18 +126,57 @@ public final class Communicator implements AutoCloseable {
     byte[] bytes = name.getBytes(StandardCharsets.UTF_8);
     // With the zero byte that ends a C string.
     ByteBuffer string = ByteBuffer.allocateDirect(bytes.length + 1).put(bytes).rewind();
-    ByteBuffer result = ByteBuffer.allocateDirect(8).order(ByteOrder.nativeOrder());
-    PointerPointer<sn_communicator> pointer = new PointerPointer<>(new BytePointer(result));
-    int status =
-        SinewNative.sn_communicator_processes(
-            new BytePointer(string), rank, size, milliseconds(timeout), pointer);
-    Reference.reachabilityFence(string);
+    try {
+      return opened(
+          result ->
+              SinewNative.sn_communicator_processes(
+                  new BytePointer(string), rank, size, milliseconds(timeout), result));
+    } finally {
+      Reference.reachabilityFence(string);
+    }
+  }
+
+  /** As {@link #mpi(Duration)} with {@link #DEFAULT_TIMEOUT}. */
+  public static Communicator mpi() {
+    return mpi(DEFAULT_TIMEOUT);
+  }
+
+  /**
+   * This process's rank among those that MPI has started together (with {@code mpirun}), on one
+   * host or many. All of them have to call this; it waits for the others without a deadline, as MPI
+   * does. MPI moves bytes only, so results are those of other groups, bit for bit. Of a rank that
+   * fails while tensors are moved {@link RankFailedException#rank} may be -1.
+   *
+   * @param timeout how long a rank waits for the others in a call, at least a millisecond
+   * @throws UnsupportedOperationException if libsinew_mpi.so or MPI is not there; docs/collectives.md
+   *     says how to build it
+   */
+  public static Communicator mpi(Duration timeout) {
+    requirePlatformThread();
+    ByteBuffer library = Mpi.library();
+    try {
+      return opened(
+          result ->
+              SinewNative.sn_communicator_mpi(Mpi.pointer(library), milliseconds(timeout), result));
+    } finally {
+      Reference.reachabilityFence(library);
+    }
+  }
+
+  private interface Opening {
+    int run(PointerPointer<sn_communicator> result);
+  }
+
+  private static Communicator opened(Opening opening) {
+    ByteBuffer memory = ByteBuffer.allocateDirect(8).order(ByteOrder.nativeOrder());
+    PointerPointer<sn_communicator> pointer = new PointerPointer<>(new BytePointer(memory));
+    int status = opening.run(pointer);
     if (status == SinewNative.SN_RANK_FAILED) {
       throw new RankFailedException(-1, Status.lastError());
     }
     Status.check(status);
     Communicator communicator = new Communicator(pointer.get(sn_communicator.class, 0));
-    Reference.reachabilityFence(result);
+    Reference.reachabilityFence(memory);
     return communicator;
   }
 

@@ -2,10 +2,8 @@ package dev.sinew.internal;
 
 import java.io.IOException;
 import java.lang.ref.Reference;
-import java.net.URL;
 import java.nio.ByteBuffer;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Loader;
 
 /**
  * Finds the CUDA plug-in, once, when a GPU is first asked for.
@@ -16,7 +14,6 @@ import org.bytedeco.javacpp.Loader;
  */
 public final class Cuda {
   private static final String PROPERTY = "sinew.cuda";
-  private static final String RESOURCE = "/dev/sinew/internal/linux-x86_64/libsinew_cuda.so";
 
   private static volatile boolean loaded;
 
@@ -52,21 +49,8 @@ public final class Cuda {
   }
 
   private static String packed() {
-    URL resource = Cuda.class.getResource(RESOURCE);
-    // With a folder of libraries the plug-in lies in it.
-    if (resource == null || NativeLibrary.folder() != null) {
-      return null;
-    }
     try {
-      if (!resource.getProtocol().equals("file")) {
-        LibraryCache.choose();
-        LibraryCache.refresh(RESOURCE);
-      }
-      java.io.File file = Loader.cacheResource(resource);
-      if (file == null) {
-        throw new IOException("JavaCPP found no place for it");
-      }
-      return file.getPath();
+      return PackedLibrary.path("libsinew_cuda.so");
     } catch (IOException e) {
       throw new UnsupportedOperationException(
           "no GPU can be used, as the CUDA plug-in cannot be extracted: " + e.getMessage(), e);
