@@ -80,15 +80,15 @@ TEST(CollectiveMpi, DisagreementEndsTheCallOnAllRanks) {
 
 // Last, since MPI is not ended after it.
 TEST(CollectiveMpi, Late) {
-  MpiGroup group(300);
+  MpiGroup group(1000);
   const auto start = std::chrono::steady_clock::now();
   if (sn_communicator_rank(group) == 2) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(800));
+    std::this_thread::sleep_for(std::chrono::milliseconds(2500));
     return;
   }
   Tensor x(device_with(1), SN_F32, {1000});
   EXPECT_EQ(sn_all_reduce(group, x, SN_SUM, x), SN_RANK_FAILED);
-  EXPECT_STREQ(sn_last_error(), "rank 2 has not called all-reduce within 0.3 s, or hangs in it");
+  EXPECT_STREQ(sn_last_error(), "rank 2 has not called all-reduce within 1 s, or hangs in it");
   EXPECT_EQ(sn_communicator_failed_rank(group), 2);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
 }

@@ -148,8 +148,8 @@ public final class Communicator implements AutoCloseable {
    * fails while tensors are moved {@link RankFailedException#rank} may be -1.
    *
    * @param timeout how long a rank waits for the others in a call, at least a millisecond
-   * @throws UnsupportedOperationException if libsinew_mpi.so or MPI is not there; docs/collectives.md
-   *     says how to build it
+   * @throws UnsupportedOperationException if libsinew_mpi.so or MPI is not there;
+   *     docs/collectives.md says how to build it
    */
   public static Communicator mpi(Duration timeout) {
     requirePlatformThread();

@@ -9,7 +9,9 @@ import org.bytedeco.javacpp.Loader;
 final class PackedLibrary {
   private PackedLibrary() {}
 
-  /** The path of the library, extracted if need be; null where it has to be looked for elsewhere. */
+  /**
+   * The path of the library, extracted if need be; null where it has to be looked for elsewhere.
+   */
   static String path(String file) throws IOException {
     String name = "/dev/sinew/internal/linux-x86_64/" + file;
     URL resource = PackedLibrary.class.getResource(name);
