@@ -5,9 +5,11 @@ usage: run.py SINEW DATA [NAME]...      (needs Debian's python3-numpy)
 
 SINEW is the launcher, DATA the folder with mnist, face-detector and silero-vad. NAMEs choose tests by parts of their names.
 """
+import concurrent.futures
 import contextlib
 import functools
 import hashlib
+import io
 import json
 import os
 import resource
@@ -267,7 +269,7 @@ def test_a_model_folder(work):
     with open(os.path.join(source, 'pytorch_model.bin'), 'wb') as stale:
         stale.write(b'old weights')
     before, shards = model_folder.read_folder(source)
-    for number, recipe in enumerate(RECIPES):
+    for number, recipe in enumerate(RECIPES[::2] + RECIPES[-1:]):  # how a folder is read and written is the same for all
         out, out_one = os.path.join(work, f'out-{number}'), os.path.join(work, f'one-{number}')
         printed = optimize(source, out, recipe)
         check('(1): pytorch_model.bin' in printed, printed)
@@ -511,21 +513,28 @@ def test_demo(work):
     check(time.monotonic() - start < 60, 'the demonstration takes more than a minute')
 
 
+def run(name):
+    """The test's outcome and what it printed."""
+    start, printed = time.monotonic(), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            with folder() as work:
+                globals()[name](work)
+            outcome = 'passed'
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            outcome = f'FAILED: {error}'
+    return f'{printed.getvalue()}  {time.monotonic() - start:5.1f} s  {name}: {outcome}', outcome == 'passed'
+
+
 def main():
     chosen = sys.argv[3:]
-    failures = 0
-    for name, test in list(globals().items()):
-        if name.startswith('test_') and (not chosen or any(part in name for part in chosen)):
-            start = time.monotonic()
-            try:
-                with folder() as work:
-                    test(work)
-                outcome = 'passed'
-            except (AssertionError, subprocess.TimeoutExpired) as error:
-                outcome = f'FAILED: {error}'
-                failures += 1
-            print(f'  {time.monotonic() - start:5.1f} s  {name}: {outcome}', flush=True)
-    sys.exit(1 if failures else 0)
+    names = [name for name in globals() if name.startswith('test_') and (not chosen or any(part in name for part in chosen))]
+    # The start of a JVM keeps one processor busy and a second one half of the time.
+    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+        outcomes = [pool.submit(run, name) for name in names]
+        for outcome in concurrent.futures.as_completed(outcomes):
+            print(outcome.result()[0], flush=True)
+    sys.exit(0 if all(outcome.result()[1] for outcome in outcomes) else 1)
 
 
 main()

@@ -26,6 +26,14 @@ SN_INLINE void as_floats(const T* x, int64_t n, F f) {
   }
 }
 
+// n <= kBlock elements as F32: x itself, or copied to `buffer`.
+inline const float* floats_of(const float* x, int64_t, float*) { return x; }
+template <class T>
+inline const float* floats_of(const T* x, int64_t n, float* buffer) {
+  for_vectors(n, [&](int64_t i, int64_t lanes) { store_tail(buffer + i, load_some(x + i, lanes), lanes); });
+  return buffer;
+}
+
 template <bool kBypass, class T>
 inline void store_floats(const float* x, T* y, int64_t n) {
   for_lines(

@@ -1,5 +1,5 @@
 // What a tensor holds, how two differ, and changing the element type. See sinew.h.
-#include "cpu/kernels/driver.h"
+#include "cpu/kernels/floats.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -42,8 +42,7 @@ void summarize_block(Summary& s, const Bool* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i) summarize_value(s, x[i].byte != 0);
 }
 
-template <class T>
-void summarize_vectors(Summary& s, const T* x, int64_t n) {
+void summarize_vectors(Summary& s, const float* x, int64_t n) {
   F lo = splat(__builtin_inff()), hi = splat(-__builtin_inff());
   D sum = zero_sum();
   const I infinity = splat_int(kInfinityKey), zero = splat_int(0);
@@ -73,10 +72,15 @@ void summarize_vectors(Summary& s, const T* x, int64_t n) {
   s.hi = high > s.hi ? high : s.hi;
   s.sum += reduce(sum);
 }
-void summarize_block(Summary& s, const float* x, int64_t n) { summarize_vectors(s, x, n); }
-void summarize_block(Summary& s, const f16* x, int64_t n) { summarize_vectors(s, x, n); }
-void summarize_block(Summary& s, const bf16* x, int64_t n) { summarize_vectors(s, x, n); }
-void summarize_block(Summary& s, const f8e4m3* x, int64_t n) { summarize_vectors(s, x, n); }
+template <class T>
+void summarize_floats(Summary& s, const T* x, int64_t n) {
+  float buffer[kBlock];
+  summarize_vectors(s, floats_of(x, n, buffer), n);
+}
+void summarize_block(Summary& s, const float* x, int64_t n) { summarize_floats(s, x, n); }
+void summarize_block(Summary& s, const f16* x, int64_t n) { summarize_floats(s, x, n); }
+void summarize_block(Summary& s, const bf16* x, int64_t n) { summarize_floats(s, x, n); }
+void summarize_block(Summary& s, const f8e4m3* x, int64_t n) { summarize_floats(s, x, n); }
 
 // block(first, n, &partials[b]) for blocks of 4096 elements in parallel, then fold(partial) in index order.
 template <class Partial, class Block, class Fold>
@@ -175,17 +179,27 @@ struct Difference {
   double largest, noise, a, b, product;
 };
 
-template <class A, class B2>
-Difference differ(sn_device* device, const A* a, const B2* b, int64_t elements) {
+const float* block_of(const sn_tensor* x, int64_t begin, int64_t n, float* buffer) {
+  const float* floats = nullptr;
+  with_floating(x->dtype, [&](auto* type) {
+    floats = floats_of(data_of<typename Pointee<decltype(type)>::type>(x) + begin, n, buffer);
+    return SN_OK;
+  });
+  return floats;
+}
+
+Difference differ(sn_device* device, const sn_tensor* a, const sn_tensor* b) {
   Difference total = {0, 0, 0, 0, 0};
   in_blocks<Difference>(
-      device, elements,
+      device, a->elements,
       [&](int64_t begin, int64_t n, Difference* d) {
+        float buffers[2][kBlock];
+        const float *as = block_of(a, begin, n, buffers[0]), *bs = block_of(b, begin, n, buffers[1]);
         F largest = splat(0);
         D noise = zero_sum(), aa = zero_sum(), bb = zero_sum(), ab = zero_sum();
         const I infinity = splat_int(kInfinityKey);
         for_vectors(n, [&](int64_t i, int64_t lanes) {
-          F x = load_some(a + begin + i, lanes), y = load_some(b + begin + i, lanes);
+          F x = load_some(as + i, lanes), y = load_some(bs + i, lanes);
           M usable = gt(infinity, max(key(x), key(y)));
           x = select(usable, x, splat(0));
           y = select(usable, y, splat(0));
@@ -211,14 +225,7 @@ Difference differ(sn_device* device, const A* a, const B2* b, int64_t elements) 
 }  // namespace
 
 sn_status compare(sn_device* device, const sn_tensor* a, const sn_tensor* b, sn_tensor* result) {
-  Difference d = {0, 0, 0, 0, 0};
-  with_floating(a->dtype, [&](auto* type_a) {
-    return with_floating(b->dtype, [&](auto* type_b) {
-      d = differ(device, data_of<typename Pointee<decltype(type_a)>::type>(a),
-                 data_of<typename Pointee<decltype(type_b)>::type>(b), a->elements);
-      return SN_OK;
-    });
-  });
+  const Difference d = differ(device, a, b);
   memcpy(result->data, &d, sizeof d);
   return SN_OK;
 }

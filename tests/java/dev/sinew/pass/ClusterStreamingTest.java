@@ -89,17 +89,25 @@ class ClusterStreamingTest {
         }
       }
       List<Pass> passes = prune == null ? List.of(pass) : List.of(prune, pass);
-      for (int threads : new int[] {1, 2, 7}) {
-        for (TileGrid.Sizes sizes : List.of(TINY, SMALL, USUAL)) {
-          MemoryWriter writer = streamed(model, passes, threads, sizes);
-          assertEquals(expected.keySet(), new TreeMap<>(writer.data).keySet());
-          expected.forEach(
-              (name, bytes) ->
-                  assertArrayEquals(
-                      bytes, writer.data.get(name), name + ", " + threads + " threads, " + sizes));
-        }
-      }
+      assertStreamed(expected, model, passes, 1, SMALL);
+      assertStreamed(expected, model, passes, 2, USUAL);
+      assertStreamed(expected, model, passes, 7, TINY);
     }
+  }
+
+  private static void assertStreamed(
+      Map<String, byte[]> expected,
+      MemoryCheckpoint model,
+      List<Pass> passes,
+      int threads,
+      TileGrid.Sizes sizes)
+      throws IOException {
+    MemoryWriter writer = streamed(model, passes, threads, sizes);
+    assertEquals(expected.keySet(), new TreeMap<>(writer.data).keySet());
+    expected.forEach(
+        (name, bytes) ->
+            assertArrayEquals(
+                bytes, writer.data.get(name), name + ", " + threads + " threads, " + sizes));
   }
 
   private static double[] doubles(float[] x) {

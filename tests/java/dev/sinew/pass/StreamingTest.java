@@ -102,11 +102,11 @@ class StreamingTest {
       for (List<Object> q : QUANTIZATIONS) {
         Quantize quantize =
             Quantize.of((int) q.get(0), (boolean) q.get(1), (String) q.get(2), (String) q.get(3));
-        // Each quantization alone, both ways, and after every other kind of pruning.
+        // Each quantization alone, both ways, and after every third kind of pruning.
         if (prune == null) {
           recipes.add(new Recipe(null, quantize, true));
         }
-        if (prune == null || (PRUNINGS.indexOf(text) + QUANTIZATIONS.indexOf(q)) % 2 == 0) {
+        if (prune == null || (PRUNINGS.indexOf(text) + QUANTIZATIONS.indexOf(q)) % 3 == 0) {
           recipes.add(new Recipe(prune, quantize, QUANTIZATIONS.indexOf(q) % 6 == 5));
         }
       }
