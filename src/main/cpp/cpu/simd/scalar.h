@@ -119,8 +119,8 @@ SN_INLINE I add(I a, I b) {  // wraps around
   SN_EACH a.v[i] = static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) + static_cast<uint32_t>(b.v[i]));
   return a;
 }
-SN_INLINE I sub(I a, I b) {
-  SN_EACH a.v[i] -= b.v[i];
+SN_INLINE I sub(I a, I b) {  // likewise
+  SN_EACH a.v[i] = static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) - static_cast<uint32_t>(b.v[i]));
   return a;
 }
 SN_INLINE I exclusive_or(I a, I b) {
