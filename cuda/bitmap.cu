@@ -1,6 +1,7 @@
 // Sparse storage by bitmaps. See sinew.h. Elements are seen as unsigned integers of their size. Encoding and decoding
 // read everything once: a team learns how many values come before its own from the teams before it (Merrill and
 // Garland, Single-pass Parallel Prefix Scan with Decoupled Look-back, 2016).
+#include "core/bits.h"
 #include "team.h"
 
 namespace sn {
@@ -234,20 +235,6 @@ struct EmptyRows {
   }
 };
 
-template <class F>
-sn_status with_integers(sn_dtype dtype, F f) {
-  switch (dtype_size(dtype)) {
-    case 8:
-      return f(static_cast<uint64_t*>(nullptr));
-    case 4:
-      return f(static_cast<uint32_t*>(nullptr));
-    case 2:
-      return f(static_cast<uint16_t*>(nullptr));
-    default:
-      return f(static_cast<uint8_t*>(nullptr));
-  }
-}
-
 }  // namespace
 
 sn_status count_nonzeros(sn_device* device, const sn_tensor* x, int64_t* count) {
@@ -296,13 +283,7 @@ sn_status bitmap_decode(sn_device* device, const sn_tensor* values, const sn_ten
     return run_teams(call, body, runs.count(), &found);
   });
   if (status != SN_OK) return status;
-  if (found.largest == kPadded) return fail(SN_INVALID_ARGUMENT, "the bitmap has ones beyond the last column");
-  if (static_cast<int64_t>(found.count) != values->elements) {
-    return fail(SN_INVALID_ARGUMENT, "values has %lld elements, but the bitmap %lld ones",
-                static_cast<long long>(values->elements), static_cast<long long>(found.count));
-  }
-  if (found.largest == kMisplaced) return fail(SN_INVALID_ARGUMENT, "row_offsets do not fit the ones of the bitmap");
-  return SN_OK;
+  return bitmap_status(found, values);
 }
 
 }  // namespace cuda

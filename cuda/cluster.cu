@@ -1,4 +1,5 @@
 // Weight sharing: indices of nearest codebook entries, exact sums of what belongs to them, and decoding. See sinew.h.
+#include "core/midpoint.h"
 #include "team.h"
 
 namespace sn {
@@ -28,17 +29,6 @@ struct Indices {
 Indices indices_of(const sn_tensor* x, int bits) {
   if (x->cols * bits % 8 == 0) return {1, x->elements, bits};
   return {x->rows, x->cols, bits};
-}
-
-// The greatest F32 that is not above the exact middle of a < b: what is greater is nearer to b.
-float middle(float a, float b) {
-  const double x = static_cast<double>(a), y = static_cast<double>(b);
-  const double sum = x + y, rest = sum - x;
-  const double error = (x - (sum - rest)) + (y - rest);  // x + y = sum + error, exactly
-  const double half = sum * 0.5;
-  const float m = static_cast<float>(half);
-  if (static_cast<double>(m) < half || (static_cast<double>(m) == half && error >= 0)) return m;
-  return m > 0 ? float_of(bits_of(m) - 1) : m < 0 ? float_of(bits_of(m) + 1) : -0x1p-149f;
 }
 
 // Borders between entries, in the memory of the GPU: an element belongs to the first entry whose border is not below

@@ -26,6 +26,16 @@ struct Findings {
 
 // What is wrong with a bitmap, as the largest finding.
 constexpr uint32_t kMisplaced = 1, kPadded = 2;
+// The same in a sentence; found.count is the number of its ones.
+SN_LOCAL sn_status bitmap_status(const Findings& found, const sn_tensor* values) {
+  if (found.largest == kPadded) return fail(SN_INVALID_ARGUMENT, "the bitmap has ones beyond the last column");
+  if (static_cast<int64_t>(found.count) != values->elements) {
+    return fail(SN_INVALID_ARGUMENT, "values has %lld elements, but the bitmap %lld ones",
+                static_cast<long long>(values->elements), static_cast<long long>(found.count));
+  }
+  if (found.largest == kMisplaced) return fail(SN_INVALID_ARGUMENT, "row_offsets do not fit the ones of the bitmap");
+  return SN_OK;
+}
 
 // A call of an operation: makes its device the current one of this thread, and other calls wait for it.
 class Call {

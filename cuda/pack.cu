@@ -176,13 +176,8 @@ sn_status pack_sparse(sn_device* device, const sn_tensor* values, const sn_tenso
                            part_of<uint32_t>(w, kBeforePart),
                            part_of<int64_t>(w, kBeginPart)};
   status = run(call, masks, w->rows, &found);
+  if (status == SN_OK) status = bitmap_status(found, values);
   if (status != SN_OK) return status;
-  if (found.largest == kPadded) return fail(SN_INVALID_ARGUMENT, "the bitmap has ones beyond the last column");
-  if (static_cast<int64_t>(found.count) != values->elements) {
-    return fail(SN_INVALID_ARGUMENT, "values has %lld elements, but the bitmap %lld ones",
-                static_cast<long long>(values->elements), static_cast<long long>(found.count));
-  }
-  if (found.largest == kMisplaced) return fail(SN_INVALID_ARGUMENT, "row_offsets do not fit the ones of the bitmap");
   status = run(call, AddRows{part_of<int64_t>(w, kBeginPart), w->rows}, 1, nullptr);
   if (status == SN_OK && w->dtype == SN_F64) {
     const Narrowed narrowed = {data_of<double>(values), part_of<float>(w, kWeightPart)};

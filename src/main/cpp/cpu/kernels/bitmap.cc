@@ -1,5 +1,6 @@
 // Sparse storage by bitmaps. See sinew.h. Elements are seen as unsigned integers of their size: their meaning does not
 // matter, and only all bits zero is a zero.
+#include "core/bits.h"
 #include "cpu/kernels/driver.h"
 
 namespace sn {
@@ -35,21 +36,6 @@ struct Parts {
     }
   }
 };
-
-// Calls f with a null pointer of the unsigned integer that is as large as an element.
-template <class F>
-auto with_integers(sn_dtype dtype, F f) {
-  switch (dtype_size(dtype)) {
-    case 8:
-      return f(static_cast<uint64_t*>(nullptr));
-    case 4:
-      return f(static_cast<uint32_t*>(nullptr));
-    case 2:
-      return f(static_cast<uint16_t*>(nullptr));
-    default:
-      return f(static_cast<uint8_t*>(nullptr));
-  }
-}
 
 SN_INLINE int64_t ones(uint64_t bits) { return __builtin_popcountll(bits); }
 

@@ -1,6 +1,7 @@
 // Codebooks: entries by index, the index of the nearest entry, and indices as packed bits. See sinew.h.
 #pragma once
 
+#include "core/midpoint.h"
 #include "cpu/kernels/driver.h"
 
 namespace sn {
@@ -20,18 +21,6 @@ SN_INLINE F look_up(const float* table, I index) {
   } else {
     return gather(table, index);
   }
-}
-
-// The greatest F32 that is not above the exact middle of a < b: what is greater is nearer to b, the rest is nearer to a
-// or as near.
-inline float middle(float a, float b) {
-  const double x = static_cast<double>(a), y = static_cast<double>(b);
-  const double sum = x + y, rest = sum - x;
-  const double error = (x - (sum - rest)) + (y - rest);  // x + y = sum + error, exactly
-  const double half = sum * 0.5;
-  const float m = static_cast<float>(half);
-  if (static_cast<double>(m) < half || (static_cast<double>(m) == half && error >= 0)) return m;
-  return m > 0 ? float_of(bits_of(m) - 1) : m < 0 ? float_of(bits_of(m) + 1) : -0x1p-149f;
 }
 
 // The borders between the cells of 2^bits ascending entries as a search tree: level l has 2^l of them. An element is
