@@ -31,12 +31,11 @@ void Exact::add(int64_t m, int shift) {
   const bool negative = m < 0;
   const uint64_t magnitude = negative ? uint64_t{0} - static_cast<uint64_t>(m) : static_cast<uint64_t>(m);
   Exact term;
-  for (int bit = 0; bit < 64; ++bit) {
-    if (magnitude >> bit & 1) {
-      const size_t at = static_cast<size_t>(bit + shift);
-      term.words_[at / 32] |= 1u << at % 32;
-    }
-  }
+  const size_t at = static_cast<size_t>(shift) / 32;
+  const uint64_t low = (magnitude & 0xffffffffu) << shift % 32, high = (magnitude >> 32) << shift % 32;
+  term.words_[at] = static_cast<uint32_t>(low);
+  term.words_[at + 1] = static_cast<uint32_t>(low >> 32 | high);
+  term.words_[at + 2] = static_cast<uint32_t>(high >> 32);
   add(negative ? term.negated() : term);
 }
 
@@ -84,23 +83,22 @@ Exact distance(float x, float y) {
   return difference.is_negative() ? difference.negated() : difference;
 }
 
-bool less(const Exact& a, const Exact& b) {
-  const std::vector<int64_t> x = a.digits(), y = b.digits();
-  return std::lexicographical_compare(x.rbegin(), x.rend(), y.rbegin(), y.rend());
-}
-
 }  // namespace
+
+bool Exact::operator<(const Exact& other) const {
+  return std::lexicographical_compare(words_.rbegin(), words_.rend(), other.words_.rbegin(), other.words_.rend());
+}
 
 int oracle_nearest(float x, const std::vector<float>& codebook) {
   if (!std::isfinite(x)) return 0;
-  std::vector<double> rough;
-  for (float c : codebook) rough.push_back(std::fabs(static_cast<double>(x) - static_cast<double>(c)));
-  const double least = *std::min_element(rough.begin(), rough.end());
+  const auto rough = [x](float c) { return std::fabs(static_cast<double>(x) - static_cast<double>(c)); };
+  double least = rough(codebook[0]);
+  for (float c : codebook) least = std::min(least, rough(c));
   int best = -1;
   for (size_t i = 0; i < codebook.size(); ++i) {
-    if (rough[i] > least * (1 + 0x1p-40)) continue;
+    if (rough(codebook[i]) > least * (1 + 0x1p-40)) continue;
     const bool nearer = best < 0 || (codebook[i] != codebook[static_cast<size_t>(best)] &&
-                                     less(distance(x, codebook[i]), distance(x, codebook[static_cast<size_t>(best)])));
+                                     distance(x, codebook[i]) < distance(x, codebook[static_cast<size_t>(best)]));
     if (nearer) best = static_cast<int>(i);
   }
   return best;

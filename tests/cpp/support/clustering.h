@@ -18,6 +18,7 @@ class Exact {
   void add(float x);
   Exact negated() const;
   bool is_negative() const { return words_.back() >> 31 != 0; }
+  bool operator<(const Exact& other) const;  // of numbers that are not negative
   // The lower 31 bytes, then what is above them as one signed number.
   std::vector<int64_t> digits() const;
 

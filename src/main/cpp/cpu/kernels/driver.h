@@ -28,48 +28,68 @@ void for_tasks(sn_device* device, int64_t tasks, F& f) {
       device, tasks, [](void* context, int64_t task) { (*static_cast<F*>(context))(task); }, &f);
 }
 
+// A matrix cut into pieces of one row each, and these dealt to tasks.
+struct Pieces {
+  int64_t cols, piece, per_row, total, per_task;
+  int streams;
+
+  Pieces(sn_device* device, int64_t rows, int64_t columns, int64_t align)
+      : cols(columns), streams(memory_streams(device)) {
+    const int64_t wanted = streams > 1 ? 512 : 4096;
+    piece = max_of(wanted / align, 1) * align;
+    per_row = ceil_div(cols, piece);
+    total = rows * per_row;
+    // At least 64 Ki elements a task; eight tasks a thread even out threads that are held up.
+    const int64_t least = max_of(1, 65536 / min_of(piece, cols));
+    per_task = device->threads == 1 ? total : max_of(least, ceil_div(total, int64_t{8} * device->threads));
+  }
+  int64_t tasks() const { return ceil_div(total, per_task); }
+};
+
+// f(context, state, row, col, n) for the pieces of one task. Not a template, which would be compiled for every kernel:
+// a call for each piece costs nothing beside it.
+typedef void OnPiece(void* context, void* state, int64_t row, int64_t col, int64_t n);
+inline SN_NOINLINE void walk_pieces(const Pieces& p, int64_t task, OnPiece* f, void* context, void* state) {
+  struct Cursor {
+    int64_t row, col;
+  } cursor[8];
+  const int64_t first = task * p.per_task;
+  const int64_t count = min_of(p.per_task, p.total - first);
+  const int64_t share = count / p.streams;
+  for (int s = 0; s < p.streams; ++s) {
+    const int64_t at = first + s * share;
+    cursor[s] = {at / p.per_row, at % p.per_row * p.piece};
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    Cursor& c = cursor[i < share * p.streams ? i % p.streams : p.streams - 1];
+    f(context, state, c.row, c.col, min_of(p.piece, p.cols - c.col));
+    c.col += p.piece;
+    if (c.col >= p.cols) {
+      c.col = 0;
+      ++c.row;
+    }
+  }
+}
+
 // Covers the matrix [rows, cols] with pieces f(state, row, col, n): n consecutive elements of one row, at most about
 // 4096, beginning at a multiple of `align`. Every task begins with a copy of `initial` and ends with finish(state), so
 // counts and maxima need no atomics inside. Pieces of a task come from memory_streams() places in turn.
 template <class State, class F, class G>
 void for_pieces(sn_device* device, int64_t rows, int64_t cols, int64_t align, const State& initial, F f, G finish) {
   if (rows == 0 || cols == 0) return;
-  const int streams = memory_streams(device);
-  const int64_t wanted = streams > 1 ? 512 : 4096;
-  const int64_t piece = max_of(wanted / align, 1) * align;
-  const int64_t per_row = ceil_div(cols, piece);
-  const int64_t total = rows * per_row;
-  // At least 64 Ki elements a task; eight tasks a thread even out threads that are held up.
-  const int64_t least = max_of(1, 65536 / min_of(piece, cols));
-  const int64_t per_task = device->threads == 1 ? total : max_of(least, ceil_div(total, int64_t{8} * device->threads));
+  const Pieces pieces(device, rows, cols, align);
   auto task = [&](int64_t index) {
     State state = initial;
-    struct Cursor {
-      int64_t row, col;
-    } cursor[8];
-    const int64_t first = index * per_task;
-    const int64_t count = min_of(per_task, total - first);
-    const int64_t share = count / streams;
-    for (int s = 0; s < streams; ++s) {
-      const int64_t p = first + s * share;
-      cursor[s] = {p / per_row, p % per_row * piece};
-    }
-    auto step = [&](Cursor& c) {
-      f(state, c.row, c.col, min_of(piece, cols - c.col));
-      c.col += piece;
-      if (c.col >= cols) {
-        c.col = 0;
-        ++c.row;
-      }
-    };
-    for (int64_t i = 0; i < share; ++i) {
-      for (int s = 0; s < streams; ++s) step(cursor[s]);
-    }
-    for (int64_t i = share * streams; i < count; ++i) step(cursor[streams - 1]);
+    walk_pieces(
+        pieces, index,
+        [](void* context, void* own, int64_t row, int64_t col, int64_t n) {
+          (*static_cast<F*>(context))(*static_cast<State*>(own), row, col, n);
+        },
+        &f, &state);
     stream_fence();
     finish(state);
   };
-  for_tasks(device, ceil_div(total, per_task), task);
+  for_tasks(device, pieces.tasks(), task);
 }
 
 // for_pieces over all elements as one row: f(state, offset, n).

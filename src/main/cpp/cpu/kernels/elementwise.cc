@@ -1,4 +1,5 @@
 // Activations, additions and multiplications. See sinew.h.
+#include "cpu/kernels/floats.h"
 #include "cpu/kernels/math.h"
 #include "cpu/kernels/rows.h"
 
@@ -6,38 +7,38 @@ namespace sn {
 namespace SN_ISA_NAME {
 namespace {
 
-template <sn_activation kActivation, class T>
-void activate_all(sn_device* device, const sn_tensor* in, sn_tensor* out) {
-  const T* x = data_of<T>(in);
-  T* y = data_of<T>(out);
-  for_elements(
-      device, in->elements, 0,
-      [&](int, int64_t offset, int64_t n) {
-        for_vectors(n, [&](int64_t i, int64_t lanes) {
-          store_some(y + offset + i, activate(load_some(x + offset + i, lanes), kActivation), lanes);
-        });
-      },
-      [](int) {});
+typedef void Activate(const float* x, float* y, int64_t n);
+template <sn_activation kActivation>
+void activate_run(const float* x, float* y, int64_t n) {
+  for_vectors(
+      n, [&](int64_t i, int64_t lanes) { store_some(y + i, activate(load_some(x + i, lanes), kActivation), lanes); });
 }
 
-template <class T>
-void activate_by(sn_device* device, const sn_tensor* x, sn_activation activation, sn_tensor* y) {
+Activate* activation_of(sn_activation activation) {
   switch (activation) {
     case SN_RELU:
-      return activate_all<SN_RELU, T>(device, x, y);
+      return activate_run<SN_RELU>;
     case SN_GELU:
-      return activate_all<SN_GELU, T>(device, x, y);
+      return activate_run<SN_GELU>;
     case SN_SILU:
-      return activate_all<SN_SILU, T>(device, x, y);
+      return activate_run<SN_SILU>;
     case SN_GELU_TANH:
-      return activate_all<SN_GELU_TANH, T>(device, x, y);
+      return activate_run<SN_GELU_TANH>;
     case SN_SIGMOID:
-      return activate_all<SN_SIGMOID, T>(device, x, y);
+      return activate_run<SN_SIGMOID>;
     case SN_TANH:
-      return activate_all<SN_TANH, T>(device, x, y);
+      return activate_run<SN_TANH>;
     default:
-      return activate_all<SN_NONE, T>(device, x, y);
+      return activate_run<SN_NONE>;
   }
+}
+
+inline void activate_piece(Activate* run, const float* x, float* y, int64_t n) { run(x, y, n); }
+template <class T>
+inline void activate_piece(Activate* run, const T* x, T* y, int64_t n) {
+  float buffer[kBlock];
+  run(floats_of(x, n, buffer), buffer, n);
+  store_as<false>(buffer, y, n);
 }
 
 // y's dimensions, of which neighbours that are repeated in the same operands have become one.
@@ -105,8 +106,13 @@ void broadcast_all(sn_device* device, const sn_tensor* a, const sn_tensor* b, sn
 }  // namespace
 
 sn_status activate(sn_device* device, const sn_tensor* x, sn_activation activation, sn_tensor* y) {
-  with_real(x->dtype,
-            [&](auto* type) { activate_by<typename Pointee<decltype(type)>::type>(device, x, activation, y); });
+  Activate* const run = activation_of(activation);
+  with_real(x->dtype, [&](auto* type) {
+    using T = typename Pointee<decltype(type)>::type;
+    for_elements(
+        device, x->elements, 0,
+        [&](int, int64_t i, int64_t n) { activate_piece(run, data_of<T>(x) + i, data_of<T>(y) + i, n); }, [](int) {});
+  });
   return SN_OK;
 }
 

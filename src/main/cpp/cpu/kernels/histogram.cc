@@ -1,5 +1,5 @@
 // Counts of keys, for exact selection by radix, and of values, for people. See sinew.h.
-#include "cpu/kernels/driver.h"
+#include "cpu/kernels/floats.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -8,8 +8,7 @@ namespace {
 constexpr int64_t kBins = 65536;
 
 // Counts n elements into bins; returns the largest magnitude key seen.
-template <class T>
-I count_keys(const T* x, int64_t n, sn_order order, int32_t prefix, int64_t* bins) {
+I count_keys(const float* x, int64_t n, sn_order order, int32_t prefix, int64_t* bins) {
   I largest = splat_int(0);
   int32_t keys[kLanes];
   for_vectors(n, [&](int64_t i, int64_t lanes) {
@@ -48,7 +47,9 @@ sn_status key_histogram(sn_device* device, const sn_tensor* x, sn_order order, i
         atomic_or(&starved);
         return;
       }
-      if (reduce_max(count_keys(in + first, n, order, prefix, bins)) >= kInfinityKey) atomic_or(&broken);
+      as_floats(in + first, n, [&](int64_t, const float* part, int64_t here) {
+        if (reduce_max(count_keys(part, here, order, prefix, bins)) >= kInfinityKey) atomic_or(&broken);
+      });
       if (bins != result) {
         for (int64_t b = 0; b < kBins; ++b) {
           if (bins[b] != 0) atomic_add(result + b, bins[b]);

@@ -1,5 +1,5 @@
 // Pruning by magnitude. See sinew.h.
-#include "cpu/kernels/driver.h"
+#include "cpu/kernels/floats.h"
 #include "cpu/kernels/select.h"
 
 namespace sn {
@@ -87,6 +87,8 @@ inline void prune_run(PruneState& state, const T* x, Out* out, int64_t n, int32_
       nonzeros += keep_words<kBypass>(x + i, out + i, words, largest_word);
     });
     if (reduce_max(largest_word) >= infinite_word(x)) largest = splat_int(kInfinityKey);
+  } else if constexpr (sizeof(T) == 8) {
+    for_vectors(n, some);
   } else {
     for_lines(head, n, some, [&](int64_t first) {
       fetch_ahead(x + first, kNear);
@@ -204,21 +206,40 @@ SN_INLINE M keep_largest(I k, int n) {
   return gt(rank, splat_int(m - n - 1));
 }
 
-// The whole groups of m among n elements, 16 at a time; returns how many elements these are.
-template <int m, class T, class Out>
-inline int64_t prune_groups(PruneState& state, const T* x, Out* out, int64_t length, int n) {
+// Which of `length` elements, a multiple of 16, to keep, in groups of m: one bit each.
+typedef void KeepGroups(PruneState& state, const float* x, int64_t length, int n, uint32_t* kept);
+template <int m>
+void keep_groups(PruneState& state, const float* x, int64_t length, int n, uint32_t* kept) {
   I largest = state.largest;
-  int64_t i = 0, nonzeros = 0;
-  for (; i + kLanes <= length; i += kLanes) {
+  int64_t nonzeros = 0;
+  for (int64_t i = 0; i < length; i += kLanes) {
     I k = key(load(x + i));
     largest = max(largest, k);
-    M keep = keep_largest<m>(k, n);
-    nonzeros += __builtin_popcount(bits(keep) & bits(gt(k, splat_int(0))));
-    keep_vector<false>(x + i, out + i, keep);
+    const uint32_t keep = bits(keep_largest<m>(k, n));
+    nonzeros += __builtin_popcount(keep & bits(gt(k, splat_int(0))));
+    kept[i / kLanes] = keep;
   }
   state.largest = largest;
-  state.zeros += i - nonzeros;
-  return i;
+  state.zeros += length - nonzeros;
+}
+// Null for other groups than those that fill vectors.
+KeepGroups* keep_groups_of(int32_t m) {
+  return m == 2    ? keep_groups<2>
+         : m == 4  ? keep_groups<4>
+         : m == 8  ? keep_groups<8>
+         : m == 16 ? keep_groups<16>
+                   : nullptr;
+}
+
+// The whole vectors among `length` elements, at most kBlock; returns how many elements these are.
+template <class T, class Out>
+inline int64_t prune_groups(PruneState& state, KeepGroups* keep, const T* x, Out* out, int64_t length, int n) {
+  float buffer[kBlock];
+  uint32_t kept[kBlock / kLanes];
+  const int64_t whole = length / kLanes * kLanes;
+  keep(state, floats_of(x, whole, buffer), whole, n, kept);
+  for (int64_t i = 0; i < whole; i += kLanes) keep_vector<false>(x + i, out + i, mask_of(kept[i / kLanes]));
+  return whole;
 }
 
 template <class T>
@@ -256,19 +277,15 @@ inline void prune_group(PruneState& state, const T* x, Out* out, int m, int drop
 sn_status prune_nm(sn_device* device, const sn_tensor* x, int32_t n, int32_t m, sn_tensor* out, int64_t* zeros) {
   int64_t total = 0;
   int32_t broken = 0;
-  const bool fits = m == 2 || m == 4 || m == 8 || m == 16;
+  KeepGroups* const keep = keep_groups_of(m);
   const int64_t cols = x->cols;
   sn_status status = with_types(x, out, [&](auto* in, auto* kept) {
     for_pieces(
-        device, x->rows, cols, fits ? 16 : m, PruneState{0, splat_int(0)},
+        device, x->rows, cols, keep != nullptr ? 16 : m, PruneState{0, splat_int(0)},
         [&](PruneState& state, int64_t row, int64_t col, int64_t length) {
           const auto* from = in + row * cols + col;
           auto* to = kept + row * cols + col;
-          int64_t i = m == 2    ? prune_groups<2>(state, from, to, length, n)
-                      : m == 4  ? prune_groups<4>(state, from, to, length, n)
-                      : m == 8  ? prune_groups<8>(state, from, to, length, n)
-                      : m == 16 ? prune_groups<16>(state, from, to, length, n)
-                                : 0;
+          int64_t i = keep != nullptr ? prune_groups(state, keep, from, to, length, n) : 0;
           for (; i < length; i += m) {
             const int group = static_cast<int>(min_of(m, length - i));
             prune_group(state, from + i, to + i, group, group * (m - n) / m);
@@ -284,11 +301,26 @@ sn_status prune_nm(sn_device* device, const sn_tensor* x, int32_t n, int32_t m, 
   return broken ? not_finite() : status;
 }
 
+namespace {
+
+struct Counts {
+  int64_t less, equal;
+  I largest;
+};
+template <class T>
+inline void count_magnitudes(Counts& counts, const T* x, int64_t n, I limit) {
+  for_vectors(n, [&](int64_t i, int64_t lanes) {
+    I k = key(load_some(x + i, lanes));
+    counts.largest = max(counts.largest, k);
+    const uint32_t valid = (1u << lanes) - 1u;
+    counts.less += __builtin_popcount(bits(gt(limit, k)) & valid);
+    counts.equal += __builtin_popcount(bits(eq(limit, k)) & valid);
+  });
+}
+
+}  // namespace
+
 sn_status magnitude_count(sn_device* device, const sn_tensor* x, float threshold, int64_t* less, int64_t* equal) {
-  struct Counts {
-    int64_t less, equal;
-    I largest;
-  };
   const I limit = splat_int(key_of(threshold));
   int32_t broken = 0;
   *less = *equal = 0;
@@ -298,13 +330,8 @@ sn_status magnitude_count(sn_device* device, const sn_tensor* x, float threshold
     for_elements(
         device, x->elements, Counts{0, 0, splat_int(0)},
         [&](Counts& counts, int64_t offset, int64_t n) {
-          for_vectors(n, [&](int64_t i, int64_t lanes) {
-            I k = key(load_some(in + offset + i, lanes));
-            counts.largest = max(counts.largest, k);
-            const uint32_t valid = (1u << lanes) - 1u;
-            counts.less += __builtin_popcount(bits(gt(limit, k)) & valid);
-            counts.equal += __builtin_popcount(bits(eq(limit, k)) & valid);
-          });
+          float buffer[kBlock];
+          count_magnitudes(counts, floats_or_bf16(in + offset, n, buffer), n, limit);
         },
         [&](Counts& counts) {
           atomic_add(less, counts.less);

@@ -1,4 +1,5 @@
 // Quantize, dequantize, and both in one pass. See sinew.h.
+#include "cpu/kernels/floats.h"
 #include "cpu/kernels/slices.h"
 
 namespace sn {
@@ -38,7 +39,7 @@ SN_INLINE void with_bytes_of_64(Float8*, Largest& state, const T*, const Step& s
 #if defined(SN_TIER_AVX2) || defined(SN_TIER_AVX512)
 // With numbers beyond what a quick quotient takes, NaN or infinity.
 template <class T>
-__attribute__((noinline)) B divide_64_rarely(const T* x, const Step& step, Largest& state) {
+SN_NOINLINE B divide_64_rarely(const T* x, const Step& step, Largest& state) {
   return divide_64(x, step.with<Integers>(), state);
 }
 template <class T, class Body>
@@ -146,14 +147,13 @@ inline const int8_t* points_of(const sn_tensor* zero_point) {
 }
 
 template <bool kBypass, class T, class Quantizer>
-__attribute__((noinline)) void piece_to_bytes(Quantizer* kind, Largest& state, const T* x, int8_t* q, const Piece& p,
-                                              sn_scheme scheme) {
+SN_NOINLINE void piece_to_bytes(Quantizer* kind, Largest& state, const T* x, int8_t* q, const Piece& p,
+                                sn_scheme scheme) {
   for (Run r(p); r.next();)
     to_bytes<kBypass>(kind, state, x + r.first, q + r.first, r.n, Step{r.scale, r.zero_point, scheme});
 }
 template <bool kBypass, class T>
-__attribute__((noinline)) void piece_to_nibbles(Largest& state, const T* x, uint8_t* q, const Piece& p,
-                                                sn_scheme scheme) {
+SN_NOINLINE void piece_to_nibbles(Largest& state, const T* x, uint8_t* q, const Piece& p, sn_scheme scheme) {
   for (Run r(p); r.next();)
     to_nibbles<kBypass>(state, x + r.first, q + r.first / 2, r.n, Step{r.scale, r.zero_point, scheme});
 }
@@ -186,7 +186,8 @@ sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale
         device, s.rows, s.cols, 64, Largest{splat_int(0)},
         [&](Largest& state, int64_t row, int64_t col, int64_t n) {
           const Piece p = {&s, row, col, n, data_of<float>(scale), points_of(zero_point)};
-          const T* from = in + row * s.cols + col;
+          float buffer[kBlock];
+          const auto* from = floats_or_bf16(in + row * s.cols + col, n, buffer);
           if (int4) {
             uint8_t* to = data_of<uint8_t>(q) + row * row_bytes + col / 2;
             bypass ? piece_to_nibbles<true>(state, from, to, p, scheme)
@@ -283,7 +284,7 @@ SN_INLINE void from_float8(const f8e4m3* q, T* y, int64_t n, F scale) {
 }
 
 template <bool kBypass, class T>
-__attribute__((noinline)) void piece_from_bytes(const int8_t* q, T* y, const Piece& p) {
+SN_NOINLINE void piece_from_bytes(const int8_t* q, T* y, const Piece& p) {
   for (Run r(p); r.next();) {
     // Nor may a scale be divided whose last bits would be lost.
     const bool plain = finite(r.scale) && (bits_of(r.scale) & 0x7fffffffu) >= bits_of(0x1p-100f);
@@ -292,7 +293,7 @@ __attribute__((noinline)) void piece_from_bytes(const int8_t* q, T* y, const Pie
   }
 }
 template <bool kBypass, class T>
-__attribute__((noinline)) void piece_from_nibbles(const uint8_t* q, T* y, const Piece& p) {
+SN_NOINLINE void piece_from_nibbles(const uint8_t* q, T* y, const Piece& p) {
   for (Run r(p); r.next();) {
     T* to = y + r.first;
     const int64_t head = !finite(r.scale) ? r.n : kBypass ? to_line(to) : 0;
@@ -300,8 +301,19 @@ __attribute__((noinline)) void piece_from_nibbles(const uint8_t* q, T* y, const 
   }
 }
 template <bool kBypass, class T>
-__attribute__((noinline)) void piece_from_float8(const f8e4m3* q, T* y, const Piece& p) {
+SN_NOINLINE void piece_from_float8(const f8e4m3* q, T* y, const Piece& p) {
   for (Run r(p); r.next();) from_float8<kBypass>(q + r.first, y + r.first, r.n, splat(r.scale));
+}
+// f(y, bypass) dequantizes n elements to where they go; those of F64 come by way of F32.
+template <class T, class F_>
+SN_INLINE void piece_to(T* y, int64_t, bool bypass, F_ f) {
+  f(y, bypass);
+}
+template <class F_>
+SN_INLINE void piece_to(double* y, int64_t n, bool, F_ f) {
+  float part[kBlock];
+  f(part, false);
+  store_as<false>(part, y, n);
 }
 
 }  // namespace
@@ -320,19 +332,20 @@ sn_status dequantize(sn_device* device, const sn_tensor* q, const sn_tensor* sca
         device, s.rows, s.cols, 64, Nothing{},
         [&](Nothing&, int64_t row, int64_t col, int64_t n) {
           const Piece p = {&s, row, col, n, data_of<float>(scale), points_of(zero_point)};
-          T* to = out + row * s.cols + col;
-          if (q->dtype == SN_F8_E4M3) {
-            const f8e4m3* from = data_of<f8e4m3>(q) + row * row_bytes + col;
-            bypass ? piece_from_float8<true>(from, to, p) : piece_from_float8<false>(from, to, p);
-          } else if (int4) {
-            const uint8_t* from = data_of<uint8_t>(q) + row * row_bytes + col / 2;
-            // Nibbles must stay in pairs.
-            bypass&& to_line(to) % 2 == 0 ? piece_from_nibbles<true>(from, to, p)
-                                          : piece_from_nibbles<false>(from, to, p);
-          } else {
-            const int8_t* from = data_of<int8_t>(q) + row * row_bytes + col;
-            bypass ? piece_from_bytes<true>(from, to, p) : piece_from_bytes<false>(from, to, p);
-          }
+          const uint8_t* bytes = data_of<uint8_t>(q) + row * row_bytes + (int4 ? col / 2 : col);
+          piece_to(out + row * s.cols + col, n, bypass, [&](auto* to, bool past) {
+            if (q->dtype == SN_F8_E4M3) {
+              const auto* from = reinterpret_cast<const f8e4m3*>(bytes);
+              past ? piece_from_float8<true>(from, to, p) : piece_from_float8<false>(from, to, p);
+            } else if (int4) {
+              // Nibbles must stay in pairs.
+              past&& to_line(to) % 2 == 0 ? piece_from_nibbles<true>(bytes, to, p)
+                                          : piece_from_nibbles<false>(bytes, to, p);
+            } else {
+              const auto* from = reinterpret_cast<const int8_t*>(bytes);
+              past ? piece_from_bytes<true>(from, to, p) : piece_from_bytes<false>(from, to, p);
+            }
+          });
         },
         [](Nothing&) {});
     return SN_OK;
@@ -350,7 +363,7 @@ SN_INLINE void fake_some(const T* x, T* y, int64_t lanes, const Quantizer& z) {
 }
 
 template <bool kBypass, class T, class Quantizer>
-inline void fake_run(const T* x, T* y, int64_t n, const Quantizer& z, bool numbers) {
+SN_NOINLINE void fake_run(const T* x, T* y, int64_t n, const Quantizer& z, bool numbers) {
   auto some = [&](int64_t i, int64_t lanes) { fake_some(x + i, y + i, lanes, z); };
   for_lines(!numbers  ? n
             : kBypass ? to_line(y)
@@ -368,6 +381,17 @@ inline void fake_run(const T* x, T* y, int64_t n, const Quantizer& z, bool numbe
             });
 }
 
+// f(y, bypass) makes n elements of x where they go, or in their buffer if x was converted to F32.
+template <class X, class T, class F_>
+SN_INLINE void fake_piece(const X*, T* y, float* buffer, int64_t n, bool bypass, F_ f) {
+  if constexpr (sizeof(X) == sizeof(T)) {
+    f(y, bypass);
+  } else {
+    f(buffer, false);
+    bypass ? store_as<true>(buffer, y, n) : store_as<false>(buffer, y, n);
+  }
+}
+
 }  // namespace
 
 sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale, const sn_tensor* zero_point,
@@ -382,14 +406,18 @@ sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* 
     for_pieces(
         device, s.rows, s.cols, 64, Nothing{},
         [&](Nothing&, int64_t row, int64_t start, int64_t length) {
-          for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
-            const T* from = in + row * s.cols + col;
-            T* to = out + row * s.cols + col;
-            const Step step = {data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme};
-            const bool numbers = (bits_of(step.scale) & 0x7fffffffu) < kInfinityKey;
-            with_quantizer(scheme, [&](auto* kind) {
-              const auto z = step.with<typename Pointee<decltype(kind)>::type>();
-              bypass ? fake_run<true>(from, to, n, z, numbers) : fake_run<false>(from, to, n, z, numbers);
+          float buffer[kBlock];
+          const auto* from = floats_or_bf16(in + row * s.cols + start, length, buffer);
+          fake_piece(from, out + row * s.cols + start, buffer, length, bypass, [&](auto* to, bool past) {
+            for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
+              const Step step = {data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme};
+              const bool numbers = (bits_of(step.scale) & 0x7fffffffu) < kInfinityKey;
+              const int64_t i = col - start;
+              with_quantizer(scheme, [&](auto* kind) {
+                const auto z = step.with<typename Pointee<decltype(kind)>::type>();
+                past ? fake_run<true>(from + i, to + i, n, z, numbers)
+                     : fake_run<false>(from + i, to + i, n, z, numbers);
+              });
             });
           });
         },

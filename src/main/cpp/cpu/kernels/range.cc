@@ -1,4 +1,5 @@
 // The range of real values that the integers of a slice cover, and the scale it gives. See sinew.h.
+#include "cpu/kernels/floats.h"
 #include "cpu/kernels/select.h"
 #include "cpu/kernels/slices.h"
 
@@ -73,12 +74,14 @@ bool find_extremes(sn_device* device, const T* x, const Slices& s, float* lo, fl
   for_pieces(
       device, s.rows, s.cols, 64, Running{no_extremes(), -1, splat_int(0)},
       [&](Running& r, int64_t row, int64_t start, int64_t length) {
+        float buffer[kBlock];
+        const auto* from = floats_or_bf16(x + row * s.cols + start, length, buffer);
         for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
           if (slice != r.slice) {
             flush(r);
             r.slice = slice;
           }
-          widen(r.extremes, x + row * s.cols + col, n);
+          widen(r.extremes, from + col - start, n);
         });
       },
       [&](Running& r) {
@@ -93,8 +96,7 @@ inline I order_keys(F v, sn_order order) { return order == SN_ORDER_VALUE ? orde
 constexpr int64_t kFew = 512;
 
 // The k-th smallest (from 0) order key of at most kFew consecutive elements.
-template <class T>
-uint32_t select_among_few(const T* x, int64_t n, sn_order order, int64_t k) {
+uint32_t select_among_few(const float* x, int64_t n, sn_order order, int64_t k) {
   int32_t keys[kFew + kLanes];
   for_vectors(n, [&](int64_t i, int64_t lanes) { store_int(keys + i, order_keys(load_some(x + i, lanes), order)); });
   uint32_t numbers[kFew];
@@ -105,28 +107,35 @@ uint32_t select_among_few(const T* x, int64_t n, sn_order order, int64_t k) {
   return largest;
 }
 
+// Counts the digits of `width` bits from `shift` on of the keys whose bits above them are `above`; none are above 32.
+void count_digits(const float* x, int64_t n, sn_order order, uint32_t above, int shift, int width, int64_t* bins) {
+  for_vectors(n, [&](int64_t i, int64_t lanes) {
+    int32_t keys[kLanes];
+    store_int(keys, order_keys(load_some(x + i, lanes), order));
+    for (int64_t l = 0; l < lanes; ++l) {
+      const uint32_t u = static_cast<uint32_t>(keys[l]);
+      if (shift + width == 32 || u >> (shift + width) == above) ++bins[(u >> shift) & ((1u << width) - 1u)];
+    }
+  });
+}
+
 // The k-th smallest (from 0) order key among the elements of one slice. Many are counted in three rounds of a radix of
 // 11, 11 and 10 bits.
 template <class T>
 uint32_t select_key(const T* x, const Slices& s, int64_t row, int64_t col, sn_order order, int64_t k) {
+  float buffer[kBlock];
   if (!s.shared && s.end(col) - col <= kFew)
-    return select_among_few(x + row * s.cols + col, s.end(col) - col, order, k);
+    return select_among_few(floats_of(x + row * s.cols + col, s.end(col) - col, buffer), s.end(col) - col, order, k);
   uint32_t found = 0;
   for (int round = 0, shift = 21; round < 3; ++round) {
     const int width = round == 2 ? 10 : 11;
     int64_t bins[2048] = {};
     const int64_t rows = s.shared ? s.rows : row + 1;
     for (int64_t r = s.shared ? 0 : row; r < rows; ++r) {
-      const T* p = x + r * s.cols + col;
-      for_vectors(s.end(col) - col, [&](int64_t i, int64_t lanes) {
-        int32_t keys[kLanes];
-        F v = load_some(p + i, lanes);
-        store_int(keys, order_keys(v, order));
-        for (int64_t l = 0; l < lanes; ++l) {
-          const uint32_t u = static_cast<uint32_t>(keys[l]);
-          if (round == 0 || u >> (shift + width) == found) ++bins[(u >> shift) & ((1u << width) - 1u)];
-        }
-      });
+      for (int64_t begin = col; begin < s.end(col); begin += kBlock) {
+        const int64_t n = min_of(kBlock, s.end(col) - begin);
+        count_digits(floats_of(x + r * s.cols + begin, n, buffer), n, order, found, shift, width, bins);
+      }
     }
     uint32_t bin = 0;
     while (k >= bins[bin]) k -= bins[bin++];
@@ -203,8 +212,8 @@ inline Parameters parameters_of(float lo, float hi, sn_scheme scheme) {
 }
 
 // Squared error of the n elements of one block under one quantizer.
-template <class T, class Quantizer>
-inline double block_error(const T* x, int64_t n, const Quantizer& z) {
+template <class Quantizer>
+double block_error(const float* x, int64_t n, const Quantizer& z) {
   D sum = zero_sum();
   for_vectors(n, [&](int64_t i, int64_t lanes) {
     F v = load_some(x + i, lanes);
@@ -251,7 +260,9 @@ void narrow_to_least_error(sn_device* device, const T* x, const Slices& s, sn_sc
       for (int64_t r = s.shared ? 0 : row; r < last; ++r) {
         for (int64_t begin = col; begin < s.end(col); begin += kBlock) {
           const int64_t n = min_of(kBlock, s.end(col) - begin);
-          for (int j = 0; j < kCandidates; ++j) errors[j] += block_error(x + r * s.cols + begin, n, choice.z[j]);
+          float buffer[kBlock];
+          const float* block = floats_of(x + r * s.cols + begin, n, buffer);
+          for (int j = 0; j < kCandidates; ++j) errors[j] += block_error(block, n, choice.z[j]);
         }
       }
       settle(slice, errors);
@@ -272,7 +283,9 @@ void narrow_to_least_error(sn_device* device, const T* x, const Slices& s, sn_sc
       auto task = [&](int64_t b) {
         const int64_t r = row + (first + b) / blocks_per_row, begin = col + (first + b) % blocks_per_row * kBlock;
         const int64_t n = max_of(0, min_of(kBlock, s.end(col) - begin));
-        for (int j = 0; j < kCandidates; ++j) window[b][j] = block_error(x + r * s.cols + begin, n, choice.z[j]);
+        float buffer[kBlock];
+        const float* block = floats_of(x + r * s.cols + begin, n, buffer);
+        for (int j = 0; j < kCandidates; ++j) window[b][j] = block_error(block, n, choice.z[j]);
       };
       for_tasks(device, count_here, task);
       for (int64_t b = 0; b < count_here; ++b) {
@@ -339,10 +352,12 @@ sn_status quantization_error(sn_device* device, const sn_tensor* x, const sn_ten
     with_quantizer(scheme, [&](auto* kind) {
       using Quantizer = typename Pointee<decltype(kind)>::type;
       auto task = [&](int64_t block) {
-        const int64_t row = block / per_row, col = block % per_row * kBlock;
+        const int64_t row = block / per_row, col = block % per_row * kBlock, n = min_of(kBlock, x->cols - col);
+        float buffer[kBlock];
+        const float* elements = floats_of(in + row * x->cols + col, n, buffer);
         for (int64_t j = 0; j < candidates; ++j) {
           const Quantizer z = quantizer<Quantizer>(data_of<float>(scale)[j], zero_point_at(zero_point, j), scheme);
-          result[block * candidates + j] = block_error(in + row * x->cols + col, min_of(kBlock, x->cols - col), z);
+          result[block * candidates + j] = block_error(elements, n, z);
         }
       };
       for_tasks(device, x->rows * per_row, task);

@@ -230,20 +230,6 @@ sn_status compare(sn_device* device, const sn_tensor* a, const sn_tensor* b, sn_
   return SN_OK;
 }
 
-namespace {
-
-template <bool kBypass, class From, class To>
-inline void convert_run(const From* x, To* y, int64_t n) {
-  for_lines(
-      kBypass ? to_line(y) : 0, n, [&](int64_t i, int64_t lanes) { store_tail(y + i, load_some(x + i, lanes), lanes); },
-      [&](int64_t first) {
-        fetch_ahead(x + first, kNear);
-        for (int64_t i = first; i < first + 64; i += kLanes) store<kBypass>(y + i, load(x + i));
-      });
-}
-
-}  // namespace
-
 sn_status convert(sn_device* device, const sn_tensor* x, sn_tensor* y) {
   const bool bypass = bypass_caches(y);
   if (x->dtype == y->dtype) {
@@ -257,13 +243,20 @@ sn_status convert(sn_device* device, const sn_tensor* x, sn_tensor* y) {
   }
   return with_floating(x->dtype, [&](auto* from_type) {
     return with_floating(y->dtype, [&](auto* to_type) {
-      const auto* from = data_of<typename Pointee<decltype(from_type)>::type>(x);
-      auto* to = data_of<typename Pointee<decltype(to_type)>::type>(y);
+      using From = typename Pointee<decltype(from_type)>::type;
+      using To = typename Pointee<decltype(to_type)>::type;
       for_elements(
           device, x->elements, 0,
-          [&](int&, int64_t offset, int64_t n) {
-            bypass ? convert_run<true>(from + offset, to + offset, n)
-                   : convert_run<false>(from + offset, to + offset, n);
+          [&](int&, int64_t i, int64_t n) {
+            const From* from = data_of<From>(x) + i;
+            To* to = data_of<To>(y) + i;
+            if constexpr (sizeof(From) == 4 || sizeof(To) == 4) {
+              bypass ? store_as<true>(from, to, n) : store_as<false>(from, to, n);
+            } else {
+              float buffer[kBlock];
+              store_as<false>(from, buffer, n);
+              bypass ? store_as<true>(buffer, to, n) : store_as<false>(buffer, to, n);
+            }
           },
           [](int&) {});
       return SN_OK;

@@ -88,7 +88,7 @@ SN_INLINE F scaled(F total, const Source& source) {
 // Results of rows [0, kRows), before bias and activation, for kPanels panels from `panel` on. Weights are used as they
 // come.
 template <class Source, int kPanels, int kRows>
-inline void few_rows(const sn_weights& w, const FixedActivations& x, int64_t panel, F (*results)[kRows]) {
+SN_NOINLINE void few_rows(const sn_weights& w, const FixedActivations& x, int64_t panel, F (*results)[kRows]) {
   const Blocks& blocks = x.blocks;
   Source sources[kPanels];
   F totals[kPanels][kRows];
@@ -130,8 +130,8 @@ inline void decode_block(Source& source, int64_t steps, int16_t* words) {
 
 // totals[r] takes up a block of row r, for rows [0, rows): as many rows at once as there are left, by halves.
 template <int kRows = kManyRows>
-inline void add_rows(const BlockTerms& terms, const int16_t* words, const int16_t* q, int64_t stride,
-                     const Token* tokens, int64_t rows, float (*totals)[kPanel]) {
+SN_NOINLINE void add_rows(const BlockTerms& terms, const int16_t* words, const int16_t* q, int64_t stride,
+                          const Token* tokens, int64_t rows, float (*totals)[kPanel]) {
   int64_t row = 0;
   for (; row + kRows <= rows; row += kRows) {
     I sums[1][kRows];
@@ -149,8 +149,8 @@ inline void add_rows(const BlockTerms& terms, const int16_t* words, const int16_
 
 // Results of the rows that lie together from `first` on.
 template <class Source>
-inline void many_rows(const sn_weights& w, const FixedActivations& x, int64_t first, int64_t panel,
-                      float (*totals)[kPanel]) {
+SN_NOINLINE void many_rows(const sn_weights& w, const FixedActivations& x, int64_t first, int64_t panel,
+                           float (*totals)[kPanel]) {
   const Blocks& blocks = x.blocks;
   const int64_t rows = x.together(first);
   alignas(64) int16_t words[kBlockColumns * kPanel];

@@ -96,7 +96,8 @@ SN_INLINE F scaled_float(F total, const Source& source) {
 
 // Results of up to kFewFloatRows rows, before bias and activation.
 template <class Source, int kRows = kFewFloatRows>
-inline void few_float_rows(const sn_weights& w, const FloatActivations& x, int64_t panel, float (*results)[kPanel]) {
+SN_NOINLINE void few_float_rows(const sn_weights& w, const FloatActivations& x, int64_t panel,
+                                float (*results)[kPanel]) {
   if (x.rows != kRows) {
     if constexpr (kRows > 1) few_float_rows<Source, kRows - 1>(w, x, panel, results);
     return;
@@ -113,8 +114,8 @@ inline void few_float_rows(const sn_weights& w, const FloatActivations& x, int64
 
 // totals[r] takes up a decoded block of row r, for rows [0, rows).
 template <int kRows = kFewFloatRows>
-inline void add_float_rows(const FloatTerms& terms, const float* floats, const float* x, int64_t stride, int64_t cols,
-                           int64_t rows, float (*totals)[kPanel]) {
+SN_NOINLINE void add_float_rows(const FloatTerms& terms, const float* floats, const float* x, int64_t stride,
+                                int64_t cols, int64_t rows, float (*totals)[kPanel]) {
   int64_t row = 0;
   for (; row + kRows <= rows; row += kRows) {
     F sums[kRows];
@@ -131,8 +132,8 @@ inline void add_float_rows(const FloatTerms& terms, const float* floats, const f
 
 // Results of the kTogether rows from `first` on.
 template <class Source>
-inline void many_float_rows(const sn_weights& w, const FloatActivations& x, int64_t first, int64_t panel,
-                            float (*totals)[kPanel]) {
+SN_NOINLINE void many_float_rows(const sn_weights& w, const FloatActivations& x, int64_t first, int64_t panel,
+                                 float (*totals)[kPanel]) {
   const Blocks& blocks = x.blocks;
   const int64_t rows = min_of(kTogether, x.rows - first);
   alignas(64) float floats[kBlockColumns * kPanel];

@@ -34,6 +34,8 @@
 #else
 #define SN_INLINE inline
 #endif
+// For what one copy of is enough, however many call it.
+#define SN_NOINLINE __attribute__((noinline))
 
 #if defined(SN_TIER_AVX512)
 // The tiers that add matrix instructions have the same vectors, in namespaces of their own.
