@@ -21,7 +21,14 @@ public final class ChildJvm {
   /** Runs the class with a heap of 64 MiB. */
   public static Result run(Class<?> program, List<String> options, String... arguments)
       throws IOException, InterruptedException {
-    List<String> command = new ArrayList<>();
+    return runUnder(List.of(), program, options, arguments);
+  }
+
+  /** As {@link #run}, but by a program that the words of {@code launcher} call. */
+  public static Result runUnder(
+      List<String> launcher, Class<?> program, List<String> options, String... arguments)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>(launcher);
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(List.of("-XX:TieredStopAtLevel=1", "-Xmx64m", "-XX:-CreateCoredumpOnCrash"));
     command.add("-XX:ErrorFile=/dev/null");
