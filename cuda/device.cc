@@ -3,6 +3,7 @@
 
 #include <new>
 
+#include "core/checks.h"
 #include "core/memory.h"
 #include "cuda_device.h"
 #include "device.h"
@@ -160,6 +161,29 @@ sn_status synchronize(sn_device* base) {
   return check(device, cudaStreamSynchronize(device->stream), "an operation");
 }
 
+// From now on, whatever `other` has allocated or will.
+sn_status reach(sn_device* base, sn_device* base_of_other) {
+  if (base == base_of_other) return SN_OK;
+  const int index = cuda_device(base)->index;
+  CudaDevice* other = cuda_device(base_of_other);
+  if (other->index == index) {
+    return sn::cuda::fail(SN_INVALID_ARGUMENT, "two devices are GPU %d; ranks on one GPU share one device", index);
+  }
+  Call call(base_of_other);
+  if (call.status() != SN_OK) return call.status();
+  int possible = 0;
+  SN_TRY(check(other, cudaDeviceCanAccessPeer(&possible, index, other->index), "asking whether GPUs reach each other"));
+  if (!possible) {
+    return sn::cuda::fail(SN_UNSUPPORTED, "GPU %d cannot reach the memory of GPU %d; use NCCL between them", index,
+                          other->index);
+  }
+  cudaMemAccessDesc access = {};
+  access.location.type = cudaMemLocationTypeDevice;
+  access.location.id = index;
+  access.flags = cudaMemAccessFlagsProtReadWrite;
+  return check(other, cudaMemPoolSetAccess(other->pool, &access, 1), "letting another GPU reach its memory");
+}
+
 }  // namespace
 
 Call::Call(sn_device* device) : device_(device) {
@@ -255,8 +279,9 @@ sn_status Call::launched() {
 }
 
 sn_status open_device(int32_t index, sn_device** opened) {
-  static const sn_backend backend = {"cuda",  operations(), allocate, release,    close,
-                                     destroy, copy_in,      copy_out, synchronize};
+  static const sn_backend backend = {"cuda",         operations(), allocate,       release,     close,
+                                     destroy,        copy_in,      copy_out,       synchronize, reach,
+                                     exchange_bytes, all_reduce,   all_reduce_norm};
   CudaDevice* device = make<CudaDevice>();
   if (device == nullptr) return fail(SN_OUT_OF_MEMORY, "no memory for a device");
   device->backend = &backend;

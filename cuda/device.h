@@ -69,6 +69,10 @@ class Call {
   sn_status read(Findings* found);
   // What became of the last launch.
   sn_status launched();
+#else
+  // Lets other calls run beside this one, which waits for what they do.
+  void step_aside();
+  void step_back();
 #endif
 
  private:
@@ -89,6 +93,11 @@ class Call {
 inline sn_status not_finite() { return fail(SN_NOT_FINITE, "the tensor holds NaN or infinity"); }
 
 const sn_ops* operations();
+
+// The collectives of sn_backend.
+int64_t exchange_bytes(int32_t world_size);
+sn_status all_reduce(sn_device* device, const sn_rank_call* call, int32_t* late);
+sn_status all_reduce_norm(sn_device* device, const sn_rank_call* call, const sn_rank_norm* norm, int32_t* late);
 
 }  // namespace cuda
 }  // namespace sn

@@ -54,6 +54,15 @@ SN_HD SN_LOCAL float product(float a, float b) {
   return float_of(0xffc00000u);
 }
 
+// a + b likewise.
+SN_HD SN_LOCAL float plus(float a, float b) {
+  const float y = a + b;
+  if (!is_nan(y)) return y;
+  if (is_nan(a)) return float_of(bits_of(a) | 0x00400000u);
+  if (is_nan(b)) return float_of(bits_of(b) | 0x00400000u);
+  return float_of(0xffc00000u);
+}
+
 // kStep elements, in words of 16 bytes if they are all there (n == kStep) and aligned; what is missing becomes zero.
 struct alignas(16) Word {
   uint32_t part[4];
@@ -154,6 +163,22 @@ SN_HD SN_LOCAL void store_numbers(sn_dtype dtype, void* p, int64_t i, const Elem
   } else {
     store_as<double>(p, i, numbers, n);
   }
+}
+// What storing and loading them again makes of numbers.
+template <class T>
+SN_HD SN_LOCAL void round_as(Elements<float>& numbers) {
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+  for (int j = 0; j < kStep; ++j) {
+    T x;
+    put(numbers.of[j], &x);
+    numbers.of[j] = number_of(x);
+  }
+}
+SN_HD SN_LOCAL void round_numbers(sn_dtype dtype, Elements<float>& numbers) {
+  if (dtype == SN_BF16) round_as<bf16>(numbers);
+  if (dtype == SN_F16) round_as<f16>(numbers);
 }
 SN_HD SN_LOCAL float number_at(sn_dtype dtype, const void* p, int64_t i) {
   if (dtype == SN_F32) return static_cast<const float*>(p)[i];

@@ -48,6 +48,10 @@ sn_ops make_table() {
   ops.count_nonzeros = count_nonzeros;
   ops.bitmap_encode = bitmap_encode;
   ops.bitmap_decode = bitmap_decode;
+  ops.reduce = reduce;
+  ops.compress = compress;
+  ops.reduce_compressed = reduce_compressed;
+  ops.expand = expand;
   ops.rms_norm = rms_norm;
   ops.rms_norm_quantize = rms_norm_quantize;
   ops.activate = activate;

@@ -143,38 +143,13 @@ std::string check_on_gpu(const Call& call, int64_t number) {
 }
 
 // The operations that have kernels.
-const char* const kOperations[] = {"prune_threshold",
-                                   "prune_smallest",
-                                   "prune_nm",
-                                   "key_histogram",
-                                   "magnitude_count",
-                                   "range",
-                                   "scale",
-                                   "quantize",
-                                   "dequantize",
-                                   "fake_quantize",
-                                   "quantization_error",
-                                   "weighted_sum",
-                                   "difference",
-                                   "merge_ties",
-                                   "merge_dare",
-                                   "block_products",
-                                   "cluster_assign",
-                                   "cluster_sums",
-                                   "cluster_decode",
-                                   "convert",
-                                   "count_nonzeros",
-                                   "bitmap_encode",
-                                   "bitmap_decode",
-                                   "rms_norm",
-                                   "rms_norm_quantize",
-                                   "activate",
-                                   "linear_w8a8",
-                                   "linear_w8",
-                                   "linear_w4",
-                                   "linear_sparse",
-                                   "linear_clustered",
-                                   "linear_float"};
+const char* const kOperations[] = {
+    "prune_threshold", "prune_smallest",    "prune_nm",       "key_histogram",  "magnitude_count",    "range",
+    "scale",           "quantize",          "dequantize",     "fake_quantize",  "quantization_error", "weighted_sum",
+    "difference",      "merge_ties",        "merge_dare",     "block_products", "cluster_assign",     "cluster_sums",
+    "cluster_decode",  "convert",           "count_nonzeros", "bitmap_encode",  "bitmap_decode",      "reduce",
+    "compress",        "reduce_compressed", "expand",         "rms_norm",       "rms_norm_quantize",  "activate",
+    "linear_w8a8",     "linear_w8",         "linear_w4",      "linear_sparse",  "linear_clustered",   "linear_float"};
 
 class GpuSectionTest : public testing::Test {
  public:

@@ -1,7 +1,9 @@
 // The kernels as C++.
 #include "activate.cu"
+#include "all_reduce.cu"
 #include "bitmap.cu"
 #include "cluster.cu"
+#include "compress.cu"
 #include "convert.cu"
 #include "error.cu"
 #include "histogram.cu"
@@ -14,3 +16,4 @@
 #include "prune.cu"
 #include "quantize.cu"
 #include "range.cu"
+#include "reduce.cu"

@@ -74,6 +74,8 @@ sn_status copy(sn_device*, void* to, const void* from, int64_t bytes) {
 }
 sn_status synchronize(sn_device*) { return SN_OK; }
 
+sn_status reach(sn_device*, sn_device*) { return SN_OK; }
+
 sn_status count(int32_t* devices) {
   *devices = kDevices;
   return SN_OK;
@@ -85,7 +87,8 @@ sn_status describe(int32_t index, char* text, int64_t capacity) {
 }
 
 sn_status open(int32_t, sn_device** device) {
-  static const sn_backend backend = {"cuda", operations(), allocate, release, close, destroy, copy, copy, synchronize};
+  static const sn_backend backend = {"cuda", operations(), allocate, release,        close,      destroy,        copy,
+                                     copy,   synchronize,  reach,    exchange_bytes, all_reduce, all_reduce_norm};
   *device = new sn_device;
   (*device)->backend = &backend;
   return SN_OK;
@@ -93,17 +96,30 @@ sn_status open(int32_t, sn_device** device) {
 
 }  // namespace
 
+// Kernels of several devices run at the same time only where they meet.
+static int& running() {
+  static int count = 0;
+  return count;
+}
+
 void open_memory() {
+  const std::lock_guard<std::recursive_mutex> lock(mutex());
+  if (running()++ > 0) return;
   const int64_t end = used().empty() ? 0 : std::prev(used().end())->first + std::prev(used().end())->second;
   mprotect(memory(), static_cast<size_t>(end), PROT_READ | PROT_WRITE);
 }
-void close_memory() { mprotect(memory(), kMemory, PROT_NONE); }
+void close_memory() {
+  const std::lock_guard<std::recursive_mutex> lock(mutex());
+  if (--running() == 0) mprotect(memory(), kMemory, PROT_NONE);
+}
 
 Call::Call(sn_device* device) : device_(device) { mutex().lock(); }
 Call::~Call() {
   for (int i = 0; i < scratches_; ++i) release(device_, scratch_[i], 0);
   mutex().unlock();
 }
+void Call::step_aside() { mutex().unlock(); }
+void Call::step_back() { mutex().lock(); }
 void* Call::scratch(int64_t bytes) {
   if (status_ != SN_OK) return nullptr;
   void* data = scratches_ < kMostScratch ? allocate(device_, bytes > 0 ? bytes : 1) : nullptr;

@@ -28,11 +28,8 @@ sn_status usable(const sn_communicator* c) {
   return c == nullptr ? fail(SN_INVALID_ARGUMENT, "the communicator is null") : SN_OK;
 }
 
-sn_status exchanged(const sn_tensor* t, const char* name) {
+sn_status reducible(const sn_tensor* t, const char* name) {
   SN_TRY(present(t, name));
-  // Ranks use each other's memory, which a processor has to reach.
-  if (t->device->backend->ops != isa().ops)
-    return fail(SN_UNSUPPORTED, "%s is not in the memory of the CPU, where ranks exchange tensors", name);
   switch (t->dtype) {
     case SN_F32:
     case SN_F16:
@@ -43,6 +40,16 @@ sn_status exchanged(const sn_tensor* t, const char* name) {
     default:
       return fail(SN_INVALID_ARGUMENT, "%s is %s, not one of F32, F16, BF16, I32, I8", name, dtype_name(t->dtype));
   }
+}
+
+// Ranks use each other's memory, which a processor, or the rank's GPU, has to reach.
+sn_status exchanged(const sn_communicator* c, const sn_tensor* t, const char* name) {
+  SN_TRY(present(t, name));
+  if (c->device != nullptr && t->device != c->device)
+    return fail(SN_INVALID_ARGUMENT, "%s is not in the memory of the GPU of rank %d", name, c->rank);
+  if (c->device == nullptr && t->device->backend->ops != isa().ops)
+    return fail(SN_UNSUPPORTED, "%s is not in the memory of the CPU, where ranks exchange tensors", name);
+  return reducible(t, name);
 }
 
 sn_status known(sn_reduction reduction) {
@@ -66,8 +73,8 @@ sn_status compressed(const sn_tensor* scale, const sn_tensor* q, int64_t element
 // whole holds world_size parts like `part`, which is apart from it or, in place, this rank's part of it.
 sn_status parted(const sn_communicator* c, const sn_tensor* whole, const char* whole_name, const sn_tensor* part,
                  const char* part_name) {
-  SN_TRY(exchanged(whole, whole_name));
-  SN_TRY(exchanged(part, part_name));
+  SN_TRY(exchanged(c, whole, whole_name));
+  SN_TRY(exchanged(c, part, part_name));
   SN_TRY(one_device(whole, part));
   if (whole->dtype != part->dtype || whole->elements % c->world_size != 0 ||
       whole->elements / c->world_size != part->elements) {
@@ -80,8 +87,9 @@ sn_status parted(const sn_communicator* c, const sn_tensor* whole, const char* w
 
 // Runs f, the phases of a call, between its begin and its end.
 template <class F>
-sn_status call(sn_communicator* c, const Request& request, const void* x, void* out, F f) {
-  SN_TRY(begin_call(c, request, x, out));
+sn_status call(sn_communicator* c, const Request& request, const void* x, void* out, F f,
+               const NormTensors* norm = nullptr) {
+  SN_TRY(begin_call(c, request, x, out, norm));
   const sn_status status = f();
   end_call(c);
   return status;
@@ -113,7 +121,7 @@ void sn_communicator_close(sn_communicator* communicator) {
 
 sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
   SN_TRY(usable(communicator));
-  SN_TRY(exchanged(x, "x"));
+  SN_TRY(exchanged(communicator, x, "x"));
   SN_TRY(known(reduction));
   SN_TRY(typed(out, "out", x->dtype, x->elements));
   SN_TRY(output(x, out, "out", true));
@@ -125,7 +133,7 @@ sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_re
 sn_status sn_all_reduce_compressed(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,
                                    sn_tensor* out) {
   SN_TRY(usable(communicator));
-  SN_TRY(exchanged(x, "x"));
+  SN_TRY(exchanged(communicator, x, "x"));
   SN_TRY(real(x, "x"));
   SN_TRY(compressible(reduction));
   SN_TRY(typed(out, "out", x->dtype, x->elements));
@@ -134,6 +142,33 @@ sn_status sn_all_reduce_compressed(sn_communicator* communicator, const sn_tenso
   return call(communicator, request, x->data, out->data, [&] {
     return communicator->transport->all_reduce_compressed(communicator, x->device, x, reduction, out);
   });
+}
+
+sn_status sn_all_reduce_rms_norm(sn_communicator* communicator, const sn_tensor* x, const sn_tensor* residual,
+                                 const sn_tensor* weight, double eps, sn_tensor* sum, sn_tensor* y) {
+  SN_TRY(usable(communicator));
+  if (communicator->transport->all_reduce_norm == nullptr) {
+    return fail(SN_UNSUPPORTED, "only ranks that are GPUs norm what they reduce; call the three operations in turn");
+  }
+  SN_TRY(exchanged(communicator, x, "x"));
+  SN_TRY(real(x, "x"));
+  SN_TRY(typed(residual, "residual", x->dtype, x->elements));
+  SN_TRY(one_device(x, residual));
+  SN_TRY(typed(sum, "sum", x->dtype, x->elements));
+  SN_TRY(output(x, sum, "sum", true));
+  SN_TRY(output(residual, sum, "sum", true));
+  SN_TRY(like(x, y, false));
+  SN_TRY(apart(residual, y, false));
+  SN_TRY(apart(sum, y, false));
+  SN_TRY(normalized(x, weight, nullptr, eps, y));
+  if (weight != nullptr) SN_TRY(apart(weight, sum, false));
+  const NormTensors norm = {residual, weight, eps, y};
+  const int64_t cols = x->shape[x->rank - 1];
+  const Request request = {kAllReduceNorm, x->dtype, SN_SUM, static_cast<int32_t>(cols < INT32_MAX ? cols : INT32_MAX),
+                           x->elements};
+  return call(
+      communicator, request, x->data, sum->data,
+      [&] { return communicator->transport->all_reduce_norm(communicator, x, sum); }, &norm);
 }
 
 sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
@@ -157,7 +192,7 @@ sn_status sn_all_gather(sn_communicator* communicator, const sn_tensor* x, sn_te
 
 sn_status sn_broadcast(sn_communicator* communicator, int32_t root, sn_tensor* x) {
   SN_TRY(usable(communicator));
-  SN_TRY(exchanged(x, "x"));
+  SN_TRY(exchanged(communicator, x, "x"));
   if (root < 0 || root >= communicator->world_size)
     return fail(SN_INVALID_ARGUMENT, "the root %d is not within 0..%d", root, communicator->world_size - 1);
   if (communicator->rank != root) SN_TRY(writable(x, "x"));
@@ -182,7 +217,7 @@ sn_status sn_reduce(const sn_tensor* const* x, int32_t count, sn_reduction reduc
   const void* from[SN_MAX_WORLD_SIZE];
   void* to[SN_MAX_WORLD_SIZE];
   for (int32_t m = 0; m < count; ++m) {
-    SN_TRY(exchanged(x[m], "x"));
+    SN_TRY(reducible(x[m], "x"));
     SN_TRY(typed(x[m], "x", x[0]->dtype, x[0]->elements));
     SN_TRY(one_device(x[0], x[m]));
     from[m] = x[m]->data;

@@ -37,7 +37,7 @@ Failure unpack(uint64_t word) {
 
 const char* name_of(Operation operation) {
   static const char* const names[] = {
-      "all-reduce", "compressed all-reduce", "reduce-scatter", "all-gather", "broadcast",
+      "all-reduce", "compressed all-reduce", "all-reduce with a norm", "reduce-scatter", "all-gather", "broadcast",
       "barrier",    "the start of the group"};
   return operation >= kAllReduce && operation <= kStart ? names[operation] : "unknown";
 }
@@ -62,6 +62,9 @@ void describe_difference(const Request& a, int32_t rank_a, const Request& b, int
   } else if (a.reduction != b.reduction) {
     snprintf(text, size, "rank %d asks for the %s where rank %d asks for the %s, in %s", rank_a,
              reduction_name(a.reduction), rank_b, reduction_name(b.reduction), operation);
+  } else if (a.root != b.root && a.operation == kAllReduceNorm) {
+    snprintf(text, size, "rank %d has rows of %d elements where rank %d has rows of %d, in %s", rank_a, a.root, rank_b,
+             b.root, operation);
   } else if (a.root != b.root) {
     snprintf(text, size, "rank %d takes rank %d for the root where rank %d takes rank %d, in %s", rank_a, a.root,
              rank_b, b.root, operation);
@@ -103,6 +106,9 @@ void describe_failure(sn_communicator* c, const Failure& f, char* text, size_t s
     case kStuck:
       snprintf(text, size, "the tensors were not moved within %g s, in %s: a rank has failed or hangs", seconds,
                name_of(by.operation));
+      return;
+    case kUnable:
+      snprintf(text, size, "rank %d could not do its part of %s", f.culprit, name_of(by.operation));
       return;
     case kNone:
       break;
@@ -197,7 +203,7 @@ sn_communicator* create_communicator(const Transport* transport, Control* contro
   return c;
 }
 
-sn_status begin_call(sn_communicator* c, const Request& request, const void* x, void* out) {
+sn_status begin_call(sn_communicator* c, const Request& request, const void* x, void* out, const NormTensors* norm) {
   if (__atomic_exchange_n(&c->in_use, 1, __ATOMIC_ACQUIRE)) {
     return fail(SN_INVALID_ARGUMENT, "the communicator of rank %d is in use by another call; give each thread its own",
                 c->rank);
@@ -213,7 +219,7 @@ sn_status begin_call(sn_communicator* c, const Request& request, const void* x, 
   }
   ++c->calls;
   c->states()[c->rank].posted[c->calls & 1] =
-      c->transport->shares_tensors ? Posted{request, x, out} : Posted{request, nullptr, nullptr};
+      c->transport->shares_tensors ? Posted{request, x, out, norm} : Posted{request, nullptr, nullptr, nullptr};
   return SN_OK;
 }
 

@@ -14,24 +14,42 @@
 
 namespace sn {
 
-enum Operation : int32_t { kAllReduce, kCompressedAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kStart };
+enum Operation : int32_t {
+  kAllReduce,
+  kCompressedAllReduce,
+  kAllReduceNorm,
+  kReduceScatter,
+  kAllGather,
+  kBroadcast,
+  kBarrier,
+  kStart
+};
 
 struct Request {
   Operation operation;
   sn_dtype dtype;
   sn_reduction reduction;
-  int32_t root;
+  int32_t root;      // of a norm: the length of a row
   int64_t elements;  // of x
 };
 
+// What follows an all-reduce: a residual, an RMS norm and where they go.
+struct NormTensors {
+  const sn_tensor* residual;
+  const sn_tensor* weight;  // or null
+  double eps;
+  sn_tensor* y;
+};
+
 // Why a group has failed.
-enum Reason : int32_t { kNone, kLate, kClosed, kDisagrees, kOverlaps, kEnded, kStuck };
+enum Reason : int32_t { kNone, kLate, kClosed, kDisagrees, kOverlaps, kEnded, kStuck, kUnable };
 
 // What a rank calls with: one cache line to fetch. The pointers are null where ranks cannot use each other's tensors.
 struct alignas(64) Posted {
   Request request;
   const void* x;
   void* out;
+  const NormTensors* norm;
 };
 
 // Of one rank, written by it alone. What others wait for has a cache line of its own.
@@ -61,6 +79,8 @@ struct Transport {
                           sn_tensor* out);
   sn_status (*all_reduce_compressed)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
                                      sn_tensor* out);
+  // Null where there is none.
+  sn_status (*all_reduce_norm)(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
   sn_status (*reduce_scatter)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
                               sn_tensor* out);
   sn_status (*all_gather)(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
@@ -76,6 +96,11 @@ int64_t control_bytes(int32_t world_size);
 // A communicator over such memory, zeroed; null when there is no memory for the object.
 sn_communicator* create_communicator(const Transport* transport, Control* control, int32_t rank, int32_t world_size,
                                      int64_t timeout_ms);
+
+// The communicators of ranks that are threads of this process, with so many bytes of slots, and their end.
+sn_status open_threads(const Transport* transport, int32_t world_size, int64_t slots, int64_t timeout_ms,
+                       sn_communicator** communicators);
+void release_threads(sn_communicator* c);
 
 // How long to spin, then yield, then sleep, until a deadline.
 class Patience {
@@ -108,6 +133,7 @@ struct sn_communicator {
   char broken[512];  // why it is unusable, once it is
   int32_t failed_rank;
   bool ended[SN_MAX_WORLD_SIZE];
+  sn_device* device;  // the GPU of this rank; null where tensors are in the CPU's memory
   char* slots;
   uint64_t steps;  // uses of slots
   void* own;       // what else the transport holds
@@ -121,7 +147,8 @@ namespace sn {
 
 // Begins a call: posts the request. Fails if the group has failed, and if another call of this rank is running. Every
 // call that began ends with end_call.
-sn_status begin_call(sn_communicator* c, const Request& request, const void* x, void* out);
+sn_status begin_call(sn_communicator* c, const Request& request, const void* x, void* out,
+                     const NormTensors* norm = nullptr);
 void end_call(sn_communicator* c);
 // The first phase of a call, which compares what all ranks ask for.
 sn_status meet_and_compare(sn_communicator* c);

@@ -220,8 +220,8 @@ void release(sn_communicator* c) {
   if (whole) destroy_moved(m);
 }
 
-constexpr Transport kMoved = {false,   all_reduce, all_reduce_compressed, reduce_scatter, all_gather, broadcast, agree,
-                              nullptr, release};
+constexpr Transport kMoved = {
+    false, all_reduce, all_reduce_compressed, nullptr, reduce_scatter, all_gather, broadcast, agree, nullptr, release};
 
 }  // namespace
 

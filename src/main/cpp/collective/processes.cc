@@ -36,6 +36,7 @@ void release(sn_communicator* c) {
 constexpr Transport kProcesses = {false,
                                   all_reduce_in_slots,
                                   all_reduce_compressed_in_slots,
+                                  nullptr,
                                   reduce_scatter_in_slots,
                                   all_gather_in_slots,
                                   broadcast_in_slots,

@@ -23,29 +23,27 @@ void release(Shared* shared) {
   }
 }
 
-void release_control(sn_communicator* c) {
-  release(reinterpret_cast<Shared*>(reinterpret_cast<char*>(c->control) - kPage));
-}
-
 constexpr Transport kThreads = {true,
                                 all_reduce_directly,
                                 all_reduce_compressed_in_slots,
+                                nullptr,
                                 reduce_scatter_directly,
                                 all_gather_directly,
                                 broadcast_directly,
                                 meet_and_compare,
                                 nullptr,
-                                release_control};
+                                release_threads};
 
 }  // namespace
-}  // namespace sn
 
-sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_communicator** communicators) {
-  using namespace sn;
-  if (communicators == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
-  SN_TRY(checks::group(0, world_size, timeout_ms));
+void release_threads(sn_communicator* c) {
+  release(reinterpret_cast<Shared*>(reinterpret_cast<char*>(c->control) - kPage));
+}
+
+sn_status open_threads(const Transport* transport, int32_t world_size, int64_t slots, int64_t timeout_ms,
+                       sn_communicator** communicators) {
   // Slots that are never used take no memory.
-  const int64_t bytes = kPage + control_bytes(world_size) + slots_bytes(world_size);
+  const int64_t bytes = kPage + control_bytes(world_size) + slots;
   void* memory = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return fail(SN_OUT_OF_MEMORY, "no memory for a group of %d ranks", world_size);
@@ -54,9 +52,12 @@ sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_com
   shared->bytes = bytes;
   for (int32_t r = 0; r < world_size; ++r) {
     Control* control = reinterpret_cast<Control*>(static_cast<char*>(memory) + kPage);
-    communicators[r] = create_communicator(&kThreads, control, r, world_size, timeout_ms);
+    communicators[r] = create_communicator(transport, control, r, world_size, timeout_ms);
     if (communicators[r] == nullptr) {
-      while (r > 0) sn_communicator_close(communicators[--r]);
+      while (r > 0) {
+        release_threads(communicators[--r]);
+        destroy(communicators[r]);
+      }
       release(shared);
       return fail(SN_OUT_OF_MEMORY, "no memory for a group of %d ranks", world_size);
     }
@@ -65,4 +66,13 @@ sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_com
   }
   release(shared);
   return SN_OK;
+}
+
+}  // namespace sn
+
+sn_status sn_communicator_threads(int32_t world_size, int64_t timeout_ms, sn_communicator** communicators) {
+  using namespace sn;
+  if (communicators == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
+  SN_TRY(checks::group(0, world_size, timeout_ms));
+  return open_threads(&kThreads, world_size, slots_bytes(world_size), timeout_ms, communicators);
 }

@@ -44,14 +44,6 @@ sn_status broadcast(const sn_tensor* a, const sn_tensor* b, const sn_tensor* y) 
   return apart(b, y, b->elements == y->elements);
 }
 
-sn_status normalized(const sn_tensor* x, const sn_tensor* weight, const sn_tensor* bias, double eps,
-                     const sn_tensor* y) {
-  SN_TRY(last_dimension(x));
-  SN_TRY(valid_eps(eps));
-  SN_TRY(parameter(weight, "weight", row_length(x), y));
-  return parameter(bias, "bias", row_length(x), y);
-}
-
 // The number of windows in one dimension, or one more if that is what y has and it is allowed; 0 where none fits, and
 // -1 where y's does not.
 int64_t windows(int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation, int64_t wanted) {
@@ -99,6 +91,14 @@ sn_status pooled(const sn_tensor* x, const int64_t* window, const sn_tensor* y) 
 bool takes_products(const sn_tensor* t) { return t->dtype == SN_F32 || t->dtype == SN_BF16; }
 
 }  // namespace
+
+sn_status sn::checks::normalized(const sn_tensor* x, const sn_tensor* weight, const sn_tensor* bias, double eps,
+                                 const sn_tensor* y) {
+  SN_TRY(last_dimension(x));
+  SN_TRY(valid_eps(eps));
+  SN_TRY(parameter(weight, "weight", row_length(x), y));
+  return parameter(bias, "bias", row_length(x), y);
+}
 
 sn_status sn_activate(const sn_tensor* x, sn_activation activation, sn_tensor* y) {
   SN_TRY(real(x, "x"));

@@ -40,6 +40,9 @@ sn_status real(const sn_tensor* t, const char* name);
 sn_status like(const sn_tensor* x, const sn_tensor* y, bool in_place);
 // null, or F32 with `elements` elements, not overlapping y.
 sn_status parameter(const sn_tensor* t, const char* name, int64_t elements, const sn_tensor* y);
+// x has a last dimension, of which weight and bias (see parameter) have the length; eps is a number of at least 0.
+sn_status normalized(const sn_tensor* x, const sn_tensor* weight, const sn_tensor* bias, double eps,
+                     const sn_tensor* y);
 // An output may not overlap the scales and zero points (which may be null) that are read while it is written.
 sn_status apart_from_scales(const sn_tensor* scale, const sn_tensor* zero_point, const sn_tensor* out);
 // A rank of a group, and how long it waits.

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "core/backend.h"
+#include "core/ranks.h"
 #include "core/tensor.h"
 #include "core/weights.h"
 
@@ -19,8 +20,8 @@ constexpr uint64_t backend_layout() {
       "";
   uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
   for (const char* c = slots; *c != 0; ++c) hash = (hash ^ static_cast<uint8_t>(*c)) * 0x100000001b3;
-  const uint64_t sizes[] = {SN_API_VERSION,    sizeof(sn_ops),    sizeof(sn_backend),
-                            sizeof(sn_device), sizeof(sn_tensor), sizeof(sn_weights)};
+  const uint64_t sizes[] = {SN_API_VERSION,       sizeof(sn_ops),    sizeof(sn_backend), sizeof(sn_rank_call),
+                            sizeof(sn_rank_norm), sizeof(sn_device), sizeof(sn_tensor),  sizeof(sn_weights)};
   for (uint64_t size : sizes) hash = (hash ^ size) * 0x100000001b3;
   return hash;
 }

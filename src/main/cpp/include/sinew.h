@@ -469,6 +469,12 @@ SN_EXPORT sn_status sn_communicator_processes(const char* name, int32_t rank, in
  * other groups. A rank that fails while tensors are moved is not always known: then sn_communicator_failed_rank is -1.
  */
 SN_EXPORT sn_status sn_communicator_mpi(const char* library, int64_t timeout_ms, sn_communicator** communicator);
+/* The communicators of ranks that are threads of this process and have GPUs: devices[r] holds the tensors of rank r, at
+ * most 16 ranks. Ranks on one GPU have the same device; different GPUs have to reach each other's memory, or it is
+ * SN_UNSUPPORTED. So far there are sn_all_reduce, sn_all_reduce_rms_norm and sn_barrier; the others are SN_UNSUPPORTED.
+ */
+SN_EXPORT sn_status sn_communicator_gpus(sn_device* const* devices, int32_t world_size, int64_t timeout_ms,
+                                         sn_communicator** communicators);
 SN_EXPORT int32_t sn_communicator_rank(const sn_communicator* communicator);
 SN_EXPORT int32_t sn_communicator_world_size(const sn_communicator* communicator);
 /* The rank that failed, once a call has given SN_RANK_FAILED; -1 before. */
@@ -485,6 +491,12 @@ SN_EXPORT sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor
  * sn_expand. */
 SN_EXPORT sn_status sn_all_reduce_compressed(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,
                                              sn_tensor* out);
+/* sum = residual + the SUM of all ranks' x, y = sum / sqrt(mean of sum^2 + eps) * weight along the last dimension: the
+ * bits of sn_all_reduce, sn_add and sn_rms_norm in turn, but for the payloads of NaNs. For ranks that are GPUs, else
+ * SN_UNSUPPORTED. All are F32, F16 or BF16 of x's elements, but weight (F32, or null for 1). A row has at most 256 KiB.
+ * sum may be x or residual, y may not. */
+SN_EXPORT sn_status sn_all_reduce_rms_norm(sn_communicator* communicator, const sn_tensor* x, const sn_tensor* residual,
+                                           const sn_tensor* weight, double eps, sn_tensor* sum, sn_tensor* y);
 /* Part r of x, of world_size equal parts in index order, is reduced into out of rank r. In place: out may be that part
  * of x. */
 SN_EXPORT sn_status sn_reduce_scatter(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,

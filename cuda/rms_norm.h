@@ -1,0 +1,108 @@
+// RMS norm of rows as a body of phases, alone or followed by quantizing.
+#pragma once
+
+#include "quantizing.h"
+#include "sums.h"
+#include "team.h"
+
+namespace sn {
+namespace cuda {
+
+// A row a team: squares are added in lanes, then each thread takes every 256th step.
+template <bool kQuantizes>
+struct RmsNorm {
+  static constexpr bool kFinds = false, kOrdered = false;
+  static constexpr int kPhases = kQuantizes ? 4 : 3;
+  struct State {
+    uint32_t largest;
+  };
+  struct Shared {
+    double sums[kLanes];
+    float factor;
+    uint32_t largest[kTeam];
+    float scale;
+  };
+  sn_dtype dtype;
+  const void* x;
+  const float* weight;  // or null
+  double eps;
+  int64_t cols;
+  void* y;  // or int8
+  float* scale;
+
+  SN_HD int length(int64_t col) const { return cols - col < kStep ? static_cast<int>(cols - col) : kStep; }
+
+  SN_HD Elements<float> scaled(int64_t row, int64_t col, float factor) const {
+    const int n = length(col);
+    Elements<float> v = load_numbers(dtype, x, row * cols + col, n);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+    for (int j = 0; j < kStep; ++j) v.of[j] = v.of[j] * factor;
+    if (weight == nullptr) return v;
+    const Elements<float> w = load(weight + col, n);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+    for (int j = 0; j < kStep; ++j) v.of[j] = v.of[j] * w.of[j];
+    return v;
+  }
+
+  SN_HD void phase(int p, int64_t row, int thread, State& state, Shared& shared, Findings&) const {
+    if (p == 0) {
+      if (thread >= kLanes) return;
+      double sum = 0;
+      for (int64_t i = thread; i < cols; i += kLanes) {
+        const double v = static_cast<double>(number_at(dtype, x, row * cols + i));
+        sum += v * v;
+      }
+      shared.sums[thread] = sum;
+      return;
+    }
+    if (p == 1) {
+      if (thread != 0) return;
+      shared.factor = static_cast<float>(1 / root(fold(shared.sums) / static_cast<double>(cols) + eps));
+      return;
+    }
+    const float factor = shared.factor;
+    if (!kQuantizes) {
+      for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep)
+        store_numbers(dtype, y, row * cols + col, scaled(row, col, factor), length(col));
+      return;
+    }
+    if (p == 2) {
+      state.largest = 0;
+      for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep) {
+        const Elements<float> v = scaled(row, col, factor);
+        const int n = length(col);
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+        for (int j = 0; j < kStep; ++j) {
+          const uint32_t key = j < n ? key_of(v.of[j]) : 0;  // the factor may not be finite
+          state.largest = key > state.largest ? key : state.largest;
+        }
+      }
+      shared.largest[thread] = state.largest;
+      return;
+    }
+    uint32_t largest = 0;
+    for (int i = 0; i < kTeam; ++i) largest = shared.largest[i] > largest ? shared.largest[i] : largest;
+    const bool finite = largest < kInfinityKey;
+    const float step = finite ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale : __builtin_nanf("");
+    if (thread == 0) scale[row] = step;
+    const Quantizer z = quantizer(finite ? step : 1.0f, 0, SN_INT8_SYMMETRIC);
+    for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep) {
+      const Elements<float> v = scaled(row, col, factor);
+      Elements<int8_t> q;
+#if defined(__CUDA_ARCH__)
+#pragma unroll
+#endif
+      for (int j = 0; j < kStep; ++j) q.of[j] = static_cast<int8_t>(finite ? quantized<false>(z, v.of[j]) : 0);
+      store(static_cast<int8_t*>(y) + row * cols + col, q, length(col));
+    }
+  }
+};
+
+}  // namespace cuda
+}  // namespace sn
