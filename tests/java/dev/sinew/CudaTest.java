@@ -7,6 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.sinew.collective.Communicator;
+import dev.sinew.collective.Nccl;
+import dev.sinew.collective.ReduceOp;
 import dev.sinew.pass.Quantize;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -14,6 +17,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
@@ -93,6 +97,7 @@ class CudaTest {
       computes(gpu);
       layers(gpu);
       copies(gpu);
+      ranks(gpu);
       refuses(gpu);
       gpu.synchronize();
       Device.cpu().synchronize();
@@ -148,6 +153,34 @@ class CudaTest {
           Functional.linear(xOnGpu, packedOnGpu, null, Activation.SILU, yOnGpu);
           assertArrayEquals(y.toBytes(), yOnGpu.toBytes());
         }
+      }
+    }
+
+    private static void ranks(Device gpu) {
+      List<Communicator> group = Communicator.gpus(List.of(gpu, gpu));
+      CompletableFuture<Void> other = CompletableFuture.runAsync(() -> rank(group.get(1), gpu));
+      rank(group.get(0), gpu);
+      other.join();
+      assertThrows(
+          UnsupportedOperationException.class, () -> Communicator.gpus(List.of(gpu, Device.cpu())));
+      assertThrows(IllegalArgumentException.class, () -> Communicator.gpus(List.of()));
+      Nccl.isUsedOrMissing();
+    }
+
+    private static void rank(Communicator communicator, Device gpu) {
+      try (Communicator c = communicator;
+          Tensor host = Tensor.of(new float[] {1, 2, 3, 4 + c.rank()}, 2, 2);
+          Tensor x = host.to(gpu);
+          Tensor residual = Tensor.allocate(gpu, DType.F32, 2, 2);
+          Tensor y = Tensor.allocate(gpu, DType.F32, 2, 2)) {
+        c.allReduceRmsNorm(x, residual, null, 0, residual, y);
+        assertArrayEquals(new float[] {2, 4, 6, 9}, residual.toFloats());
+        assertArrayEquals(
+            new float[] {0.6324555f, 1.264911f, 0.7844645f, 1.1766968f}, y.toFloats(), 1e-6f);
+        c.allReduce(x, ReduceOp.MAX, x);
+        assertArrayEquals(new float[] {1, 2, 3, 5}, x.toFloats());
+        assertThrows(UnsupportedOperationException.class, () -> c.broadcast(x, 0));
+        c.barrier();
       }
     }
 

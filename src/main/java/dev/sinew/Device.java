@@ -2,6 +2,7 @@ package dev.sinew;
 
 import dev.sinew.internal.Blas;
 import dev.sinew.internal.Cuda;
+import dev.sinew.internal.DeviceAccess;
 import dev.sinew.internal.Handle;
 import dev.sinew.internal.NativeLibrary;
 import dev.sinew.internal.SinewNative;
@@ -27,6 +28,21 @@ import java.util.stream.IntStream;
  * after its tensors; tensors that outlive it only free their memory.
  */
 public final class Device implements AutoCloseable {
+  static {
+    DeviceAccess.provide(
+        new DeviceAccess() {
+          @Override
+          public sn_device acquire(Device device) {
+            return device.acquire();
+          }
+
+          @Override
+          public void release(Device device) {
+            device.release();
+          }
+        });
+  }
+
   private final Handle<sn_device> handle;
   private final int threads;
   private final boolean shared;

@@ -1,15 +1,15 @@
 package dev.sinew.collective;
 
 import dev.sinew.DType;
+import dev.sinew.Device;
 import dev.sinew.Tensor;
-import dev.sinew.internal.Handle;
+import dev.sinew.internal.DeviceAccess;
 import dev.sinew.internal.Mpi;
 import dev.sinew.internal.NativeLibrary;
 import dev.sinew.internal.SinewNative;
 import dev.sinew.internal.Status;
-import dev.sinew.internal.TensorAccess;
 import dev.sinew.internal.sn_communicator;
-import dev.sinew.internal.sn_tensor;
+import dev.sinew.internal.sn_device;
 import java.lang.ref.Reference;
 import java.lang.reflect.Method;
 import java.nio.ByteBuffer;
@@ -18,7 +18,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
+import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.PointerPointer;
@@ -49,7 +49,8 @@ import org.bytedeco.javacpp.PointerPointer;
  * refused: while it waits it would hold the carrier that another rank may need. An interrupt
  * neither ends a call nor gets lost.
  */
-public final class Communicator implements AutoCloseable {
+public abstract sealed class Communicator implements AutoCloseable
+    permits NativeCommunicator, NcclCommunicator {
   /** How long a rank waits for the others unless told otherwise. */
   public static final Duration DEFAULT_TIMEOUT = Duration.ofSeconds(30);
 
@@ -61,13 +62,11 @@ public final class Communicator implements AutoCloseable {
 
   private final int rank;
   private final int size;
-  private final Handle<sn_communicator> handle;
   private final AtomicBoolean calling = new AtomicBoolean();
 
-  private Communicator(sn_communicator pointer) {
-    this.rank = SinewNative.sn_communicator_rank(pointer);
-    this.size = SinewNative.sn_communicator_world_size(pointer);
-    this.handle = new Handle<>(this, "communicator", pointer, SinewNative::sn_communicator_close);
+  Communicator(int rank, int size) {
+    this.rank = rank;
+    this.size = size;
   }
 
   /** As {@link #threads(int, Duration)} with {@link #DEFAULT_TIMEOUT}. */
@@ -85,14 +84,59 @@ public final class Communicator implements AutoCloseable {
    */
   public static List<Communicator> threads(int size, Duration timeout) {
     NativeLibrary.load();
+    return group(
+        size, result -> SinewNative.sn_communicator_threads(size, milliseconds(timeout), result));
+  }
+
+  /** As {@link #gpus(List, Duration)} with {@link #DEFAULT_TIMEOUT}. */
+  public static List<Communicator> gpus(List<Device> devices) {
+    return gpus(devices, DEFAULT_TIMEOUT);
+  }
+
+  /**
+   * The communicators of a new group whose ranks are threads of this JVM and whose tensors are on
+   * GPUs of this host, which reach each other's memory: those of rank r on {@code devices.get(r)}.
+   * Several ranks may have one GPU. So far there are {@link #allReduce}, {@link #allReduceRmsNorm}
+   * and {@link #barrier}; the others are {@link UnsupportedOperationException}. Calls return when
+   * the result is complete.
+   *
+   * @param devices at most 16
+   * @param timeout how long a rank waits for the others, at least a millisecond
+   * @throws UnsupportedOperationException if a device is not a GPU, or one cannot reach another's
+   *     memory
+   */
+  public static List<Communicator> gpus(List<Device> devices, Duration timeout) {
+    NativeLibrary.load();
+    ByteBuffer buffer =
+        ByteBuffer.allocateDirect(8 * (1 + devices.size())).order(ByteOrder.nativeOrder());
+    int acquired = 0;
+    try {
+      for (; acquired < devices.size(); acquired++) {
+        buffer.putLong(8 * acquired, DeviceAccess.get().acquire(devices.get(acquired)).address());
+      }
+      PointerPointer<sn_device> pointers = new PointerPointer<>(new BytePointer(buffer));
+      return group(
+          devices.size(),
+          result ->
+              SinewNative.sn_communicator_gpus(
+                  pointers, devices.size(), milliseconds(timeout), result));
+    } finally {
+      while (acquired > 0) {
+        DeviceAccess.get().release(devices.get(--acquired));
+      }
+      Reference.reachabilityFence(buffer);
+    }
+  }
+
+  private static List<Communicator> group(int size, Opening opening) {
     // In a buffer, not in memory that JavaCPP allocates, which it refuses to do once the process
     // takes four times the heap.
     ByteBuffer buffer = ByteBuffer.allocateDirect(8 * MAX_SIZE).order(ByteOrder.nativeOrder());
     PointerPointer<sn_communicator> pointers = new PointerPointer<>(new BytePointer(buffer));
-    Status.check(SinewNative.sn_communicator_threads(size, milliseconds(timeout), pointers));
+    Status.check(opening.run(pointers));
     List<Communicator> group = new ArrayList<>(size);
     for (int r = 0; r < size; r++) {
-      group.add(new Communicator(pointers.get(sn_communicator.class, r)));
+      group.add(new NativeCommunicator(pointers.get(sn_communicator.class, r)));
     }
     Reference.reachabilityFence(buffer);
     return List.copyOf(group);
@@ -163,6 +207,47 @@ public final class Communicator implements AutoCloseable {
     }
   }
 
+  /** As {@link #nccl(Duration)} with {@link #DEFAULT_TIMEOUT}. */
+  public static Communicator nccl() {
+    return nccl(DEFAULT_TIMEOUT);
+  }
+
+  /**
+   * This process's rank among those that a launcher such as torchrun has started, with tensors on
+   * GPU LOCAL_RANK, by way of NVIDIA's NCCL, which JavaCPP's preset of CUDA ({@code
+   * org.bytedeco:cuda}) binds; it and libnccl.so.2 have to be there. The environment variables
+   * RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT say who meets where. NCCL promises
+   * values, not bits. {@link #allReduceCompressed} and {@link #allReduceRmsNorm} are {@link
+   * UnsupportedOperationException}. Has never run.
+   *
+   * @param timeout how long to wait for the other ranks, here and in every call; at least a
+   *     millisecond
+   * @throws IllegalStateException if a variable is missing or wrong
+   * @throws UnsupportedOperationException if no GPU or no NCCL can be used
+   * @throws RankFailedException if the ranks do not meet
+   */
+  public static Communicator nccl(Duration timeout) {
+    return nccl(System.getenv(), timeout);
+  }
+
+  static Communicator nccl(Map<String, String> environment, Duration timeout) {
+    requirePlatformThread();
+    if (timeout.compareTo(Duration.ofMillis(1)) < 0) {
+      throw new IllegalArgumentException("a timeout of " + timeout + " is not at least 1 ms");
+    }
+    TcpBootstrap ranks = TcpBootstrap.of(environment);
+    Device gpu = Device.cuda(ranks.localRank());
+    try {
+      return NcclCommunicator.open(ranks, gpu, timeout);
+    } catch (LinkageError e) {
+      throw new UnsupportedOperationException(
+          "NCCL cannot be used, as JavaCPP's preset of CUDA (org.bytedeco:cuda, also with classifier"
+              + " linux-x86_64) or libnccl.so.2 cannot be loaded: "
+              + e.getMessage(),
+          e);
+    }
+  }
+
   private interface Opening {
     int run(PointerPointer<sn_communicator> result);
   }
@@ -175,7 +260,7 @@ public final class Communicator implements AutoCloseable {
       throw new RankFailedException(-1, Status.lastError());
     }
     Status.check(status);
-    Communicator communicator = new Communicator(pointer.get(sn_communicator.class, 0));
+    Communicator communicator = new NativeCommunicator(pointer.get(sn_communicator.class, 0));
     Reference.reachabilityFence(memory);
     return communicator;
   }
@@ -203,10 +288,7 @@ public final class Communicator implements AutoCloseable {
    *
    * @param out of x's dtype and number of elements
    */
-  public void allReduce(Tensor x, ReduceOp op, Tensor out) {
-    int code = op.code();
-    call(x, out, (c, px, po) -> SinewNative.sn_all_reduce(c, px, code, po));
-  }
+  public abstract void allReduce(Tensor x, ReduceOp op, Tensor out);
 
   /**
    * As {@link #allReduce}, but ranks exchange a quarter of the bytes of F32: for gradients. Every
@@ -217,38 +299,40 @@ public final class Communicator implements AutoCloseable {
    * @param x F32, F16 or BF16
    * @param op {@link ReduceOp#SUM} or {@link ReduceOp#AVERAGE}
    */
-  public void allReduceCompressed(Tensor x, ReduceOp op, Tensor out) {
-    int code = op.code();
-    call(x, out, (c, px, po) -> SinewNative.sn_all_reduce_compressed(c, px, code, po));
-  }
+  public abstract void allReduceCompressed(Tensor x, ReduceOp op, Tensor out);
+
+  /**
+   * {@code sum} = residual + the sum of all ranks' x, and {@code y} = sum / sqrt(mean of sum<sup>2
+   * </sup> + eps) weight along the last dimension, in one kernel: the bits of {@link #allReduce},
+   * {@link dev.sinew.Functional#add} and {@link dev.sinew.Functional#rmsNorm} in turn. For groups
+   * of GPUs.
+   *
+   * @param x F32, F16 or BF16; a row has at most 256 KiB
+   * @param weight F32, or null for 1
+   * @param sum like x; may be x or residual
+   * @param y like x, and neither of the others
+   * @throws UnsupportedOperationException if the ranks are not GPUs
+   */
+  public abstract void allReduceRmsNorm(
+      Tensor x, Tensor residual, Tensor weight, double eps, Tensor sum, Tensor y);
 
   /**
    * Part r of {@code x}, of {@link #size()} equal parts in index order, is reduced over all ranks
    * into {@code out} of rank r. In place: out may be this rank's part of x, a {@link Tensor#view}.
    */
-  public void reduceScatter(Tensor x, ReduceOp op, Tensor out) {
-    int code = op.code();
-    call(x, out, (c, px, po) -> SinewNative.sn_reduce_scatter(c, px, code, po));
-  }
+  public abstract void reduceScatter(Tensor x, ReduceOp op, Tensor out);
 
   /**
    * Part r of {@code out}, of {@link #size()} equal parts in index order, is {@code x} of rank r.
    * In place: x may be this rank's part of out, a {@link Tensor#view}.
    */
-  public void allGather(Tensor x, Tensor out) {
-    call(x, out, (c, px, po) -> SinewNative.sn_all_gather(c, px, po));
-  }
+  public abstract void allGather(Tensor x, Tensor out);
 
   /** {@code x} of every rank becomes that of rank {@code root}. */
-  public void broadcast(Tensor x, int root) {
-    Objects.requireNonNull(x, "x");
-    call(x, null, (c, px, po) -> SinewNative.sn_broadcast(c, root, px));
-  }
+  public abstract void broadcast(Tensor x, int root);
 
   /** Returns when every rank has called it. */
-  public void barrier() {
-    call(null, null, (c, px, po) -> SinewNative.sn_barrier(c));
-  }
+  public abstract void barrier();
 
   /**
    * Tells the other ranks that this one has left: what they call from now on fails. Idempotent.
@@ -256,70 +340,26 @@ public final class Communicator implements AutoCloseable {
    * @throws IllegalStateException if a call is running
    */
   @Override
-  public void close() {
-    handle.close();
-    Reference.reachabilityFence(this);
-  }
+  public abstract void close();
 
   @Override
   public String toString() {
     return "rank " + rank + " of " + size;
   }
 
-  private interface Call {
-    int run(sn_communicator communicator, sn_tensor x, sn_tensor out);
-  }
-
-  // Keeps the communicator and the tensors, of which null ones are not there, open during a call;
-  // not the device, whose threads do not compute: its counter would move from rank to rank.
-  private void call(Tensor x, Tensor out, Call call) {
+  /** Runs a call while no other is running. */
+  void alone(Runnable call) {
     requirePlatformThread();
-    sn_communicator pointer = handle.acquire();
-    try {
-      if (!calling.compareAndSet(false, true)) {
-        throw new IllegalStateException(
-            "the communicator of rank "
-                + rank
-                + " is in use by another call; every rank needs a thread of its own");
-      }
-      try {
-        callWithTensors(pointer, x, out, call);
-      } finally {
-        calling.set(false);
-      }
-    } finally {
-      handle.release();
-      Reference.reachabilityFence(this);
+    if (!calling.compareAndSet(false, true)) {
+      throw new IllegalStateException(
+          "the communicator of rank "
+              + rank
+              + " is in use by another call; every rank needs a thread of its own");
     }
-  }
-
-  private static void callWithTensors(sn_communicator pointer, Tensor x, Tensor out, Call call) {
-    sn_tensor px = acquire(x);
     try {
-      sn_tensor po = acquire(out);
-      try {
-        int status = call.run(pointer, px, po);
-        if (status == SinewNative.SN_RANK_FAILED) {
-          throw new RankFailedException(
-              SinewNative.sn_communicator_failed_rank(pointer), Status.lastError());
-        }
-        Status.check(status);
-      } finally {
-        release(out);
-      }
+      call.run();
     } finally {
-      release(x);
-    }
-  }
-
-  private static sn_tensor acquire(Tensor tensor) {
-    return tensor == null ? null : TensorAccess.get().acquire(tensor);
-  }
-
-  private static void release(Tensor tensor) {
-    if (tensor != null) {
-      TensorAccess.get().release(tensor);
-      Reference.reachabilityFence(tensor);
+      calling.set(false);
     }
   }
 

@@ -1,0 +1,333 @@
+package dev.sinew.collective;
+
+import static org.bytedeco.cuda.global.cudart.cudaErrorNotReady;
+import static org.bytedeco.cuda.global.cudart.cudaGetErrorString;
+import static org.bytedeco.cuda.global.cudart.cudaSetDevice;
+import static org.bytedeco.cuda.global.cudart.cudaStreamCreateWithFlags;
+import static org.bytedeco.cuda.global.cudart.cudaStreamNonBlocking;
+import static org.bytedeco.cuda.global.cudart.cudaStreamQuery;
+import static org.bytedeco.cuda.global.cudart.cudaSuccess;
+import static org.bytedeco.cuda.global.nccl.NCCL_VERSION_CODE;
+import static org.bytedeco.cuda.global.nccl.ncclAllGather;
+import static org.bytedeco.cuda.global.nccl.ncclAllReduce;
+import static org.bytedeco.cuda.global.nccl.ncclAvg;
+import static org.bytedeco.cuda.global.nccl.ncclBfloat16;
+import static org.bytedeco.cuda.global.nccl.ncclBroadcast;
+import static org.bytedeco.cuda.global.nccl.ncclCommAbort;
+import static org.bytedeco.cuda.global.nccl.ncclCommGetAsyncError;
+import static org.bytedeco.cuda.global.nccl.ncclCommInitRankConfig;
+import static org.bytedeco.cuda.global.nccl.ncclFloat16;
+import static org.bytedeco.cuda.global.nccl.ncclFloat32;
+import static org.bytedeco.cuda.global.nccl.ncclGetErrorString;
+import static org.bytedeco.cuda.global.nccl.ncclGetUniqueId;
+import static org.bytedeco.cuda.global.nccl.ncclInProgress;
+import static org.bytedeco.cuda.global.nccl.ncclInt32;
+import static org.bytedeco.cuda.global.nccl.ncclInt8;
+import static org.bytedeco.cuda.global.nccl.ncclMax;
+import static org.bytedeco.cuda.global.nccl.ncclMin;
+import static org.bytedeco.cuda.global.nccl.ncclReduceScatter;
+import static org.bytedeco.cuda.global.nccl.ncclSuccess;
+import static org.bytedeco.cuda.global.nccl.ncclSum;
+
+import dev.sinew.DType;
+import dev.sinew.Device;
+import dev.sinew.Tensor;
+import dev.sinew.internal.SinewNative;
+import dev.sinew.internal.TensorAccess;
+import dev.sinew.internal.sn_tensor;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.function.IntSupplier;
+import org.bytedeco.cuda.cudart.CUstream_st;
+import org.bytedeco.cuda.global.nccl;
+import org.bytedeco.cuda.nccl.ncclComm;
+import org.bytedeco.cuda.nccl.ncclConfig_t;
+import org.bytedeco.cuda.nccl.ncclUniqueId;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.javacpp.Pointer;
+
+/**
+ * A rank of NCCL. Its calls do not block: each is polled until it is done or the deadline has come,
+ * and then aborted. Compiled, never run.
+ */
+final class NcclCommunicator extends Communicator {
+  private static final int MAGIC = 0xcafebeef; // of NCCL_CONFIG_INITIALIZER
+  private static final int UNDEFINED = Integer.MIN_VALUE; // NCCL_CONFIG_UNDEF_INT
+  private static final int ID_BYTES = 128;
+
+  private final Device gpu;
+  private final int index;
+  private final Duration timeout;
+  private final ncclComm communicator = new ncclComm();
+  private final CUstream_st stream = new CUstream_st();
+  private Tensor token; // of barriers
+  private String broken;
+  private boolean closed;
+
+  private NcclCommunicator(TcpBootstrap ranks, Device gpu, Duration timeout) {
+    super(ranks.rank(), ranks.size());
+    this.gpu = gpu;
+    this.index = ranks.localRank();
+    this.timeout = timeout;
+  }
+
+  /** Fails with a LinkageError where the preset or NCCL is missing. */
+  static Communicator open(TcpBootstrap ranks, Device gpu, Duration timeout) {
+    Loader.load(nccl.class);
+    NcclCommunicator communicator = new NcclCommunicator(ranks, gpu, timeout);
+    communicator.start(ranks);
+    return communicator;
+  }
+
+  private void start(TcpBootstrap ranks) {
+    checkCuda(cudaSetDevice(index));
+    // In a buffer of Java's, as JavaCPP refuses to allocate beyond a limit of its own.
+    ByteBuffer bytes = ByteBuffer.allocateDirect(ID_BYTES);
+    ncclUniqueId id = new ncclUniqueId(new BytePointer(bytes));
+    byte[] own = new byte[ID_BYTES];
+    if (rank() == 0) {
+      check(ncclGetUniqueId(id));
+      bytes.get(0, own);
+    }
+    bytes.put(0, ranks.share(own, timeout));
+    try (ncclConfig_t config = configuration()) {
+      await(() -> ncclCommInitRankConfig(communicator, size(), id, rank(), config), "the start");
+    }
+    checkCuda(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking));
+    token = Tensor.allocate(gpu, DType.F32, 1);
+  }
+
+  private static ncclConfig_t configuration() {
+    return new ncclConfig_t()
+        .size(Loader.sizeof(ncclConfig_t.class))
+        .magic(MAGIC)
+        .version(NCCL_VERSION_CODE)
+        .blocking(0)
+        .cgaClusterSize(UNDEFINED)
+        .minCTAs(UNDEFINED)
+        .maxCTAs(UNDEFINED)
+        .netName(null)
+        .splitShare(UNDEFINED)
+        .trafficClass(UNDEFINED)
+        .commName(null)
+        .collnetEnable(UNDEFINED)
+        .CTAPolicy(UNDEFINED)
+        .shrinkShare(UNDEFINED)
+        .nvlsCTAs(UNDEFINED)
+        .nChannelsPerNetPeer(UNDEFINED)
+        .nvlinkCentricSched(UNDEFINED)
+        .graphUsageMode(UNDEFINED)
+        .numRmaCtx(UNDEFINED)
+        .maxP2pPeers(UNDEFINED)
+        .graphStreamOrdering(UNDEFINED);
+  }
+
+  @Override
+  public void allReduce(Tensor x, ReduceOp op, Tensor out) {
+    requireParts(x, x, out, 1);
+    call(
+        "all-reduce",
+        (px, po) -> ncclAllReduce(px, po, x.elements(), type(x), code(op), communicator, stream),
+        x,
+        out);
+  }
+
+  @Override
+  public void allReduceCompressed(Tensor x, ReduceOp op, Tensor out) {
+    throw new UnsupportedOperationException("NCCL has no compressed all-reduce");
+  }
+
+  @Override
+  public void allReduceRmsNorm(
+      Tensor x, Tensor residual, Tensor weight, double eps, Tensor sum, Tensor y) {
+    throw new UnsupportedOperationException(
+        "NCCL does not norm what it reduces; call the three operations in turn");
+  }
+
+  @Override
+  public void reduceScatter(Tensor x, ReduceOp op, Tensor out) {
+    requireParts(x, x, out, size());
+    call(
+        "reduce-scatter",
+        (px, po) ->
+            ncclReduceScatter(px, po, out.elements(), type(x), code(op), communicator, stream),
+        x,
+        out);
+  }
+
+  @Override
+  public void allGather(Tensor x, Tensor out) {
+    requireParts(x, out, x, size());
+    call(
+        "all-gather",
+        (px, po) -> ncclAllGather(px, po, x.elements(), type(x), communicator, stream),
+        x,
+        out);
+  }
+
+  @Override
+  public void broadcast(Tensor x, int root) {
+    if (root < 0 || root >= size()) {
+      throw new IllegalArgumentException("the root " + root + " is not within 0.." + (size() - 1));
+    }
+    requireParts(x, x, x, 1);
+    call(
+        "broadcast",
+        (px, po) -> ncclBroadcast(px, po, x.elements(), type(x), root, communicator, stream),
+        x,
+        x);
+  }
+
+  @Override
+  public void barrier() {
+    allReduce(token, ReduceOp.SUM, token);
+  }
+
+  // Both on this rank's GPU, of one dtype, and so many parts like `part` in the whole.
+  private void requireParts(Tensor any, Tensor whole, Tensor part, int parts) {
+    type(any);
+    if (whole.device() != gpu || part.device() != gpu) {
+      throw new IllegalArgumentException("the tensors are not on " + gpu + ", that of this rank");
+    }
+    if (whole.dtype() != part.dtype()
+        || whole.elements() % parts != 0
+        || whole.elements() / parts != part.elements()) {
+      throw new IllegalArgumentException(
+          whole + " does not consist of " + parts + " parts like " + part);
+    }
+  }
+
+  private static int type(Tensor tensor) {
+    return switch (tensor.dtype()) {
+      case F32 -> ncclFloat32;
+      case F16 -> ncclFloat16;
+      case BF16 -> ncclBfloat16;
+      case I32 -> ncclInt32;
+      case I8 -> ncclInt8;
+      default ->
+          throw new IllegalArgumentException(
+              "a tensor is " + tensor.dtype() + ", not one of F32, F16, BF16, I32, I8");
+    };
+  }
+
+  private static int code(ReduceOp op) {
+    return switch (op) {
+      case SUM -> ncclSum;
+      case AVERAGE -> ncclAvg;
+      case MIN -> ncclMin;
+      case MAX -> ncclMax;
+    };
+  }
+
+  private interface Call {
+    int run(Pointer x, Pointer out);
+  }
+
+  private void call(String name, Call call, Tensor x, Tensor out) {
+    alone(
+        () -> {
+          if (closed) {
+            throw new IllegalStateException("the communicator is closed");
+          }
+          if (broken != null) {
+            throw new RankFailedException(
+                -1, "the communicator is unusable since a call failed: " + broken);
+          }
+          TensorAccess access = TensorAccess.get();
+          sn_tensor px = access.acquire(x);
+          try {
+            sn_tensor po = access.acquire(out);
+            try {
+              gpu.synchronize(); // NCCL's stream is another
+              checkCuda(cudaSetDevice(index));
+              Pointer from = SinewNative.sn_tensor_data(px);
+              Pointer to = SinewNative.sn_tensor_data(po);
+              await(() -> call.run(from, to), name);
+              awaitStream(name);
+            } finally {
+              access.release(out);
+            }
+          } finally {
+            access.release(x);
+          }
+        });
+  }
+
+  // What NCCL goes on with after the call has returned.
+  private void await(IntSupplier call, String name) {
+    long deadline = System.nanoTime() + timeout.toNanos();
+    int code = call.getAsInt();
+    int[] state = {code};
+    while (code == ncclInProgress) {
+      int asked = ncclCommGetAsyncError(communicator, state);
+      code = asked == ncclSuccess ? state[0] : asked;
+      pauseUntil(deadline, name);
+    }
+    if (code != ncclSuccess) {
+      throw failed(name + " of NCCL failed: " + ncclGetErrorString(code).getString());
+    }
+  }
+
+  private void awaitStream(String name) {
+    long deadline = System.nanoTime() + timeout.toNanos();
+    int[] state = new int[1];
+    for (int code = cudaStreamQuery(stream); code != cudaSuccess; code = cudaStreamQuery(stream)) {
+      if (code != cudaErrorNotReady) {
+        throw failed(name + " failed on the GPU: " + cudaGetErrorString(code).getString());
+      }
+      if (ncclCommGetAsyncError(communicator, state) != ncclSuccess
+          || (state[0] != ncclSuccess && state[0] != ncclInProgress)) {
+        throw failed(name + " of NCCL failed: " + ncclGetErrorString(state[0]).getString());
+      }
+      pauseUntil(deadline, name);
+    }
+  }
+
+  private void pauseUntil(long deadline, String name) {
+    if (System.nanoTime() - deadline > 0) {
+      throw failed(
+          name
+              + " was not complete within "
+              + timeout.toMillis() / 1000.0
+              + " s: a rank has failed or hangs");
+    }
+    Thread.onSpinWait();
+  }
+
+  // Aborting ends what still runs on the GPU, so that tensors can be freed.
+  private RankFailedException failed(String sentence) {
+    broken = sentence;
+    ncclCommAbort(communicator);
+    return new RankFailedException(-1, sentence);
+  }
+
+  private void check(int code) {
+    if (code != ncclSuccess) {
+      throw new UnsupportedOperationException(
+          "NCCL cannot be used: " + ncclGetErrorString(code).getString());
+    }
+  }
+
+  private static void checkCuda(int code) {
+    if (code != cudaSuccess) {
+      throw new IllegalStateException(
+          "NCCL cannot use the GPU: " + cudaGetErrorString(code).getString());
+    }
+  }
+
+  @Override
+  public void close() {
+    alone(
+        () -> {
+          if (!closed && broken == null) {
+            // Not destroyed, which would wait for the others.
+            ncclCommAbort(communicator);
+          }
+          closed = true;
+          if (token != null) {
+            token.close();
+          }
+        });
+  }
+}
