@@ -25,14 +25,14 @@ struct OneShotNorm : Ranks {
     for (int64_t col = int64_t{thread} * kStep; col < then.cols; col += kTeam * kStep) {
       const int n = then.cols - col < kStep ? static_cast<int>(then.cols - col) : kStep;
       const int64_t i = row * then.cols + col;
-      Elements<float> sum = reduced_floats(slots_of(rank), c.world_size, c.dtype, SN_SUM, i, n);
+      Elements<float> sum = reduced_floats(Sources{this, rank, true}, c.world_size, c.dtype, SN_SUM, i, n);
       round_numbers(c.dtype, sum);
-      const Elements<float> residual = load_numbers(c.dtype, then.residual[rank], i, n);
+      const Elements<float> residual = load_reals(c.dtype, then.residual[rank], i, n);
 #if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif
       for (int j = 0; j < kStep; ++j) sum.of[j] = plus(sum.of[j], residual.of[j]);
-      store_numbers(c.dtype, c.out[rank], i, sum, n);
+      store_reals(c.dtype, c.out[rank], i, sum, n);
     }
   }
 
@@ -71,8 +71,7 @@ sn_status all_reduce(sn_device* device, const sn_rank_call* ranks, int32_t* late
   Call call(device);
   *late = -1;
   // What every rank reads whole, if it is small, saves a meeting; what does not fit a slot cannot be.
-  if (ranks->bytes <= kRankSlot) return run_ranks(call, OneShot{{*ranks}}, late);
-  return run_ranks(call, TwoShot{{*ranks}}, late);
+  return run_ranks(call, AllReduce{{*ranks}, ranks->bytes <= kRankSlot}, late);
 }
 
 sn_status all_reduce_norm(sn_device* device, const sn_rank_call* ranks, const sn_rank_norm* norm, int32_t* late) {

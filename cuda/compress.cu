@@ -66,7 +66,7 @@ struct Compress : Compressing {
   SN_HD void phase(int p, int64_t team, int thread, State& state, Shared& shared, Findings&) const {
     const int64_t step = step_of(team, thread);
     const int n = length_of(step, elements);
-    if (p == 0 && n > 0) state.numbers = load_numbers(dtype, x, step * kStep, n);
+    if (p == 0 && n > 0) state.numbers = load_reals(dtype, x, step * kStep, n);
     if (p == 0) return find(thread, n, state, shared);
     if (n > 0) write(step, thread, n, state, shared);
   }
@@ -123,7 +123,7 @@ struct Expand {
 #pragma unroll
 #endif
     for (int j = 0; j < kStep; ++j) numbers.of[j] = product(static_cast<float>(bytes.of[j]), s);
-    store_numbers(dtype, y, i * kStep, numbers, n);
+    store_reals(dtype, y, i * kStep, numbers, n);
   }
 };
 

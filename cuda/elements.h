@@ -144,6 +144,11 @@ SN_HD SN_LOCAL Elements<float> load_numbers(sn_dtype dtype, const void* p, int64
   if (dtype == SN_F16) return load_as<f16>(p, i, n);
   return load_as<double>(p, i, n);
 }
+// Likewise, where F64 cannot be.
+SN_HD SN_LOCAL Elements<float> load_reals(sn_dtype dtype, const void* p, int64_t i, int n) {
+  if (dtype == SN_F32) return load(static_cast<const float*>(p) + i, n);
+  return dtype == SN_BF16 ? load_as<bf16>(p, i, n) : load_as<f16>(p, i, n);
+}
 template <class T>
 SN_HD SN_LOCAL void store_as(void* p, int64_t i, const Elements<float>& numbers, int n) {
   Elements<T> x;
@@ -152,6 +157,15 @@ SN_HD SN_LOCAL void store_as(void* p, int64_t i, const Elements<float>& numbers,
 #endif
   for (int j = 0; j < kStep; ++j) put(numbers.of[j], x.of + j);
   store(static_cast<T*>(p) + i, x, n);
+}
+SN_HD SN_LOCAL void store_reals(sn_dtype dtype, void* p, int64_t i, const Elements<float>& numbers, int n) {
+  if (dtype == SN_F32) {
+    store(static_cast<float*>(p) + i, numbers, n);
+  } else if (dtype == SN_BF16) {
+    store_as<bf16>(p, i, numbers, n);
+  } else {
+    store_as<f16>(p, i, numbers, n);
+  }
 }
 SN_HD SN_LOCAL void store_numbers(sn_dtype dtype, void* p, int64_t i, const Elements<float>& numbers, int n) {
   if (dtype == SN_F32) {

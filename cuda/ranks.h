@@ -102,58 +102,50 @@ struct Ranks {
     }
   }
   SN_HD int64_t steps() const { return (c.elements + kStep - 1) / kStep; }
-  SN_HD Rows slots_of(int rank) const { return {slot(rank, 0), kRankSlot}; }
+  // What rank `to` reduces: what others have written for it, or the tensors where they lie.
+  struct Sources {
+    const Ranks* ranks;
+    int to;
+    bool slots;
+    SN_HD const void* at(int m) const { return slots ? ranks->slot(to, m) : ranks->c.x[m]; }
+  };
 };
 
-// One meeting: every rank gets all of every tensor and reduces it by itself.
-struct OneShot : Ranks {
-  static constexpr int kPhases = 4;
+// In one shot every rank gets all of every tensor and reduces it by itself, after one meeting. Otherwise it reduces its
+// share of all tensors where they lie and writes it to all outputs, between two meetings, so that an element's memory,
+// in place too, is used by one rank only.
+struct AllReduce : Ranks {
+  static constexpr int kPhases = 6;
   using Shared = Late;
+  bool one_shot;
+
+  SN_HD int64_t begin_of(int64_t team) const { return one_shot ? part_begin(team, steps()) : share_of(rank_of(team)); }
+  SN_HD int64_t end_of(int64_t team) const { return one_shot ? part_end(team, steps()) : share_of(rank_of(team) + 1); }
+  SN_HD int64_t share_of(int rank) const { return steps() * rank / c.world_size; }
 
   SN_HD void phase(int p, int64_t team, int thread, State&, Shared& shared, Findings& found) const {
     if (p == 0) {
       if (thread == 0) shared.any = 0;
-      const int64_t size = c.bytes / c.elements, end = part_end(team, steps()) * kStep;
-      push(team, thread, part_begin(team, steps()) * kStep * size, (end < c.elements ? end : c.elements) * size);
+      if (!one_shot) return;
+      const int64_t size = c.bytes / c.elements, end = end_of(team) * kStep;
+      push(team, thread, begin_of(team) * kStep * size, (end < c.elements ? end : c.elements) * size);
     } else if (p == 1) {
       say_all(0, team, thread);
     } else if (p == 2) {
       await(0, team, thread, shared, found);
-    } else if (shared.any == 0) {
+    } else if (p == 3 && shared.any == 0) {
       const int rank = rank_of(team);
-      for (int64_t i = part_begin(team, steps()) + thread; i < part_end(team, steps()); i += kTeam) {
-        reduce_step(slots_of(rank), c.world_size, c.dtype, c.reduction, i * kStep, length_of(i, c.elements),
-                    c.out + rank, 1);
+      // The teams of a rank divide its share between them step by step.
+      const int64_t first = begin_of(team) + (one_shot ? 0 : number_of(team) * int64_t{kTeam});
+      const int64_t stride = one_shot ? kTeam : int64_t{c.teams} * kTeam;
+      for (int64_t i = first + thread; i < end_of(team); i += stride) {
+        reduce_step(Sources{this, rank, one_shot}, c.world_size, c.dtype, c.reduction, i * kStep,
+                    length_of(i, c.elements), one_shot ? c.out + rank : c.out, one_shot ? 1 : c.world_size);
       }
     }
-  }
-};
-
-// Two meetings: every rank reduces its share of all tensors where they lie and writes it to all outputs, so that an
-// element's memory, in place too, is used by one rank only.
-struct TwoShot : Ranks {
-  static constexpr int kPhases = 5;
-  using Shared = Late;
-
-  SN_HD int64_t share_begin(int rank) const { return steps() * rank / c.world_size; }
-
-  SN_HD void phase(int p, int64_t team, int thread, State&, Shared& shared, Findings& found) const {
-    if (p == 0) {
-      if (thread == 0) shared.any = 0;
-      say_all(0, team, thread);
-    } else if (p == 1 || p == 4) {
-      await(p == 1 ? 0 : 1, team, thread, shared, found);
-    } else if (p == 3) {
-      say_all(1, team, thread);
-    } else if (shared.any == 0) {
-      const int rank = rank_of(team);
-      const int64_t end = share_begin(rank + 1);
-      for (int64_t i = share_begin(rank) + number_of(team) * int64_t{kTeam} + thread; i < end;
-           i += int64_t{c.teams} * kTeam) {
-        reduce_step(Tensors{c.x}, c.world_size, c.dtype, c.reduction, i * kStep, length_of(i, c.elements), c.out,
-                    c.world_size);
-      }
-    }
+    if (one_shot) return;
+    if (p == 4) say_all(1, team, thread);
+    if (p == 5) await(1, team, thread, shared, found);
   }
 };
 

@@ -8,15 +8,10 @@
 namespace sn {
 namespace cuda {
 
-// Where tensor m lies: anywhere, or all at one distance.
+// Where tensors lie that are reduced: x.at(m) is the m-th.
 struct Tensors {
   const void* const* x;
   SN_HD const void* at(int m) const { return x[m]; }
-};
-struct Rows {
-  const char* first;
-  int64_t distance;
-  SN_HD const void* at(int m) const { return first + m * distance; }
 };
 
 SN_HD SN_LOCAL float combine(float sum, float v, sn_reduction reduction) {
@@ -30,14 +25,14 @@ SN_HD SN_LOCAL float combine(float sum, float v, sn_reduction reduction) {
 template <class X>
 SN_HD SN_LOCAL Elements<float> reduced_floats(const X& x, int count, sn_dtype dtype, sn_reduction reduction, int64_t i,
                                               int n) {
-  Elements<float> y = load_numbers(dtype, x.at(0), i, n);
+  Elements<float> y = load_reals(dtype, x.at(0), i, n);
   uint32_t nans = 0;
 #if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif
   for (int j = 0; j < kStep; ++j) nans |= static_cast<uint32_t>(is_nan(y.of[j])) << j;
   for (int m = 1; m < count; ++m) {
-    const Elements<float> v = load_numbers(dtype, x.at(m), i, n);
+    const Elements<float> v = load_reals(dtype, x.at(m), i, n);
 #if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif
@@ -106,7 +101,7 @@ SN_HD SN_LOCAL void reduce_step(const X& x, int count, sn_dtype dtype, sn_reduct
     for (int j = 0; j < outs; ++j) store(static_cast<int32_t*>(out[j]) + i, y, n);
   } else {
     const Elements<float> y = reduced_floats(x, count, dtype, reduction, i, n);
-    for (int j = 0; j < outs; ++j) store_numbers(dtype, out[j], i, y, n);
+    for (int j = 0; j < outs; ++j) store_reals(dtype, out[j], i, y, n);
   }
 }
 
