@@ -60,15 +60,18 @@ inline SN_NOINLINE void walk_pieces(const Pieces& p, int64_t task, OnPiece* f, v
     const int64_t at = first + s * share;
     cursor[s] = {at / p.per_row, at % p.per_row * p.piece};
   }
-  for (int64_t i = 0; i < count; ++i) {
-    Cursor& c = cursor[i < share * p.streams ? i % p.streams : p.streams - 1];
+  auto step = [&](Cursor& c) {
     f(context, state, c.row, c.col, min_of(p.piece, p.cols - c.col));
     c.col += p.piece;
     if (c.col >= p.cols) {
       c.col = 0;
       ++c.row;
     }
+  };
+  for (int64_t i = 0; i < share; ++i) {
+    for (int s = 0; s < p.streams; ++s) step(cursor[s]);
   }
+  for (int64_t i = share * p.streams; i < count; ++i) step(cursor[p.streams - 1]);
 }
 
 // Covers the matrix [rows, cols] with pieces f(state, row, col, n): n consecutive elements of one row, at most about
