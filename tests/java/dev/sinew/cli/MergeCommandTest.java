@@ -273,6 +273,7 @@ class MergeCommandTest extends CommandLineTest {
             "output",
             "dry_run",
             "recipe",
+            "device",
             "unmatched_patterns",
             "input_bytes",
             "output_bytes",

@@ -144,13 +144,18 @@ public final class TestCheckpoint {
 
   /** A model with weights, and everything that passes leave alone. */
   public static TestCheckpoint model() {
+    return model(0);
+  }
+
+  /** The same with other weights. */
+  public static TestCheckpoint model(long seed) {
     return new TestCheckpoint()
         .metadata("origin", "test")
-        .floats("embed.weight", weights(1, 40), 10, 4)
-        .floats("layer.0.weight", weights(2, 33 * 7), 33, 7)
-        .floats("layer.0.bias", weights(3, 33), 33)
-        .floats("layer.1.weight", weights(4, 5 * 2 * 3 * 3), 5, 2, 3, 3)
-        .floats("norm.weight", weights(5, 12), 3, 4)
+        .floats("embed.weight", weights(seed + 1, 40), 10, 4)
+        .floats("layer.0.weight", weights(seed + 2, 33 * 7), 33, 7)
+        .floats("layer.0.bias", weights(seed + 3, 33), 33)
+        .floats("layer.1.weight", weights(seed + 4, 5 * 2 * 3 * 3), 5, 2, 3, 3)
+        .floats("norm.weight", weights(seed + 5, 12), 3, 4)
         .longs("steps", 7504);
   }
 }

@@ -2,6 +2,8 @@ package dev.sinew.pass;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.ChildJvm;
 import dev.sinew.DType;
@@ -9,6 +11,7 @@ import dev.sinew.Device;
 import dev.sinew.Numbers;
 import dev.sinew.internal.Handle;
 import dev.sinew.internal.SinewNative;
+import dev.sinew.model.CheckpointException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -19,8 +22,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /**
- * That the optimizer writes the same bytes on a GPU as on the CPU: on the library that the system
- * property {@code sinew.test.cuda} names, which computes on the CPU in the place of a GPU.
+ * That optimizing and merging write the same bytes on a GPU as on the CPU: on the library that the
+ * system property {@code sinew.test.cuda} names, which computes on the CPU in the place of a GPU.
  */
 @Timeout(120)
 class GpuStreamingTest {
@@ -59,8 +62,8 @@ class GpuStreamingTest {
   private static final QuantizedLayout COMPRESSED = QuantizedLayout.COMPRESSED_TENSORS;
 
   /** All dtypes, with rows that are cut, single columns and tails, and a tensor to be copied. */
-  private static MemoryCheckpoint model() {
-    Random random = new Random(42);
+  private static MemoryCheckpoint model(long seed) {
+    Random random = new Random(seed);
     MemoryCheckpoint model = new MemoryCheckpoint();
     long[][] shapes = {{7, 5}, {3, 9001}, {20, 100}, {5, 27}, {1, 20_000}, {400, 1}};
     DType[] dtypes = {DType.F32, DType.BF16, DType.F16, DType.F64};
@@ -88,8 +91,63 @@ class GpuStreamingTest {
     Optimizer.Options options =
         new Optimizer.Options(
             Targets.byDefault(), threads, false, Optimizer.Progress.NONE, recipe.storage(), device);
-    Optimizer.optimize(model(), List.of(recipe.passes()), options, writer, sizes);
+    Optimizer.optimize(model(42), List.of(recipe.passes()), options, writer, sizes);
     return writer;
+  }
+
+  private interface Work {
+    MemoryWriter on(Device device, int threads) throws Exception;
+  }
+
+  private static void compare(String what, Device gpu, Work work) throws Exception {
+    MemoryWriter expected = work.on(Device.cpu(), 2);
+    long before = Handle.live();
+    MemoryWriter written = work.on(gpu, 3);
+    assertEquals(before, Handle.live(), what);
+    assertEquals(expected.tensors, written.tensors, what);
+    assertEquals(expected.metadata, written.metadata, what);
+    expected.data.forEach(
+        (name, bytes) -> assertArrayEquals(bytes, written.data.get(name), name + ", " + what));
+  }
+
+  /** Methods, of two models and, where there is to be one, a base. */
+  private static final List<Merge> MERGES =
+      List.of(
+          Merge.linear(3, -1),
+          Merge.slerp(0.3),
+          Merge.taskArithmetic(0.7, 0.2),
+          Merge.ties(0.3, 2, 1),
+          Merge.dare(0.4, 5));
+
+  private static MemoryWriter merge(Merge merge, long budget, Device device, int threads)
+      throws Exception {
+    MemoryWriter writer = new MemoryWriter();
+    Merger.merge(
+        List.of(model(1), model(2)),
+        merge.method().needsBase() ? model(42) : null,
+        merge,
+        MergerTest.options(threads).on(device),
+        writer,
+        budget);
+    return writer;
+  }
+
+  // The operations do not say which of the models has it.
+  private static void requireCulprit(Device gpu) {
+    MemoryCheckpoint broken = model(2);
+    broken.bytes("a.weight")[3] = 0x7f;
+    broken.bytes("a.weight")[2] = (byte) 0xc0;
+    CheckpointException e =
+        assertThrows(
+            CheckpointException.class,
+            () ->
+                Merger.merge(
+                    List.of(model(1), broken),
+                    null,
+                    Merge.linear(),
+                    MergerTest.options(2).on(gpu),
+                    new MemoryWriter()));
+    assertTrue(e.getMessage().contains("a.weight"), e.getMessage());
   }
 
   static final class Program {
@@ -97,18 +155,15 @@ class GpuStreamingTest {
       Device gpu = Device.requireGpu();
       for (Recipe recipe : recipes()) {
         for (TileGrid.Sizes sizes : List.of(TINY, USUAL)) {
-          String what = recipe + ", " + sizes;
-          MemoryWriter expected = write(recipe, Device.cpu(), 2, sizes);
-          long before = Handle.live();
-          MemoryWriter written = write(recipe, gpu, 3, sizes);
-          assertEquals(before, Handle.live(), what);
-          assertEquals(expected.tensors, written.tensors, what);
-          assertEquals(expected.metadata, written.metadata, what);
-          expected.data.forEach(
-              (name, bytes) ->
-                  assertArrayEquals(bytes, written.data.get(name), name + ", " + what));
+          compare(recipe + ", " + sizes, gpu, (on, threads) -> write(recipe, on, threads, sizes));
         }
       }
+      for (Merge merge : MERGES) {
+        for (long budget : new long[] {1, 32 << 20}) {
+          compare(merge + ", " + budget, gpu, (on, threads) -> merge(merge, budget, on, threads));
+        }
+      }
+      requireCulprit(gpu);
       assertEquals(0, SinewNative.sn_live_tensors());
       System.out.println("passed on " + gpu);
     }

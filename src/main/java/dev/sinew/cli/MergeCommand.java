@@ -98,18 +98,21 @@ final class MergeCommand extends SinewCommand {
 
   @Mixin private ThreadsOption threads;
 
+  @Mixin private DeviceOption device;
+
   @Mixin private ReportOption report;
 
   @Option(names = "--dry-run", description = "Say what would be done, and write no OUT.")
   private boolean dryRun;
 
   @Override
-  public Integer call() throws IOException {
+  public Integer call() throws IOException, CommandException {
     Merge merge = merge();
     Merger.Missing policy =
         choice(
             "--missing", missing, Merger.Missing.values(), v -> v.name().toLowerCase(Locale.ROOT));
     int threadCount = threads.countOr(Device::availableProcessors);
+    Device computing = device.open();
     List<Checkpoint> opened = new ArrayList<>();
     try {
       for (Path input : files.inputs()) {
@@ -118,9 +121,10 @@ final class MergeCommand extends SinewCommand {
       requireWritableFiles(opened);
       Optional<ModelFolder> folder = files.folderToFollow(opened.get(0));
       ModelFiles others = folder.isPresent() ? folder.get().files() : null;
-      MergeReport done = merge(opened, merge, policy, threadCount);
-      report.write(files, dryRun, json -> MergeSummary.write(json, files, dryRun, done, others));
-      new MergeSummary(files, dryRun, done).print(terminal().out());
+      MergeReport done = merge(opened, merge, policy, threadCount, computing);
+      report.write(
+          files, dryRun, json -> MergeSummary.write(json, files, dryRun, done, computing, others));
+      new MergeSummary(files, dryRun, done, computing).print(terminal().out());
       if (others != null) {
         FolderSummary.print(terminal().out(), others);
       }
@@ -141,11 +145,16 @@ final class MergeCommand extends SinewCommand {
   }
 
   private MergeReport merge(
-      List<Checkpoint> opened, Merge merge, Merger.Missing policy, int threadCount)
+      List<Checkpoint> opened,
+      Merge merge,
+      Merger.Missing policy,
+      int threadCount,
+      Device computing)
       throws IOException {
     int models = files.models().size();
     try (ProgressDisplay progress = progress()) {
-      Merger.Options options = new Merger.Options(policy, skips, threadCount, dryRun, progress);
+      Merger.Options options =
+          new Merger.Options(policy, skips, threadCount, dryRun, progress, computing);
       warnOf(
           options.unmatched(opened.stream().flatMap(c -> c.tensors().keySet().stream()).toList()));
       return Merger.merge(

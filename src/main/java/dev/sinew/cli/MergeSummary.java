@@ -1,6 +1,7 @@
 package dev.sinew.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
+import dev.sinew.Device;
 import dev.sinew.internal.Messages;
 import dev.sinew.io.ModelFiles;
 import dev.sinew.pass.MergeReport;
@@ -21,11 +22,16 @@ final class MergeSummary {
   private final MergeFiles files;
   private final boolean dryRun;
   private final MergeReport report;
+  private final Device device;
 
-  MergeSummary(MergeFiles files, boolean dryRun, MergeReport report) {
+  /**
+   * @param device what computed
+   */
+  MergeSummary(MergeFiles files, boolean dryRun, MergeReport report, Device device) {
     this.files = files;
     this.dryRun = dryRun;
     this.report = report;
+    this.device = device;
   }
 
   void print(PrintWriter out) {
@@ -38,6 +44,7 @@ final class MergeSummary {
         Messages.printable(files.output().toString()),
         dryRun ? " (dry run: nothing was written)" : "");
     out.println("  recipe    " + report.recipe());
+    out.println("  device    " + Messages.printable(device.toString()));
     out.printf(
         "  tensors   %s merged, %s copied, %s left out%n",
         Text.count(count(MergeReport.Action.MERGED)),
@@ -81,10 +88,16 @@ final class MergeSummary {
   /**
    * Writes the report.
    *
+   * @param device what computed
    * @param others the files of a model folder besides its weights; null for an output of one file
    */
   static void write(
-      JsonGenerator json, MergeFiles files, boolean dryRun, MergeReport done, ModelFiles others)
+      JsonGenerator json,
+      MergeFiles files,
+      boolean dryRun,
+      MergeReport done,
+      Device device,
+      ModelFiles others)
       throws IOException {
     json.writeStartObject();
     json.writeStringField("sinew_version", RootCommand.Version.text());
@@ -93,6 +106,7 @@ final class MergeSummary {
     json.writeStringField("output", files.output().toString());
     json.writeBooleanField("dry_run", dryRun);
     json.writeStringField("recipe", done.recipe());
+    json.writeStringField("device", DeviceOption.nameOf(device));
     Json.strings(json, "unmatched_patterns", done.unmatched());
     json.writeNumberField("input_bytes", done.inputBytes());
     json.writeNumberField("output_bytes", done.outputBytes());

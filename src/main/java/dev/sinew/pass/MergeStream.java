@@ -35,7 +35,8 @@ final class MergeStream implements AutoCloseable {
   private final CheckpointWriter writer;
   private final Merge merge;
   private final ReadMeter meter;
-  private final Device device = Device.cpu(1);
+  // A thread of its own for each worker, or a GPU that all of them share.
+  private final Device device;
   private final WorkerTeam team;
   private final long largeBudget;
   private final List<TensorMerge> running = new ArrayList<>();
@@ -56,8 +57,10 @@ final class MergeStream implements AutoCloseable {
       CheckpointWriter writer,
       Merge merge,
       int threads,
+      Device on,
       long budget,
       Optimizer.Progress progress) {
+    this.device = on.isGpu() ? on : Device.cpu(1);
     this.sources = sources;
     this.models = sources.size() - (merge.method().needsBase() ? 1 : 0);
     this.writer = writer;
@@ -76,10 +79,10 @@ final class MergeStream implements AutoCloseable {
     return meter.bytesRead();
   }
 
-  private void read(Checkpoint source, String tensor, long offset, Tensor into) throws IOException {
-    int bytes = Math.toIntExact(into.byteSize());
-    into.withBuffer(0, bytes, buffer -> source.read(tensor, offset, buffer));
-    meter.advance(bytes);
+  private void read(Workspace workspace, Checkpoint source, String tensor, long offset, Tensor into)
+      throws IOException {
+    workspace.write(into, buffer -> source.read(tensor, offset, buffer));
+    meter.advance(Math.toIntExact(into.byteSize()));
   }
 
   /** Tells the progress what copying and merging these tensors will read, sweeps included. */
@@ -136,12 +139,12 @@ final class MergeStream implements AutoCloseable {
           Part part = parts.get((int) i);
           String name = part.copy.tensor.name();
           int bytes = (int) part.bytes;
-          Tensor data = workspace.tensor("copy", DType.U8, bytes);
-          read(sources.get(part.copy.source), name, part.offset, data);
+          Tensor data = workspace.host("copy", DType.U8, bytes);
+          read(workspace, sources.get(part.copy.source), name, part.offset, data);
           for (int m = 0; part.copy.compare && m < models; m++) {
             if (m != part.copy.source && !different.contains(name)) {
-              Tensor other = workspace.tensor("other", DType.U8, bytes);
-              read(sources.get(m), name, part.offset, other);
+              Tensor other = workspace.host("other", DType.U8, bytes);
+              read(workspace, sources.get(m), name, part.offset, other);
               if (!equal(data, other)) {
                 different.add(name);
               }
@@ -242,10 +245,12 @@ final class MergeStream implements AutoCloseable {
           Tensor out = tile.out();
           TensorInfo info = place.tensor.info();
           long offset = info.dtype().bytes(tile.first());
-          out.withBuffer(
-              0,
-              Math.toIntExact(out.byteSize()),
-              buffer -> writer.write(info.name(), offset, buffer));
+          tile.workspace()
+              .read(
+                  out,
+                  0,
+                  Math.toIntExact(out.byteSize()),
+                  buffer -> writer.write(info.name(), offset, buffer));
         });
     places.clear();
     running.forEach(TensorMerge::close);
@@ -282,7 +287,7 @@ final class MergeStream implements AutoCloseable {
       }
       DType dtype = sources.get(s).tensors().get(info.name()).dtype();
       Tensor data = workspace.tensor("source " + s, dtype, length);
-      read(sources.get(s), info.name(), dtype.bytes(first), data);
+      read(workspace, sources.get(s), info.name(), dtype.bytes(first), data);
       if (convert && dtype != DType.F32) {
         Tensor converted = workspace.tensor("converted " + s, DType.F32, length);
         Ops.convert(data, converted);
@@ -301,7 +306,7 @@ final class MergeStream implements AutoCloseable {
     loaded.add(tile.base());
     String tensor = Messages.quote(place.tensor.info().name());
     for (int s = 0; s < loaded.size(); s++) {
-      if (loaded.get(s) != null && !isFinite(tile, loaded.get(s))) {
+      if (loaded.get(s) != null && !isFinite(loaded.get(s))) {
         return Messages.quote(sources.get(s).path())
             + " has NaN, infinity or a number beyond F32 in tensor "
             + tensor
@@ -315,19 +320,23 @@ final class MergeStream implements AutoCloseable {
         + " does not hold; use smaller weights";
   }
 
-  private static boolean isFinite(MergeTile tile, Tensor data) {
-    Tensor values = tile.scratch("values", DType.F32, data.elements());
-    Ops.convert(data, values);
-    Tensor statistics = tile.scratch("statistics", DType.F64, 8);
-    Ops.statistics(values, statistics);
-    double[] found = statistics.toDoubles();
-    return found[5] + found[6] + found[7] == 0;
+  private static boolean isFinite(Tensor data) {
+    try (Tensor host = data.to(Device.cpu());
+        Tensor values = Tensor.allocate(Device.cpu(), DType.F32, data.elements());
+        Tensor statistics = Tensor.allocate(Device.cpu(), DType.F64, 8)) {
+      Ops.convert(host, values);
+      Ops.statistics(values, statistics);
+      double[] found = statistics.toDoubles();
+      return found[5] + found[6] + found[7] == 0;
+    }
   }
 
   @Override
   public void close() {
     running.forEach(TensorMerge::close);
     team.close();
-    device.close();
+    if (!device.isGpu()) {
+      device.close();
+    }
   }
 }

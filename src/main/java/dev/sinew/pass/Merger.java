@@ -53,18 +53,36 @@ public final class Merger {
    *     used
    * @param dryRun whether to stop after planning, without reading data or writing
    * @param progress told how far the work is
+   * @param device what computes: a GPU, or, for any other device, the threads themselves; the
+   *     result is the same
    */
   public record Options(
       Missing missing,
       List<String> skips,
       int threads,
       boolean dryRun,
-      Optimizer.Progress progress) {
+      Optimizer.Progress progress,
+      Device device) {
     public Options {
       skips = List.copyOf(skips);
       if (threads < 1) {
         throw new IllegalArgumentException("at least 1 thread is needed, not " + threads);
       }
+    }
+
+    /** Options to compute on the CPU. */
+    public Options(
+        Missing missing,
+        List<String> skips,
+        int threads,
+        boolean dryRun,
+        Optimizer.Progress progress) {
+      this(missing, skips, threads, dryRun, progress, Device.cpu());
+    }
+
+    /** The same on another device. */
+    public Options on(Device other) {
+      return new Options(missing, skips, threads, dryRun, progress, other);
     }
 
     /** No tensor may be missing, all available processors, no progress. */
@@ -147,7 +165,8 @@ public final class Merger {
       int workers = TileStream.workers(options.threads());
       try (CheckpointWriter writer = output.create(announced);
           MergeStream stream =
-              new MergeStream(sources, writer, merge, workers, budget, options.progress())) {
+              new MergeStream(
+                  sources, writer, merge, workers, options.device(), budget, options.progress())) {
         stream.announce(copies, merged);
         different = stream.copy(copies);
         requireMergeable(plan, different);

@@ -15,30 +15,34 @@ import java.util.Map;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
-/** {@code optimize --device}, in JVMs of their own, as a library of GPUs that was loaded stays. */
-class OptimizeDeviceTest extends CommandLineTest {
-  /** Runs the command once for each of the devices, and prints what became of it. */
+/** {@code --device}, in JVMs of their own, as a library of GPUs that was loaded stays. */
+class DeviceOptionTest extends CommandLineTest {
+  /** Runs the commands once for each of the devices, and prints what became of them. */
   static final class Program {
-    public static void main(String[] arguments) throws Exception {
-      Path in = Path.of(arguments[0]);
+    public static void main(String[] arguments) {
+      String in = arguments[0];
+      Path folder = Path.of(in).getParent();
       for (int i = 1; i < arguments.length; i++) {
         String device = arguments[i];
-        String out = in.resolveSibling(device.replace(':', '_')).toString();
-        ByteArrayOutputStream printed = new ByteArrayOutputStream();
-        Terminal terminal = new Terminal(printed, printed, false, false);
-        int status =
-            Main.run(
-                terminal,
-                ("optimize " + in + " " + out + " --prune sparsity=0.4 --quantize int8 --device ")
-                    .concat(device + " --report " + out + ".json")
-                    .split(" "));
-        System.out.println(device + " " + status + ": " + printed.toString(StandardCharsets.UTF_8));
+        Path out = folder.resolve(device.replace(':', '_'));
+        Path merged = folder.resolve("merged_" + out.getFileName());
+        run(device, out, "optimize %s %s --prune sparsity=0.4 --quantize int8", in, out);
+        run(device, merged, "merge %s %s.2 -o %s --method slerp", in, in, merged);
       }
+    }
+
+    private static void run(String device, Path out, String command, Object... arguments) {
+      ByteArrayOutputStream printed = new ByteArrayOutputStream();
+      Terminal terminal = new Terminal(printed, printed, false, false);
+      String common = " --device " + device + " --report " + out + ".json";
+      int status = Main.run(terminal, (command.formatted(arguments) + common).split(" "));
+      System.out.println(device + " " + status + ": " + printed.toString(StandardCharsets.UTF_8));
     }
   }
 
-  private String optimize(String library, String... devices) throws Exception {
+  private String run(String library, String... devices) throws Exception {
     Path in = TestCheckpoint.model().write(path("in.safetensors"));
+    TestCheckpoint.model(2).write(path("in.safetensors.2"));
     String[] arguments = new String[devices.length + 1];
     arguments[0] = in.toString();
     System.arraycopy(devices, 0, arguments, 1, devices.length);
@@ -55,13 +59,14 @@ class OptimizeDeviceTest extends CommandLineTest {
 
   @Test
   void withoutAGpuOnlyTheCpuAndAutoWork() throws Exception {
-    String printed = optimize("none", "cpu", "auto", "cuda", "cuda:1");
+    String printed = run("none", "cpu", "auto", "cuda", "cuda:1");
     assertTrue(printed.contains("cpu 0: ") && printed.contains("auto 0: "), printed);
     assertTrue(printed.contains("  device    cpu ("), printed);
     String why = "no GPU can be used, as sinew.cuda is none; --device cpu computes on the";
-    assertTrue(printed.contains("cuda 1: sinew: " + why), printed);
-    assertTrue(printed.contains("cuda:1 1: sinew: " + why), printed);
+    assertEquals(3, printed.split("cuda 1: sinew: " + why, -1).length, printed);
+    assertEquals(3, printed.split("cuda:1 1: sinew: " + why, -1).length, printed);
     assertEquals("cpu", deviceOf("auto"));
+    assertEquals("cpu", deviceOf("merged_auto"));
     assertFalse(Files.exists(path("cuda")) || Files.exists(path("cuda_1")));
   }
 
@@ -69,11 +74,14 @@ class OptimizeDeviceTest extends CommandLineTest {
   void everyDeviceWritesTheSame() throws Exception {
     String library = System.getProperty("sinew.test.cuda", "");
     Assumptions.assumeTrue(Files.exists(Path.of(library)), "there is no " + library);
-    String printed = optimize(library, "cpu", "cuda", "cuda:0", "auto", "cuda:99");
+    String printed = run(library, "cpu", "cuda", "cuda:0", "auto", "cuda:99");
     assertTrue(printed.contains("cuda:99 1: sinew: there is no GPU 99"), printed);
-    for (String name : List.of("cuda", "cuda_0", "auto")) {
-      assertArrayEquals(Files.readAllBytes(path("cpu")), Files.readAllBytes(path(name)), name);
-      assertEquals("cuda:0", deviceOf(name));
+    for (String prefix : List.of("", "merged_")) {
+      byte[] expected = Files.readAllBytes(path(prefix + "cpu"));
+      for (String name : List.of(prefix + "cuda", prefix + "cuda_0", prefix + "auto")) {
+        assertArrayEquals(expected, Files.readAllBytes(path(name)), name);
+        assertEquals("cuda:0", deviceOf(name));
+      }
     }
     assertFalse(Files.exists(path("cuda_99")));
   }
