@@ -41,6 +41,11 @@ public final class AvgPool2d extends Layer {
   }
 
   @Override
+  boolean runsOnGpus() {
+    return false;
+  }
+
+  @Override
   public String toString() {
     return "AvgPool2d(" + options.kernelHeight() + "x" + options.kernelWidth() + ")";
   }

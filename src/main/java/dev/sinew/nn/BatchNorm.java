@@ -98,6 +98,11 @@ public final class BatchNorm extends Layer {
   }
 
   @Override
+  boolean runsOnGpus() {
+    return absorbed;
+  }
+
+  @Override
   public String toString() {
     return "BatchNorm(" + channels + ")";
   }

@@ -4,6 +4,7 @@ import dev.sinew.Functional;
 import dev.sinew.Ops;
 import dev.sinew.Scope;
 import dev.sinew.Tensor;
+import dev.sinew.internal.Messages;
 import dev.sinew.pass.QuantizedParts;
 import java.io.IOException;
 
@@ -30,7 +31,16 @@ final class EmbeddingTable extends Slot {
     }
     Scope loading = new Scope();
     try {
-      dict.table(name(), this, loading, options.device());
+      dict.table(name(), this, loading, options.host());
+      if (plain == null && options.device().isGpu()) {
+        throw new UnsupportedOperationException(
+            "the embedding "
+                + Messages.quote(name())
+                + " is stored as integers or indices, for which there are no kernels on "
+                + options.device()
+                + " yet; load the module on the CPU");
+      }
+      plain = options.onDevice(plain, loading);
     } catch (IOException | RuntimeException | Error e) {
       loading.close();
       throw e;

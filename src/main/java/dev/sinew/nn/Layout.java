@@ -1,5 +1,7 @@
 package dev.sinew.nn;
 
+import dev.sinew.DType;
+import dev.sinew.Device;
 import dev.sinew.Tensor;
 import java.util.Arrays;
 import java.util.List;
@@ -10,12 +12,24 @@ public final class Layout {
 
   private Layout() {}
 
-  /** Copies bytes from one tensor to another. */
+  /** Copies bytes from one tensor to another; by way of the host's memory if it is on a GPU. */
   static void copy(Tensor from, long fromByte, Tensor to, long toByte, long bytes) {
     for (long done = 0; done < bytes; done += PIECE) {
       long at = done;
       int count = (int) Math.min(PIECE, bytes - done);
-      from.withBuffer(fromByte + at, count, source -> to.copyFrom(toByte + at, source));
+      if (!from.device().isGpu()) {
+        from.withBuffer(fromByte + at, count, source -> to.copyFrom(toByte + at, source));
+        continue;
+      }
+      try (Tensor host = Tensor.allocate(Device.cpu(), DType.U8, count)) {
+        host.withBuffer(
+            0,
+            count,
+            buffer -> {
+              from.copyTo(fromByte + at, buffer.duplicate());
+              to.copyFrom(toByte + at, buffer);
+            });
+      }
     }
   }
 

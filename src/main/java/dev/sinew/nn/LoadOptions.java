@@ -1,6 +1,8 @@
 package dev.sinew.nn;
 
 import dev.sinew.Device;
+import dev.sinew.Scope;
+import dev.sinew.Tensor;
 import java.util.Objects;
 import java.util.function.UnaryOperator;
 
@@ -31,6 +33,16 @@ public record LoadOptions(
     Objects.requireNonNull(names, "names");
     Objects.requireNonNull(int8, "int8");
     Objects.requireNonNull(device, "device");
+  }
+
+  // Where weights are before they are packed.
+  Device host() {
+    return device.isGpu() ? Device.cpu() : device;
+  }
+
+  // A tensor of the host on the device, as one of the scope if it had to be copied.
+  Tensor onDevice(Tensor tensor, Scope scope) {
+    return tensor == null || !device.isGpu() ? tensor : scope.add(tensor.to(device));
   }
 
   /** Names as they are, missing and left-over tensors are errors, on {@link Device#cpu()}. */

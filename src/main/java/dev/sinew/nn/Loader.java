@@ -21,7 +21,7 @@ final class Loader {
   private final Checkpoint checkpoint;
   private final LoadOptions options;
   private final Map<String, Slot> slots = new LinkedHashMap<>();
-  private final List<Module> modules = new ArrayList<>();
+  private final Map<String, Module> modules = new LinkedHashMap<>();
 
   Loader(Module module, Checkpoint checkpoint, LoadOptions options) {
     this.module = module;
@@ -31,12 +31,13 @@ final class Loader {
   }
 
   private void collect(String prefix, Module part) {
-    modules.add(part);
+    modules.put(prefix, part);
     part.slots().forEach((name, slot) -> slots.put(prefix + name, slot));
     part.children().forEach((name, child) -> collect(prefix + name + ".", child));
   }
 
   LoadReport load() throws IOException {
+    requireKernels();
     StateDict dict = new StateDict(checkpoint, options);
     List<String> missing = new ArrayList<>();
     List<String> misfits = new ArrayList<>();
@@ -68,7 +69,7 @@ final class Loader {
           parameter.read(dict, name, options);
         }
       }
-      for (Module part : modules) {
+      for (Module part : modules.values()) {
         part.loadWeights(dict, options);
       }
     } catch (IOException | RuntimeException | Error e) {
@@ -82,6 +83,26 @@ final class Loader {
         module.bytes(),
         dict.readSeconds(),
         dict.packSeconds());
+  }
+
+  private void requireKernels() {
+    if (!options.device().isGpu()) {
+      return;
+    }
+    modules.forEach(
+        (prefix, part) -> {
+          if (!part.runsOnGpus()) {
+            String name = prefix.isEmpty() ? "" : prefix.substring(0, prefix.length() - 1);
+            throw new UnsupportedOperationException(
+                "layer "
+                    + Messages.quote(name)
+                    + ", "
+                    + Messages.brief(part.toString())
+                    + ", has no kernels on "
+                    + options.device()
+                    + " yet; load the module on the CPU");
+          }
+        });
   }
 
   private void unload(Throwable failure) {

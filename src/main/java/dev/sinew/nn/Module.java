@@ -1,11 +1,13 @@
 package dev.sinew.nn;
 
+import dev.sinew.Device;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.Checkpoint;
 import java.io.IOException;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 
 /**
  * A part of a neural network: weights, and other modules inside it, by the names that they have in
@@ -34,6 +36,7 @@ public abstract class Module implements AutoCloseable {
   private final Map<String, Slot> slots = new LinkedHashMap<>();
   private boolean hasParent;
   private boolean loaded;
+  private Device device;
 
   protected Module() {}
 
@@ -104,6 +107,27 @@ public abstract class Module implements AutoCloseable {
     return slots;
   }
 
+  /**
+   * Chooses the device where the weights will be packed and where the module computes, on tensors
+   * of the same device; once, before it is loaded, because weights are packed in an order that
+   * belongs to a device. {@link LoadOptions#on} does the same for one load.
+   *
+   * @return this
+   * @throws IllegalStateException if the module is loaded, or a part of another one
+   */
+  public final Module to(Device target) {
+    synchronized (this) {
+      if (loaded || hasParent) {
+        throw new IllegalStateException(
+            loaded
+                ? "the weights are packed for a device already; choose it before loading"
+                : "the module is part of another one; choose the device of that");
+      }
+      device = Objects.requireNonNull(target, "target");
+      return this;
+    }
+  }
+
   /** As {@link #load(Checkpoint, LoadOptions)}, strictly. */
   public final LoadReport load(Checkpoint checkpoint) throws IOException {
     return load(checkpoint, LoadOptions.strict());
@@ -118,6 +142,8 @@ public abstract class Module implements AutoCloseable {
    * @throws dev.sinew.model.CheckpointException if shapes differ, or, with strict options, tensors
    *     are missing or left over; the sentence lists them
    * @throws IllegalStateException if the module is loaded already
+   * @throws UnsupportedOperationException if the device is a GPU and a layer has no kernels there;
+   *     the sentence names both
    * @throws IOException if reading fails; the module is as before
    */
   public final LoadReport load(Checkpoint checkpoint, LoadOptions options) throws IOException {
@@ -128,10 +154,16 @@ public abstract class Module implements AutoCloseable {
                 ? "the module is loaded already; make another one for other weights"
                 : "the module is part of another one; load that");
       }
-      LoadReport report = new Loader(this, checkpoint, options).load();
+      LoadReport report =
+          new Loader(this, checkpoint, device == null ? options : options.on(device)).load();
       markLoaded();
       return report;
     }
+  }
+
+  /** Whether there are kernels for this layer, leaving out those inside, on a GPU. */
+  boolean runsOnGpus() {
+    return true;
   }
 
   final boolean isLoaded() {

@@ -2,6 +2,7 @@ package dev.sinew.nn;
 
 import dev.sinew.DType;
 import dev.sinew.Ops;
+import dev.sinew.Scope;
 import dev.sinew.Tensor;
 import java.io.IOException;
 
@@ -32,15 +33,14 @@ public final class Parameter extends Slot {
   }
 
   void read(StateDict dict, String stored, LoadOptions options) throws IOException {
-    Tensor read = dict.read(stored, options.device());
-    if (read.dtype() == DType.F32) {
-      value = read;
-      return;
-    }
-    try (read) {
-      Tensor converted = Tensor.allocate(options.device(), DType.F32, read.shape());
-      value = converted;
-      Ops.convert(read, converted);
+    try (Scope scope = new Scope()) {
+      Tensor read = scope.add(dict.read(stored, options.host()));
+      if (read.dtype() != DType.F32) {
+        Tensor converted = scope.allocate(options.host(), DType.F32, read.shape());
+        Ops.convert(read, converted);
+        read = converted;
+      }
+      value = scope.keep(options.onDevice(read, scope));
     }
   }
 

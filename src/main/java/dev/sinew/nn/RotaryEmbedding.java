@@ -2,17 +2,19 @@ package dev.sinew.nn;
 
 import dev.sinew.Functional;
 import dev.sinew.Tensor;
+import java.io.IOException;
 
 /**
  * Rotary position embedding (Su et al., "RoFormer", 2021): pairs of a head's elements are rotated
  * by an angle that grows with the token's position. It has no weights; all attention layers of a
- * network share one. Close it, or make it a child of the network.
+ * network share one. Close it, or make it a child of the network, which then takes it along to its
+ * device.
  */
 public final class RotaryEmbedding extends Module {
   private final int positions;
   private final boolean interleaved;
-  private final Tensor cosine;
-  private final Tensor sine;
+  private volatile Tensor cosine;
+  private volatile Tensor sine;
 
   /**
    * Llama's: pair i of d / 2 turns by {@code position theta^(-2 i / d)}, and consists of elements i
@@ -55,6 +57,22 @@ public final class RotaryEmbedding extends Module {
       frequencies[i] = Math.pow(theta, -2.0 * i / size);
     }
     return frequencies;
+  }
+
+  @Override
+  void loadWeights(StateDict dict, LoadOptions options) throws IOException {
+    super.loadWeights(dict, options);
+    cosine = moved(cosine, options);
+    sine = moved(sine, options);
+  }
+
+  private static Tensor moved(Tensor table, LoadOptions options) {
+    if (table.device().equals(options.device()) || !options.device().isGpu()) {
+      return table;
+    }
+    try (table) {
+      return table.to(options.device());
+    }
   }
 
   /**

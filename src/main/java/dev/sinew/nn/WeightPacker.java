@@ -38,9 +38,9 @@ final class WeightPacker implements AutoCloseable {
   }
 
   PackedWeights plain(TensorInfo tensor) throws IOException {
-    Tensor weight = scope.add(dict.readDense(tensor, options.device()));
+    Tensor weight = scope.add(dict.readDense(tensor, options.host()));
     if (weight.dtype() == DType.F64 || factors != null && weight.dtype() != DType.F32) {
-      Tensor converted = scope.allocate(options.device(), DType.F32, weight.shape());
+      Tensor converted = scope.allocate(options.host(), DType.F32, weight.shape());
       Ops.convert(weight, converted);
       weight = converted;
     }
@@ -52,56 +52,68 @@ final class WeightPacker implements AutoCloseable {
       }
     }
     Tensor source = weight;
-    return dict.timed(() -> PackedWeights.dense(source));
+    return dict.timed(() -> PackedWeights.dense(there(source)));
   }
 
   PackedWeights quantized(QuantizedTensor tensor) throws IOException {
     QuantizedParts parts = dict.parts(tensor, scope);
     long cols = tensor.logical().cols();
-    Tensor scale = scaled(parts.scale(), tensor);
-    Tensor zeroPoint = spread(parts.zeroPoint(), scale.elements());
+    Tensor scales = scaled(parts.scale(), tensor);
+    Tensor zeroPoints = spread(parts.zeroPoint(), scales.elements());
     return dict.timed(
         () -> {
+          Tensor values = there(parts.values());
+          Tensor scale = there(scales);
+          Tensor zeroPoint = there(zeroPoints);
           if (tensor.encoding().bits() == 4) {
-            return PackedWeights.w4(parts.values(), cols, scale, zeroPoint, parts.group());
+            return PackedWeights.w4(values, cols, scale, zeroPoint, parts.group());
           }
-          boolean integers = parts.values().dtype() == DType.I8;
+          boolean integers = values.dtype() == DType.I8;
           boolean dynamic = options.int8() == LoadOptions.Int8.DYNAMIC && cols <= LONGEST_INT8_ROW;
           if (!integers || parts.group() != 0 || !dynamic) {
-            return PackedWeights.w8(parts.values(), scale, zeroPoint, parts.group());
+            return PackedWeights.w8(values, scale, zeroPoint, parts.group());
           }
           // In all its dimensions: convolutions have their weights in another order.
           long[] shape = tensor.logical().shape().stream().mapToLong(Long::longValue).toArray();
-          try (Tensor weight = parts.values().view(0, shape)) {
+          try (Tensor weight = values.view(0, shape)) {
             return PackedWeights.w8a8(weight, scale, zeroPoint);
           }
         });
   }
 
   PackedWeights sparse(BitmapTensor tensor, QuantizedTensor integers) throws IOException {
-    Tensor values = scope.add(dict.readStored(tensor.values(), options.device()));
-    Tensor bitmap = scope.add(dict.readStored(tensor.bitmap(), options.device()));
-    Tensor offsets = scope.add(dict.readStored(tensor.rowOffsets(), options.device()));
+    Tensor values = scope.add(dict.readStored(tensor.values(), options.host()));
+    Tensor bitmap = scope.add(dict.readStored(tensor.bitmap(), options.host()));
+    Tensor offsets = scope.add(dict.readStored(tensor.rowOffsets(), options.host()));
     Tensor scale = null;
     if (integers != null) {
-      scale = scaled(scope.add(dict.readDense(integers.scale(), options.device())), integers);
+      scale = scaled(scope.add(dict.readDense(integers.scale(), options.host())), integers);
     }
     Tensor scales = scale;
     long cols = tensor.logical().cols();
     long group = integers == null ? 0 : integers.group();
     try {
-      return dict.timed(() -> PackedWeights.sparse(values, bitmap, offsets, scales, group, cols));
+      return dict.timed(
+          () ->
+              PackedWeights.sparse(
+                  there(values), there(bitmap), there(offsets), there(scales), group, cols));
     } catch (IllegalArgumentException e) {
       throw tensor.damaged(dict.stored(), e.getMessage(), e);
     }
   }
 
   PackedWeights clustered(ClusteredTensor tensor) throws IOException {
-    Tensor indices = scope.add(dict.readDense(tensor.stored(), options.device()));
-    Tensor codebook = scope.add(dict.readDense(tensor.codebook(), options.device()));
+    Tensor indices = scope.add(dict.readDense(tensor.stored(), options.host()));
+    Tensor codebook = scope.add(dict.readDense(tensor.codebook(), options.host()));
     long rows = tensor.logical().rows();
     Tensor matrix = scope.add(indices.view(0, rows, tensor.rowBytes()));
-    return dict.timed(() -> PackedWeights.clustered(matrix, codebook, tensor.logical().cols()));
+    return dict.timed(
+        () -> PackedWeights.clustered(there(matrix), there(codebook), tensor.logical().cols()));
+  }
+
+  // On the device that packs; everything before happens in the host's memory.
+  private Tensor there(Tensor tensor) {
+    return options.onDevice(tensor, scope);
   }
 
   // The scales of all rows, multiplied with the factors of the rows; one for the whole tensor
@@ -109,7 +121,7 @@ final class WeightPacker implements AutoCloseable {
   private Tensor scaled(Tensor stored, QuantizedTensor tensor) {
     Tensor scale = stored;
     if (scale.dtype() != DType.F32) {
-      Tensor converted = scope.allocate(options.device(), DType.F32, scale.shape());
+      Tensor converted = scope.allocate(options.host(), DType.F32, scale.shape());
       Ops.convert(scale, converted);
       scale = converted;
     }
@@ -132,7 +144,7 @@ final class WeightPacker implements AutoCloseable {
     }
     byte[] all = new byte[(int) count];
     java.util.Arrays.fill(all, zeroPoint.toBytes()[0]);
-    Tensor spread = scope.allocate(options.device(), DType.I8, count);
+    Tensor spread = scope.allocate(options.host(), DType.I8, count);
     spread.copyFrom(0, ByteBuffer.wrap(all).order(ByteOrder.LITTLE_ENDIAN));
     return spread;
   }

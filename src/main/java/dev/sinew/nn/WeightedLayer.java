@@ -4,6 +4,7 @@ import dev.sinew.Activation;
 import dev.sinew.DType;
 import dev.sinew.Functional;
 import dev.sinew.PackedWeights;
+import dev.sinew.Scope;
 import dev.sinew.Tensor;
 import dev.sinew.internal.Messages;
 import java.io.IOException;
@@ -92,12 +93,23 @@ abstract class WeightedLayer extends Layer {
   @Override
   void loadWeights(StateDict dict, LoadOptions options) throws IOException {
     if (norm == null || !norm.isReady() || !weight.takesFactors(dict)) {
+      if (norm != null && options.device().isGpu()) {
+        throw new UnsupportedOperationException(
+            norm
+                + " cannot be folded into the weights of "
+                + Messages.brief(toString())
+                + " as they are stored, and has no kernels on "
+                + options.device()
+                + " yet; load the module on the CPU");
+      }
       super.loadWeights(dict, options);
       return;
     }
     float[] factors = norm.factors();
     float[] shifts = norm.shifts(bias == null ? null : bias.value().toFloats());
-    foldedBias = Tensor.of(shifts, out);
+    try (Scope scope = new Scope()) {
+      foldedBias = scope.keep(options.onDevice(scope.add(Tensor.of(shifts, out)), scope));
+    }
     weight.pack(dict, options, factors);
   }
 
