@@ -3,6 +3,8 @@
 option(SINEW_CUDA "Build the CUDA plug-in if nvcc is found" ON)
 set(SINEW_CUDA_ARCHITECTURES "all" CACHE STRING
   "Architectures as CMAKE_CUDA_ARCHITECTURES takes them, or all: those that releases have")
+cmake_host_system_information(RESULT SINEW_CORES QUERY NUMBER_OF_LOGICAL_CORES)
+set(SINEW_CUDA_BATCHES "${SINEW_CORES}" CACHE STRING "How many compilations the CUDA kernels are joined to")
 set(SINEW_CUDA_ALL 80-real 86-real 89-real 90a-real 100a-real 120-real 80-virtual 120-virtual)
 
 if(SINEW_CUDA AND NOT SINEW_SANITIZE)
@@ -28,11 +30,30 @@ set(CMAKE_CUDA_STANDARD 17)
 file(GLOB SINEW_CUDA_KERNELS CONFIGURE_DEPENDS "${SINEW_ROOT}/cuda/*.cu")
 file(GLOB SINEW_CUDA_SOURCES CONFIGURE_DEPENDS "${SINEW_ROOT}/cuda/*.cc")
 
+# Kernels are compiled several sources at a time, as many times as there are processors: of a source's own, nvcc would take half
+# of its time for the run-time library's headers.
+set(SINEW_CUDA_JOINED "")
+foreach(batch RANGE 1 ${SINEW_CUDA_BATCHES})
+  set(SINEW_CUDA_BATCH_${batch} "")
+endforeach()
+set(batch 1)
+foreach(source ${SINEW_CUDA_KERNELS})
+  string(APPEND SINEW_CUDA_BATCH_${batch} "#include \"${source}\"\n")
+  math(EXPR batch "${batch} % ${SINEW_CUDA_BATCHES} + 1")
+endforeach()
+foreach(batch RANGE 1 ${SINEW_CUDA_BATCHES})
+  if(SINEW_CUDA_BATCH_${batch})
+    set(joined "${CMAKE_BINARY_DIR}/cuda/kernels_${batch}.cu")
+    file(CONFIGURE OUTPUT "${joined}" CONTENT "${SINEW_CUDA_BATCH_${batch}}" @ONLY)
+    list(APPEND SINEW_CUDA_JOINED "${joined}")
+  endif()
+endforeach()
+
 # No contraction, as on the CPU; division and denormals are exact unless they are asked not to be. What the assembler would
 # have to keep in memory is a mistake.
-set(SINEW_CUDA_KEPT "${CMAKE_BINARY_DIR}/cuda") # the compiler leaves its PTX there, for tests/cuda
+set(SINEW_CUDA_KEPT "${CMAKE_BINARY_DIR}/cuda/kept") # the compiler leaves its PTX there, for tests/cuda
 file(MAKE_DIRECTORY "${SINEW_CUDA_KEPT}")
-add_library(sinew_cuda_kernels OBJECT ${SINEW_CUDA_KERNELS})
+add_library(sinew_cuda_kernels OBJECT ${SINEW_CUDA_JOINED})
 target_include_directories(sinew_cuda_kernels PRIVATE "${SINEW_CPP}" "${SINEW_CPP}/include" "${SINEW_ROOT}/cuda")
 target_compile_definitions(sinew_cuda_kernels PRIVATE SINEW_BUILD SINEW_CUDA)
 target_compile_options(sinew_cuda_kernels PRIVATE -fmad=false -Werror=all-warnings

@@ -16,12 +16,10 @@ struct Activate {
 
   SN_HD void step(int64_t i, Findings&) const {
     const int n = length_of(i, elements);
-    Elements<float> v = load_numbers(dtype, x, i * kStep, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    Elements<float> v = load_reals(dtype, x, i * kStep, n);
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) v.of[j] = activate(v.of[j], activation);
-    store_numbers(dtype, y, i * kStep, v, n);
+    store_reals(dtype, y, i * kStep, v, n);
   }
 };
 

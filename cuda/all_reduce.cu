@@ -28,9 +28,7 @@ struct OneShotNorm : Ranks {
       Elements<float> sum = reduced_floats(Sources{this, rank, true}, c.world_size, c.dtype, SN_SUM, i, n);
       round_numbers(c.dtype, sum);
       const Elements<float> residual = load_reals(c.dtype, then.residual[rank], i, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) sum.of[j] = plus(sum.of[j], residual.of[j]);
       store_reals(c.dtype, c.out[rank], i, sum, n);
     }

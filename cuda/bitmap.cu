@@ -74,9 +74,7 @@ SN_HD inline uint32_t ones(uint32_t bits) {
 template <class U>
 SN_HD inline uint32_t nonzeros(const Elements<U>& x) {
   uint32_t bits = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int j = 0; j < kStep; ++j) bits |= static_cast<uint32_t>(x.of[j] != 0) << j;
   return bits;
 }
@@ -139,9 +137,7 @@ struct Encode {
         offsets[runs.rows] = first + count;
       }
     }
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       // The caller may have given too few.
       if ((state.bits >> j & 1u) != 0 && to < count) values[to] = state.x.of[j];
@@ -192,9 +188,7 @@ struct Decode {
     }
     if (n == 0) return;
     Elements<U> out;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const bool is_value = (state.bits >> j & 1u) != 0 && from < count;
       out.of[j] = is_value ? values[from] : U{0};

@@ -74,9 +74,7 @@ struct Assign {
     const int n = indices.length(i), bits = indices.bits;
     const Elements<float> in = load_numbers(dtype, x, indices.place(i), n);
     uint64_t low = 0, high = 0;  // the indices of eight elements each
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const uint32_t key = key_of(in.of[j]);
       found.largest = key > found.largest ? key : found.largest;
@@ -116,9 +114,7 @@ struct DecodeIndices {
     }
     Elements<float> out;
     const uint64_t mask = (1u << bits) - 1u;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) out.of[j] = codebook[(j < 8 ? low >> (j * bits) : high >> ((j - 8) * bits)) & mask];
     store_numbers(dtype, y, indices.place(i), out, n);
   }
@@ -141,9 +137,7 @@ struct Tally {
     const int n = length_of(i, elements);
     const Elements<float> in = load_numbers(dtype, x, i * kStep, n);
     unsigned zeros = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const uint32_t magnitude = key_of(in.of[j]);
       found.largest = magnitude > found.largest ? magnitude : found.largest;

@@ -28,9 +28,7 @@ struct Compressing {
 
   SN_HD void find(int thread, int n, const State& state, Shared& shared) const {
     uint32_t largest = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const uint32_t key = j < n ? key_of(state.numbers.of[j]) : 0;
       largest = key > largest ? key : largest;
@@ -49,9 +47,7 @@ struct Compressing {
     if (thread == first) scale[step / kGroupSteps] = own;
     const Quantizer z = quantizer(finite ? own : 1.0f, 0, SN_INT8_SYMMETRIC);
     Elements<int8_t> bytes;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       bytes.of[j] = static_cast<int8_t>(finite ? quantized<false>(z, state.numbers.of[j]) : 0);
     }
@@ -82,18 +78,14 @@ struct ReduceCompressed : Compressing {
     for (int m = 0; m < count; ++m) {
       const float s = scales[m][step / kGroupSteps];
       const Elements<int8_t> bytes = load(qs[m] + step * kStep, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) {
         const float v = static_cast<float>(bytes.of[j]) * s;
         sums.of[j] = m == 0 ? v : sums.of[j] + v;
       }
     }
     if (reduction != SN_AVERAGE) return;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) sums.of[j] = sums.of[j] / static_cast<float>(count);
   }
 
@@ -119,9 +111,7 @@ struct Expand {
     const float s = scale[i / kGroupSteps];
     const Elements<int8_t> bytes = load(q + i * kStep, n);
     Elements<float> numbers;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) numbers.of[j] = product(static_cast<float>(bytes.of[j]), s);
     store_reals(dtype, y, i * kStep, numbers, n);
   }

@@ -5,6 +5,16 @@
 #include "core/dtype.h"
 #include "core/tensor.h"
 
+// Before a loop that must not stay one, since it indexes what is to be in registers, and before one that is to stay
+// one, since it is rarely run and would take long to compile.
+#if defined(__CUDA_ARCH__)
+#define SN_UNROLL _Pragma("unroll")
+#define SN_KEEP_LOOP _Pragma("unroll 1")
+#else
+#define SN_UNROLL
+#define SN_KEEP_LOOP
+#endif
+
 namespace sn {
 namespace cuda {
 
@@ -92,9 +102,7 @@ SN_HD SN_LOCAL Elements<T> load(const T* p, int n) {
     return x;
   }
   memset(static_cast<void*>(&x), 0, sizeof x);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int i = 0; i < kStep; ++i) {
     if (i < n) x.of[i] = p[i];
   }
@@ -118,72 +126,73 @@ SN_HD SN_LOCAL void store(T* p, const Elements<T>& x, int n) {
     }
     return;
   }
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int i = 0; i < kStep; ++i) {
     if (i < n) p[i] = x.of[i];
   }
 }
 
-// kStep elements from the i-th on of any floating type, as F32. The type is looked at while the kernel runs, which
-// costs nothing beside the memory, as all threads have the same; kernels for each type would take minutes to compile.
-template <class T>
-SN_HD SN_LOCAL Elements<float> load_as(const void* p, int64_t i, int n) {
-  const Elements<T> x = load(static_cast<const T*>(p) + i, n);
+// kStep elements from the i-th on of a floating type, as F32. The type is looked at while the kernel runs, which costs
+// nothing beside the memory, as all threads have the same; kernels for each type would take minutes to compile. Types
+// of 16 bits are loaded and stored by the same code. load_reals and store_reals do not take F64.
+SN_HD SN_LOCAL Elements<float> load_reals(sn_dtype dtype, const void* p, int64_t i, int n) {
+  if (dtype == SN_F32) return load(static_cast<const float*>(p) + i, n);
+  const Elements<uint16_t> bits = load(static_cast<const uint16_t*>(p) + i, n);
   Elements<float> numbers;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
-  for (int j = 0; j < kStep; ++j) numbers.of[j] = number_of(x.of[j]);
+  if (dtype == SN_BF16) {
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) numbers.of[j] = number_of(bf16{bits.of[j]});
+  } else {
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) numbers.of[j] = number_of(f16{bits.of[j]});
+  }
   return numbers;
 }
 SN_HD SN_LOCAL Elements<float> load_numbers(sn_dtype dtype, const void* p, int64_t i, int n) {
-  if (dtype == SN_F32) return load(static_cast<const float*>(p) + i, n);
-  if (dtype == SN_BF16) return load_as<bf16>(p, i, n);
-  if (dtype == SN_F16) return load_as<f16>(p, i, n);
-  return load_as<double>(p, i, n);
-}
-// Likewise, where F64 cannot be.
-SN_HD SN_LOCAL Elements<float> load_reals(sn_dtype dtype, const void* p, int64_t i, int n) {
-  if (dtype == SN_F32) return load(static_cast<const float*>(p) + i, n);
-  return dtype == SN_BF16 ? load_as<bf16>(p, i, n) : load_as<f16>(p, i, n);
-}
-template <class T>
-SN_HD SN_LOCAL void store_as(void* p, int64_t i, const Elements<float>& numbers, int n) {
-  Elements<T> x;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
-  for (int j = 0; j < kStep; ++j) put(numbers.of[j], x.of + j);
-  store(static_cast<T*>(p) + i, x, n);
+  if (dtype != SN_F64) return load_reals(dtype, p, i, n);
+  const Elements<double> x = load(static_cast<const double*>(p) + i, n);
+  Elements<float> numbers;
+  SN_UNROLL
+  for (int j = 0; j < kStep; ++j) numbers.of[j] = number_of(x.of[j]);
+  return numbers;
 }
 SN_HD SN_LOCAL void store_reals(sn_dtype dtype, void* p, int64_t i, const Elements<float>& numbers, int n) {
   if (dtype == SN_F32) {
     store(static_cast<float*>(p) + i, numbers, n);
-  } else if (dtype == SN_BF16) {
-    store_as<bf16>(p, i, numbers, n);
-  } else {
-    store_as<f16>(p, i, numbers, n);
+    return;
   }
+  Elements<uint16_t> bits;
+  if (dtype == SN_BF16) {
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) {
+      bf16 x;
+      put(numbers.of[j], &x);
+      bits.of[j] = x.bits;
+    }
+  } else {
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) {
+      f16 x;
+      put(numbers.of[j], &x);
+      bits.of[j] = x.bits;
+    }
+  }
+  store(static_cast<uint16_t*>(p) + i, bits, n);
 }
 SN_HD SN_LOCAL void store_numbers(sn_dtype dtype, void* p, int64_t i, const Elements<float>& numbers, int n) {
-  if (dtype == SN_F32) {
-    store(static_cast<float*>(p) + i, numbers, n);
-  } else if (dtype == SN_BF16) {
-    store_as<bf16>(p, i, numbers, n);
-  } else if (dtype == SN_F16) {
-    store_as<f16>(p, i, numbers, n);
-  } else {
-    store_as<double>(p, i, numbers, n);
+  if (dtype != SN_F64) {
+    store_reals(dtype, p, i, numbers, n);
+    return;
   }
+  Elements<double> x;
+  SN_UNROLL
+  for (int j = 0; j < kStep; ++j) put(numbers.of[j], x.of + j);
+  store(static_cast<double*>(p) + i, x, n);
 }
 // What storing and loading them again makes of numbers.
 template <class T>
 SN_HD SN_LOCAL void round_as(Elements<float>& numbers) {
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int j = 0; j < kStep; ++j) {
     T x;
     put(numbers.of[j], &x);
@@ -199,6 +208,17 @@ SN_HD SN_LOCAL float number_at(sn_dtype dtype, const void* p, int64_t i) {
   if (dtype == SN_BF16) return number_of(static_cast<const bf16*>(p)[i]);
   if (dtype == SN_F16) return number_of(static_cast<const f16*>(p)[i]);
   return number_of(static_cast<const double*>(p)[i]);
+}
+SN_HD SN_LOCAL void put_number(sn_dtype dtype, void* p, int64_t i, float v) {
+  if (dtype == SN_F32) {
+    static_cast<float*>(p)[i] = v;
+  } else if (dtype == SN_BF16) {
+    put(v, static_cast<bf16*>(p) + i);
+  } else if (dtype == SN_F16) {
+    put(v, static_cast<f16*>(p) + i);
+  } else {
+    put(v, static_cast<double*>(p) + i);
+  }
 }
 
 template <class P>

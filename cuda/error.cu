@@ -83,9 +83,7 @@ struct BlockErrors {
         const int left = n - thread * kStep;
         if (left <= 0) return;
         const Elements<float> in = load_numbers(dtype, x, begin + thread * kStep, left < kStep ? left : kStep);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+        SN_UNROLL
         for (int j = 0; j < kStep; ++j) shared.x[thread * kStep + j] = in.of[j];
         return;
       }

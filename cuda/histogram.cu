@@ -21,9 +21,7 @@ struct CountKeys {
     const Elements<float> in = load_numbers(dtype, x, i * kStep, n);
     const uint32_t zero = order_key(0.0f, order);
     unsigned zeros = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const uint32_t magnitude = key_of(in.of[j]), key = order_key(in.of[j], order);
       found.largest = magnitude > found.largest ? magnitude : found.largest;

@@ -1,154 +1,14 @@
 // Linear layers of packed weights. Made for few rows of activations, where reading the weights is what takes time: all
-// weights are read once for every four rows. See sinew.h.
-#include "activation.h"
-#include "layer.h"
+// weights are read once for every four rows. See sinew.h; linear_tiles.cu has W8A8 of many rows.
+#include "linear.h"
 #include "team.h"
 
 namespace sn {
 namespace cuda {
 namespace {
 
-struct Token {
-  float scale;  // NaN where there are NaN or infinity, and then all integers are 0
-  int32_t sum;  // of the integers
-};
-
-// Activations, a row after the other in blocks of kColumns, of which what is missing is 0.
-struct Activations {
-  sn_dtype dtype;
-  const void* x;
-  int64_t rows;
-  Split split;
-  int16_t* q;     // integers, or
-  float* floats;  // the numbers themselves
-  Token* tokens;  // one a block, or of W8A8 one a row
-
-  SN_HD int64_t place(int64_t row, int64_t block) const { return (row * split.count + block) * kColumns; }
-  SN_HD float at(int64_t row, int64_t col) const { return number_at(dtype, x, row * split.cols + col); }
-};
-
-// 16-bit fixed point: 16 blocks of a row a team, of which each has 16 threads.
-struct QuantizeBlocks {
-  static constexpr bool kFinds = false, kOrdered = false;
-  static constexpr int kPhases = 3, kThreads = 16;
-  struct State {};
-  struct Shared {
-    uint32_t largest[kTeam];
-    int32_t sum[kTeam];
-  };
-  Activations to;
-
-  SN_HD static int64_t teams_of_row(const Split& split) { return (split.count + 15) / 16; }
-
-  SN_HD void phase(int p, int64_t team, int thread, State&, Shared& shared, Findings&) const {
-    const int64_t parts = teams_of_row(to.split), row = team / parts;
-    const int64_t block = (team - row * parts) * 16 + thread / kThreads;
-    const int lane = thread % kThreads;
-    if (block >= to.split.count) return;
-    const int64_t first = to.split.first(block);
-    const int n = to.split.size(block);
-    if (p == 0) {
-      uint32_t largest = 0;
-      for (int i = lane; i < n; i += kThreads) {
-        const uint32_t key = key_of(to.at(row, first + i));
-        largest = key > largest ? key : largest;
-      }
-      shared.largest[thread] = largest;
-      return;
-    }
-    const int begin = thread - lane;
-    if (p == 2) {
-      if (lane != 0) return;
-      int32_t sum = 0;
-      for (int i = 0; i < kThreads; ++i) sum += shared.sum[begin + i];
-      to.tokens[row * to.split.count + block] = {scale_of(shared.largest + begin), sum};
-      return;
-    }
-    const float scale = scale_of(shared.largest + begin);
-    int32_t sum = 0;
-    for (int i = lane; i < n && !is_nan(scale); i += kThreads) {
-      const int q = to_int(to.at(row, first + i) / scale);
-      to.q[to.place(row, block) + i] = static_cast<int16_t>(q);
-      sum += q;
-    }
-    shared.sum[thread] = sum;
-  }
-
-  SN_HD static float scale_of(const uint32_t* keys) {
-    uint32_t largest = 0;
-    for (int i = 0; i < kThreads; ++i) largest = keys[i] > largest ? keys[i] : largest;
-    if (largest >= kInfinityKey) return float_of(0x7fc00000u);
-    const float scale = float_of(largest) / 32512.0f;
-    return scale > 0x1p-126f ? scale : 0x1p-126f;
-  }
-};
-
-// By the rules of symmetric int8, a row a team.
-struct QuantizeRows {
-  static constexpr bool kFinds = false, kOrdered = false;
-  static constexpr int kPhases = 4;
-  struct State {};
-  struct Shared {
-    uint32_t largest[kTeam], largest_of[16];
-    Sums sums;  // of integers, modulo 2^32
-  };
-  Activations to;
-
-  SN_HD void phase(int p, int64_t row, int thread, State&, Shared& shared, Findings&) const {
-    const int64_t cols = to.split.cols;
-    if (p == 0) {
-      uint32_t largest = 0;
-      for (int64_t i = thread; i < cols; i += kTeam) {
-        const uint32_t key = key_of(to.at(row, i));
-        largest = key > largest ? key : largest;
-      }
-      shared.largest[thread] = largest;
-      return;
-    }
-    if (p == 1) {
-      if (thread >= 16) return;
-      uint32_t largest = 0;
-      for (int i = 16 * thread; i < 16 * thread + 16; ++i)
-        largest = shared.largest[i] > largest ? shared.largest[i] : largest;
-      shared.largest_of[thread] = largest;
-      return;
-    }
-    uint32_t largest = 0;
-    for (uint32_t key : shared.largest_of) largest = key > largest ? key : largest;
-    const bool finite = largest < kInfinityKey;
-    const float scale = finite ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale : 1.0f;
-    if (p == 2) {
-      const Quantizer z = quantizer(scale, 0, SN_INT8_SYMMETRIC);
-      int32_t sum = 0;
-      for (int64_t i = thread; i < cols && finite; i += kTeam) {
-        const int q = quantized<false>(z, to.at(row, i));
-        to.q[to.place(row, 0) + i] = static_cast<int16_t>(q);
-        sum += q;
-      }
-      shared.sums.own[thread] = static_cast<uint32_t>(sum);
-      return;
-    }
-    if (thread != 0) return;
-    uint32_t sum = 0;
-    for (uint32_t own : shared.sums.own) sum += own;
-    to.tokens[row] = {finite ? scale : float_of(0x7fc00000u), static_cast<int32_t>(sum)};
-  }
-};
-
-// As F32; a step is 16 columns of a block.
-struct Widen {
-  static constexpr bool kFinds = false;
-  Activations to;
-
-  SN_HD void step(int64_t i, Findings&) const {
-    const int64_t row = i / (to.split.count * (kColumns / kStep)), part = i - row * to.split.count * (kColumns / kStep);
-    const int64_t block = part / (kColumns / kStep);
-    const int col = static_cast<int>(part % (kColumns / kStep)) * kStep, left = to.split.size(block) - col;
-    const int n = left < kStep ? (left > 0 ? left : 0) : kStep;
-    const int64_t from = row * to.split.cols + (n > 0 ? to.split.first(block) + col : 0);
-    store(to.floats + i * kStep, load_numbers(to.dtype, to.x, from, n), kStep);
-  }
-};
+// From so many rows on W8A8 goes to the tensor cores.
+constexpr int64_t kManyRows = 32;
 
 // Weights as they are packed (layer.h); load gives those of 16 columns of a row, zeros for what is missing.
 struct Weights {
@@ -185,9 +45,7 @@ struct Weights {
       int64_t place;
       const uint32_t mask = mask_of(row, col, n, &place);
       const int8_t* values = reinterpret_cast<const int8_t*>(data);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) {
         const bool is_value = (mask >> j & 1u) != 0;
         w->of[j] = is_value ? values[place] : int8_t{0};
@@ -202,9 +60,7 @@ struct Weights {
       else
 #endif
         for (int b = 0; b < (n + 1) / 2; ++b) nibbles |= static_cast<uint64_t>(from[b]) << (8 * b);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) w->of[j] = static_cast<int8_t>(static_cast<int>(nibbles >> (4 * j) & 15u) - 8);
     } else {
       *w = cuda::load(reinterpret_cast<const int8_t*>(data) + row * pitch + col, n);
@@ -215,9 +71,7 @@ struct Weights {
     if (kind == SN_SPARSE) {
       int64_t place;
       const uint32_t mask = mask_of(row, col, n, &place);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) {
         const bool is_value = (mask >> j & 1u) != 0;
         w->of[j] = is_value ? value_at(place) : 0.0f;
@@ -226,9 +80,7 @@ struct Weights {
     } else if (kind == SN_CLUSTERED) {
       const float* codebook = scale + (row / rows_per_book << bits);
       const uint8_t* from = data + row * pitch;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) {
         if (j >= n) {
           w->of[j] = 0.0f;
@@ -240,39 +92,16 @@ struct Weights {
       }
     } else if (dtype == SN_F8_E4M3) {
       const Elements<f8e4m3> codes = cuda::load(reinterpret_cast<const f8e4m3*>(data) + row * pitch + col, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) w->of[j] = to_float(codes.of[j]);
     } else {
-      *w = load_numbers(dtype, data + row * pitch, col, n);
+      *w = load_reals(dtype, data + row * pitch, col, n);
     }
   }
 
   SN_HD float value_at(int64_t place) const {
     return dtype == SN_F8_E4M3 ? to_float(reinterpret_cast<const f8e4m3*>(data)[place])
                                : number_at(dtype == SN_F64 ? SN_F32 : dtype, data, place);
-  }
-};
-
-// What becomes of the sums.
-struct Results {
-  const float* bias;  // or null
-  sn_activation activation;
-  sn_dtype dtype;
-  void* y;
-  int64_t out;
-
-  SN_HD void put(int64_t row, int64_t channel, float v) const {
-    if (bias != nullptr) v = v + bias[channel];
-    v = activate(v, activation);
-    if (is_nan(v)) v = float_of(0x7fc00000u);
-    const int64_t at = row * out + channel;
-    if (dtype == SN_F32) {
-      static_cast<float*>(y)[at] = v;
-    } else {
-      from_float(v, static_cast<bf16*>(y) + at);
-    }
   }
 };
 
@@ -350,15 +179,11 @@ struct Multiply {
       Sum sum = 0;
       if constexpr (kFloat) {
         const Elements<float> v = load(x.floats + place, kStep);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+        SN_UNROLL
         for (int j = 0; j < kStep; ++j) sum = sum + v.of[j] * weights.of[j];
       } else {
         const Elements<int16_t> v = load(x.q + place, kStep);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+        SN_UNROLL
         for (int j = 0; j < kStep; ++j) sum += v.of[j] * weights.of[j];
       }
       sums[r * kRowParts] = sum;
@@ -417,20 +242,25 @@ sn_status linear(sn_device* device, const sn_tensor* x, const sn_weights* w, con
   if (y->elements == 0) return call.status();
   const bool floats =
       w->kind == SN_CLUSTERED || w->kind == SN_FLOAT || (w->kind != SN_W8A8 && w->kind != SN_W4 && w->dtype != SN_I8);
-  Activations a = {x->dtype, x->data, y->elements / w->rows, split_of(w), nullptr, nullptr, nullptr};
+  Activations a = {x->dtype, x->data, y->elements / w->rows, split_of(w), nullptr, nullptr, nullptr, nullptr};
+  const Results to = {bias == nullptr ? nullptr : data_of<float>(bias), activation, y->dtype, y->data, w->rows};
   const int64_t blocks = a.rows * a.split.count;
-  sn_status status;
+  const bool tiles = w->kind == SN_W8A8 && a.rows >= kManyRows;
   if (floats) {
     a.floats = call.scratch_of<float>(blocks * kColumns);
-    status = run(call, Widen{a}, blocks * (kColumns / kStep), nullptr);
   } else {
-    const bool whole = w->kind == SN_W8A8;
-    a.q = call.scratch_of<int16_t>(blocks * kColumns);
-    a.tokens = call.scratch_of<Token>(whole ? a.rows : blocks);
-    status = whole ? run_teams(call, QuantizeRows{a}, a.rows, nullptr)
-                   : run_teams(call, QuantizeBlocks{a}, a.rows * QuantizeBlocks::teams_of_row(a.split), nullptr);
+    a.tokens = call.scratch_of<Token>(w->kind == SN_W8A8 ? a.rows : blocks);
+    if (tiles) {
+      a.bytes = call.scratch_of<int8_t>(blocks * kColumns);
+    } else {
+      a.q = call.scratch_of<int16_t>(blocks * kColumns);
+    }
   }
+  const sn_status status = floats               ? widen(call, a)
+                           : w->kind == SN_W8A8 ? quantize_rows(call, a)
+                                                : quantize_blocks(call, a);
   if (status != SN_OK) return status;
+  if (tiles) return linear_tiles(call, a, w, to);
   const int64_t books = w->kind == SN_CLUSTERED ? w->group : 1;
   const Weights weights = {w->kind,
                            w->dtype,
@@ -446,7 +276,6 @@ sn_status linear(sn_device* device, const sn_tensor* x, const sn_weights* w, con
                            (w->rows + books - 1) / books,
                            w->bits,
                            w->kind != SN_CLUSTERED && w->group != 0};
-  const Results to = {bias == nullptr ? nullptr : data_of<float>(bias), activation, y->dtype, y->data, w->rows};
   return floats ? multiply<true>(call, a, weights, to) : multiply<false>(call, a, weights, to);
 }
 

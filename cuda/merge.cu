@@ -35,9 +35,7 @@ struct Output {
   SN_HD int length(int64_t i) const { return length_of(i, elements); }
   SN_HD void put(int64_t i, const Elements<float>& y, int n, Findings& found) const {
     store_numbers(dtype, data, i * kStep, y, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) see(y.of[j], overflow(), found);
   }
   SN_HD static void see(float v, uint32_t limit, Findings& found) {
@@ -52,9 +50,7 @@ struct Output {
 // f(j) for the elements of a step.
 template <class F>
 SN_HD inline void for_step(F f) {
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int j = 0; j < kStep; ++j) f(j);
 }
 
@@ -156,9 +152,7 @@ SN_HD inline uint32_t philox(uint64_t counter, uint64_t stream, uint64_t seed, i
   uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32);
   uint32_t c2 = static_cast<uint32_t>(stream), c3 = static_cast<uint32_t>(stream >> 32);
   uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int round = 0; round < 10; ++round) {
     const Wide a = multiply(c0, 0xd2511f53u), b = multiply(c2, 0xcd9e8d57u);
     c0 = b.high ^ c1 ^ k0;

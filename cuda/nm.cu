@@ -16,18 +16,14 @@ struct Matrix {
   template <class T>
   SN_HD void store_kept_as(int64_t i, int n, uint32_t kept) const {
     Elements<T> all = load(static_cast<const T*>(x) + i * kStep, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) all.of[j] = kept >> j & 1u ? all.of[j] : T{0};
     store(static_cast<T*>(out) + i * kStep, all, n);
   }
   SN_HD void store_kept(int64_t i, int n, uint32_t kept) const {
     if (mask) {
       Elements<uint8_t> bits;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) bits.of[j] = static_cast<uint8_t>(kept >> j & 1u);
       store(static_cast<uint8_t*>(out) + i * kStep, bits, n);
     } else if (dtype == SN_F32) {
@@ -53,15 +49,11 @@ struct PruneGroups {
     const Elements<float> in = load_numbers(matrix.dtype, matrix.x, i * kStep, n);
     uint32_t kept = 0;
     int nonzeros = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const uint32_t key = key_of(in.of[j]);
       int rank = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int k = j / kM * kM; k < j / kM * kM + kM; ++k) {
         const uint32_t other = key_of(in.of[k]);
         rank += k < j ? other <= key : other < key;

@@ -1,9 +1,62 @@
-// RMS norm, alone and fused with quantizing its result. See sinew.h.
+// Layer norm, and RMS norm, alone and fused with quantizing its result. See sinew.h.
 #include "rms_norm.h"
 
 namespace sn {
 namespace cuda {
 namespace {
+
+struct LayerNorm {
+  static constexpr bool kFinds = false, kOrdered = false;
+  static constexpr int kPhases = 5;
+  struct State {};
+  struct Shared {
+    double sums[kLanes];
+    float mean, factor;
+  };
+  sn_dtype dtype;
+  const void* x;
+  const float *weight, *bias;  // or null
+  double eps;
+  int64_t cols;
+  void* y;
+
+  SN_HD void phase(int p, int64_t row, int thread, State&, Shared& shared, Findings&) const {
+    const double count = static_cast<double>(cols);
+    if (p == 0 || p == 2) {
+      if (thread >= kLanes) return;
+      double sum = 0;
+      for (int64_t i = thread; i < cols; i += kLanes) {
+        const float v = number_at(dtype, x, row * cols + i);
+        const double d = static_cast<double>(p == 0 ? v : v - shared.mean);
+        sum += p == 0 ? d : d * d;
+      }
+      shared.sums[thread] = sum;
+    } else if (p == 1) {
+      if (thread == 0) shared.mean = static_cast<float>(fold(shared.sums) / count);
+    } else if (p == 3) {
+      if (thread == 0) shared.factor = static_cast<float>(1 / root(fold(shared.sums) / count + eps));
+    } else {
+      for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep) normalize(row, col, shared);
+    }
+  }
+  SN_HD void normalize(int64_t row, int64_t col, const Shared& shared) const {
+    const int n = cols - col < kStep ? static_cast<int>(cols - col) : kStep;
+    Elements<float> v = load_reals(dtype, x, row * cols + col, n);
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) v.of[j] = (v.of[j] - shared.mean) * shared.factor;
+    if (weight != nullptr) {
+      const Elements<float> w = load(weight + col, n);
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) v.of[j] = v.of[j] * w.of[j];
+    }
+    if (bias != nullptr) {
+      const Elements<float> b = load(bias + col, n);
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) v.of[j] = v.of[j] + b.of[j];
+    }
+    store_reals(dtype, y, row * cols + col, v, n);
+  }
+};
 
 // Rows of no elements are all zero.
 struct Ones {
@@ -16,6 +69,15 @@ struct Ones {
 const float* floats_or_null(const sn_tensor* t) { return t == nullptr ? nullptr : data_of<float>(t); }
 
 }  // namespace
+
+sn_status layer_norm(sn_device* device, const sn_tensor* x, const sn_tensor* weight, const sn_tensor* bias, double eps,
+                     sn_tensor* y) {
+  Call call(device);
+  const int64_t cols = x->shape[x->rank - 1];
+  if (x->elements == 0) return call.status();
+  const LayerNorm body = {x->dtype, x->data, floats_or_null(weight), floats_or_null(bias), eps, cols, y->data};
+  return run_teams(call, body, x->elements / cols, nullptr);
+}
 
 sn_status rms_norm(sn_device* device, const sn_tensor* x, const sn_tensor* weight, double eps, sn_tensor* y) {
   Call call(device);

@@ -32,9 +32,7 @@ struct PruneThreshold {
     const int64_t left = border - i * kStep;
     uint32_t largest = found.largest;
     int nonzeros = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const uint32_t key = key_of(number_of(in.of[j]));
       largest = key > largest ? key : largest;
@@ -60,9 +58,7 @@ struct CountMagnitudes {
     const int n = length_of(i, elements);
     const Elements<float> in = load_numbers(dtype, x, i * kStep, n);
     int less = 0, equal = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const uint32_t key = key_of(in.of[j]);
       found.largest = key > found.largest ? key : found.largest;
@@ -87,9 +83,7 @@ struct CountInParts {
     const int n = length_of(from + i, elements);
     const Elements<float> in = load_numbers(dtype, x, (from + i) * kStep, n);
     unsigned equal = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) equal += j < n && key_of(in.of[j]) == wanted;
     int64_t* sum = counts + i / part;
 #if defined(__CUDA_ARCH__)

@@ -24,9 +24,7 @@ template <class T, class F>
 SN_HD inline void quantize_step(const Scales& scales, int64_t first, int n, Elements<T>& result, F f) {
   for_slices(scales.slices, first, n, [&](int64_t slice, int from, int to) {
     const Quantizer z = scales.at(slice);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const T value = f(j, z);
       result.of[j] = j >= from && j < to ? value : result.of[j];
@@ -35,9 +33,7 @@ SN_HD inline void quantize_step(const Scales& scales, int64_t first, int n, Elem
 }
 
 SN_HD inline uint32_t largest_key(const Elements<float>& x, uint32_t largest) {
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int j = 0; j < kStep; ++j) largest = key_of(x.of[j]) > largest ? key_of(x.of[j]) : largest;
   return largest;
 }
@@ -65,9 +61,7 @@ struct Quantize {
       return;
     }
     uint64_t nibbles = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) nibbles |= static_cast<uint64_t>((out.of[j] + 8) & 15) << (4 * j);
     store_bytes(q + i * (kStep / 2), nibbles, (n + 1) / 2);
   }

@@ -44,9 +44,7 @@ struct Extremes {
     uint32_t largest = found.largest;
     for_slices(slices, i * kStep, n, [&](int64_t slice, int from, int to) {
       uint32_t below = 0, above = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) {
         const uint32_t key = key_of(in.of[j]), here = j >= from && j < to ? key : 0;
         largest = key > largest ? key : largest;

@@ -27,23 +27,17 @@ SN_HD SN_LOCAL Elements<float> reduced_floats(const X& x, int count, sn_dtype dt
                                               int n) {
   Elements<float> y = load_reals(dtype, x.at(0), i, n);
   uint32_t nans = 0;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int j = 0; j < kStep; ++j) nans |= static_cast<uint32_t>(is_nan(y.of[j])) << j;
   for (int m = 1; m < count; ++m) {
     const Elements<float> v = load_reals(dtype, x.at(m), i, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       nans |= static_cast<uint32_t>(is_nan(v.of[j])) << j;
       y.of[j] = combine(y.of[j], v.of[j], reduction);
     }
   }
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int j = 0; j < kStep; ++j) {
     if (reduction == SN_AVERAGE) y.of[j] = y.of[j] / static_cast<float>(count);
     if ((nans >> j & 1) != 0 || is_nan(y.of[j])) y.of[j] = float_of(0x7fc00000u);
@@ -68,23 +62,17 @@ template <class T, class S, class X>
 SN_HD SN_LOCAL Elements<T> reduced_integers(const X& x, int count, sn_reduction reduction, int64_t i, int n) {
   Elements<T> y = load(static_cast<const T*>(x.at(0)) + i, n);
   S sums[kStep];
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int j = 0; j < kStep; ++j) sums[j] = y.of[j];
   for (int m = 1; m < count; ++m) {
     const Elements<T> v = load(static_cast<const T*>(x.at(m)) + i, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
       const S a = sums[j], b = v.of[j];
       sums[j] = reduction == SN_MIN ? (b < a ? b : a) : reduction == SN_MAX ? (b > a ? b : a) : a + b;
     }
   }
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+  SN_UNROLL
   for (int j = 0; j < kStep; ++j) y.of[j] = settled(sums[j], count, reduction, T{});
   return y;
 }

@@ -34,16 +34,12 @@ struct RmsNorm {
 
   SN_HD Elements<float> scaled(int64_t row, int64_t col, float factor) const {
     const int n = length(col);
-    Elements<float> v = load_numbers(dtype, x, row * cols + col, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    Elements<float> v = load_reals(dtype, x, row * cols + col, n);
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) v.of[j] = v.of[j] * factor;
     if (weight == nullptr) return v;
     const Elements<float> w = load(weight + col, n);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+    SN_UNROLL
     for (int j = 0; j < kStep; ++j) v.of[j] = v.of[j] * w.of[j];
     return v;
   }
@@ -67,7 +63,7 @@ struct RmsNorm {
     const float factor = shared.factor;
     if (!kQuantizes) {
       for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep)
-        store_numbers(dtype, y, row * cols + col, scaled(row, col, factor), length(col));
+        store_reals(dtype, y, row * cols + col, scaled(row, col, factor), length(col));
       return;
     }
     if (p == 2) {
@@ -75,9 +71,7 @@ struct RmsNorm {
       for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep) {
         const Elements<float> v = scaled(row, col, factor);
         const int n = length(col);
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+        SN_UNROLL
         for (int j = 0; j < kStep; ++j) {
           const uint32_t key = j < n ? key_of(v.of[j]) : 0;  // the factor may not be finite
           state.largest = key > state.largest ? key : state.largest;
@@ -95,9 +89,7 @@ struct RmsNorm {
     for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep) {
       const Elements<float> v = scaled(row, col, factor);
       Elements<int8_t> q;
-#if defined(__CUDA_ARCH__)
-#pragma unroll
-#endif
+      SN_UNROLL
       for (int j = 0; j < kStep; ++j) q.of[j] = static_cast<int8_t>(finite ? quantized<false>(z, v.of[j]) : 0);
       store(static_cast<int8_t*>(y) + row * cols + col, q, length(col));
     }

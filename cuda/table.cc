@@ -54,7 +54,15 @@ sn_ops make_table() {
   ops.expand = expand;
   ops.rms_norm = rms_norm;
   ops.rms_norm_quantize = rms_norm_quantize;
+  ops.layer_norm = layer_norm;
+  ops.softmax = softmax;
   ops.activate = activate;
+  ops.add = add;
+  ops.multiply = multiply;
+  ops.embedding = embedding;
+  ops.rotary_embedding = rotary_embedding;
+  ops.transpose_heads = transpose_heads;
+  ops.attention = attention;
   ops.pack_w8a8 = pack_w8a8;
   ops.linear_w8a8 = linear_w8a8;
   ops.pack_w8 = pack_w8;

@@ -21,6 +21,16 @@ SN_HD int phases_of(const Body&, long) {
   return Body::kPhases;
 }
 
+// How many threads one call stands for where no GPU runs them: a warp of bodies that say so (warp.h), else one.
+template <class Body, class = void>
+struct AtOnce {
+  static constexpr int kThreads = 1;
+};
+template <class Body>
+struct AtOnce<Body, typename Body::WholeWarps> {
+  static constexpr int kThreads = 32;
+};
+
 // Adds to a number that other threads add to as well.
 SN_HD inline void add_to(uint32_t* sum, uint32_t value) {
 #if defined(__CUDA_ARCH__)
@@ -83,6 +93,7 @@ sn_status run_teams(Call& call, const Body& body, int64_t teams, Findings* found
 template <class Body>
 sn_status run_teams(Call& call, const Body& body, int64_t teams, Findings* found) {
   if (call.status() != SN_OK) return call.status();
+  constexpr int kAtOnce = AtOnce<Body>::kThreads;
   Findings mine = {0, 0, 0};
   auto* shared = new typename Body::Shared;
   auto* states = new typename Body::State[kTeam];
@@ -92,7 +103,8 @@ sn_status run_teams(Call& call, const Body& body, int64_t teams, Findings* found
     const int64_t team = Body::kOrdered ? i : teams - 1 - i;
     memset(static_cast<void*>(shared), 0xa5, sizeof *shared);
     for (int p = 0; p < phases_of(body, 0); ++p) {
-      for (int thread = kTeam - 1; thread >= 0; --thread) body.phase(p, team, thread, states[thread], *shared, mine);
+      for (int thread = kTeam - kAtOnce; thread >= 0; thread -= kAtOnce)
+        body.phase(p, team, thread, states[thread], *shared, mine);
     }
   }
   close_memory();

@@ -105,6 +105,18 @@ void shapes(const Emit& emit) {
   }
 }
 
+// Rows and channels beyond one tile of a GPU's tensor cores, for every type and way to finish.
+void tiles(const Emit& emit) {
+  emit(random_call({32, 0, 5}, true, true));
+  emit(random_call({33, 80, 131, SN_BF16, SN_BF16, true, SN_GELU}, true, false));
+  emit(random_call({128, 64, 260, SN_F32, SN_BF16, false, SN_NONE}, true, true));
+  const LayerShape s = {140, 200, 132, SN_F32, SN_F32, true, SN_RELU};
+  const uint64_t seed = next_seed();
+  std::vector<uint8_t> x = random_activations(s, seed);
+  put_f32(SN_F32, std::nanf(""), x.data() + (130 * s.in + 3) * 4);
+  emit(make_call(s, x, random_bias(s, seed), random_weights(s, true, true, seed), "seed " + std::to_string(seed)));
+}
+
 void types(const Emit& emit) {
   for (sn_dtype x : {SN_F32, SN_BF16}) {
     for (sn_dtype y : {SN_F32, SN_BF16}) {
@@ -197,6 +209,7 @@ Call timed() {
 
 const Register registered({"linear_w8a8",
                            {{"shapes", shapes},
+                            {"tiles", tiles},
                             {"types", types},
                             {"empty", empty},
                             {"edges", edges},

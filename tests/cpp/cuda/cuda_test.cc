@@ -143,13 +143,50 @@ std::string check_on_gpu(const Call& call, int64_t number) {
 }
 
 // The operations that have kernels.
-const char* const kOperations[] = {
-    "prune_threshold", "prune_smallest",    "prune_nm",       "key_histogram",  "magnitude_count",    "range",
-    "scale",           "quantize",          "dequantize",     "fake_quantize",  "quantization_error", "weighted_sum",
-    "difference",      "merge_ties",        "merge_dare",     "block_products", "cluster_assign",     "cluster_sums",
-    "cluster_decode",  "convert",           "count_nonzeros", "bitmap_encode",  "bitmap_decode",      "reduce",
-    "compress",        "reduce_compressed", "expand",         "rms_norm",       "rms_norm_quantize",  "activate",
-    "linear_w8a8",     "linear_w8",         "linear_w4",      "linear_sparse",  "linear_clustered",   "linear_float"};
+const char* const kOperations[] = {"prune_threshold",
+                                   "prune_smallest",
+                                   "prune_nm",
+                                   "key_histogram",
+                                   "magnitude_count",
+                                   "range",
+                                   "scale",
+                                   "quantize",
+                                   "dequantize",
+                                   "fake_quantize",
+                                   "quantization_error",
+                                   "weighted_sum",
+                                   "difference",
+                                   "merge_ties",
+                                   "merge_dare",
+                                   "block_products",
+                                   "cluster_assign",
+                                   "cluster_sums",
+                                   "cluster_decode",
+                                   "convert",
+                                   "count_nonzeros",
+                                   "bitmap_encode",
+                                   "bitmap_decode",
+                                   "reduce",
+                                   "compress",
+                                   "reduce_compressed",
+                                   "expand",
+                                   "rms_norm",
+                                   "rms_norm_quantize",
+                                   "layer_norm",
+                                   "softmax",
+                                   "activate",
+                                   "add",
+                                   "multiply",
+                                   "embedding",
+                                   "rotary_embedding",
+                                   "transpose_heads",
+                                   "attention",
+                                   "linear_w8a8",
+                                   "linear_w8",
+                                   "linear_w4",
+                                   "linear_sparse",
+                                   "linear_clustered",
+                                   "linear_float"};
 
 class GpuSectionTest : public testing::Test {
  public:
@@ -325,9 +362,9 @@ TEST(Devices, CloseBeforeTheirTensors) {
 }
 
 TEST(Devices, SayWhatHasNoKernel) {
-  Tensor x(gpu(), SN_F32, {8, 8});
-  EXPECT_EQ(sn_softmax(x, x), SN_UNSUPPORTED);
-  EXPECT_TRUE(says("softmax has no CUDA kernel yet")) << sn_last_error();
+  Tensor x(gpu(), SN_F32, {8, 8}), y(gpu(), SN_F32, {8, 8});
+  EXPECT_EQ(sn_matmul(x, x, 0, y), SN_UNSUPPORTED);
+  EXPECT_TRUE(says("matmul has no CUDA kernel yet")) << sn_last_error();
 }
 
 TEST(Devices, ServeManyCallersAtOnce) {

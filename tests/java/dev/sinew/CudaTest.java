@@ -210,13 +210,14 @@ class CudaTest {
     }
 
     private static void refuses(Device gpu) {
-      try (Tensor x = Tensor.allocate(gpu, DType.F32, 4)) {
+      try (Tensor x = Tensor.allocate(gpu, DType.F32, 4);
+          Tensor result = Tensor.allocate(gpu, DType.F64, 5)) {
         UnsupportedOperationException e =
             assertThrows(
                 UnsupportedOperationException.class, () -> x.withBuffer(0, 4, buffer -> {}));
         assertTrue(e.getMessage().contains("copyTo"), e.getMessage());
-        e = assertThrows(UnsupportedOperationException.class, () -> Functional.softmax(x, x));
-        assertTrue(e.getMessage().contains("softmax has no CUDA kernel yet"), e.getMessage());
+        e = assertThrows(UnsupportedOperationException.class, () -> Ops.compare(x, x, result));
+        assertTrue(e.getMessage().contains("compare has no CUDA kernel yet"), e.getMessage());
         assertThrows(
             UnsupportedOperationException.class,
             () -> Tensor.wrap(gpu, ByteBuffer.allocateDirect(16), DType.F32, 4));
