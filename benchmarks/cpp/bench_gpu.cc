@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "layer.h"
 #include "measure.h"
 #include "support/call.h"
 
@@ -140,6 +141,26 @@ bool measure(sn_device* device, const std::string& name, const Call& call, int64
   return right;
 }
 
+// Weights that are not in the cache, against a copy of as many bytes, and the operations.
+bool measure_layer(sn_device* device, const std::string& name, const Call& call, int64_t mib, int pairs) {
+  ColdLayer layer(device, call, mib / 2, 2 * kCalls);
+  Copy copy(device, static_cast<double>(mib << 20));
+  std::vector<double> rates, copies, ratios;
+  layer.time_layer();  // warms up
+  copy.rate();
+  for (int i = 0; i < pairs; ++i) {
+    copies.push_back(copy.rate());
+    rates.push_back(layer.weight_bytes() / layer.time_layer());
+    ratios.push_back(rates.back() / copies.back());
+  }
+  const bool right = layer.output_is_right();
+  const double rate = median(rates);
+  std::printf("  %-42s %10.1f %10.1f %6.2f   %s  %.2f TOPS\n", name.c_str(), rate * 1e-9, median(copies) * 1e-9,
+              median(ratios), right ? "right" : "WRONG", call.operations * rate / layer.weight_bytes() * 1e-12);
+  std::fflush(stdout);
+  return right;
+}
+
 int run(int64_t mib, int pairs) {
   sn_device* device = nullptr;
   if (sn_cuda_load(std::getenv("SINEW_CUDA_PLUGIN")) != SN_OK || sn_cuda_open(0, &device) != SN_OK) {
@@ -154,6 +175,13 @@ int run(int64_t mib, int pairs) {
       if (std::string(c.op) != op) continue;
       for (const sinew_test::Timed& timed : c.timed)
         right = measure(device, std::string(op) + " " + timed.name, timed.make(), mib, pairs) && right;
+    }
+  }
+  for (const sinew_test::Case& c : sinew_test::all_cases()) {
+    for (const char* op : {"linear_w8a8", "linear_w8", "linear_w4", "linear_sparse"}) {
+      if (std::string(c.op) != op) continue;
+      for (const sinew_test::Timed& timed : c.timed)
+        right = measure_layer(device, std::string(op) + " " + timed.name, timed.make(), mib, pairs) && right;
     }
   }
   sn_device_close(device);
