@@ -21,7 +21,7 @@ import torch_files
 
 F32 = np.float32
 BLOCK = 4096
-SHAPES = {'layers.0.weight': (1201, 1009), 'layers.0.bias': (1009,), 'layers.1.weight': (64, 65), 'norm.weight': (4096,), 'scale': (),
+SHAPES = {'layers.0.weight': (611, 1009), 'layers.0.bias': (1009,), 'layers.1.weight': (64, 65), 'norm.weight': (4096,), 'scale': (),
           'nothing': (0, 3)}
 RUNS = (('scalar', 1), (None, 7))  # instruction set, the best one if None, and threads
 

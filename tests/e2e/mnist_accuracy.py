@@ -142,14 +142,15 @@ def right_answers(tensors, data, count=10_000):
     """How many of the first `count` test images are taken for what they are."""
     images, labels = (all_of[:count] for all_of in images_and_labels(data))
     right = 0
-    for i in range(0, len(labels), 500):
-        x = images[i:i + 500].astype(np.float32)
+    batch = 50  # whose windows are memory that is used again, and not new from the system each time
+    for i in range(0, len(labels), batch):
+        x = images[i:i + batch].astype(np.float32)
         for name in ('conv1', 'conv2', 'conv3'):
             x = np.maximum(convolution(x, tensors[name + '.weight'], tensors[name + '.bias']), 0)
         x = batch_norm(x, tensors, 'norm1', (1, -1, 1, 1)).reshape(len(x), -1)
         x = np.maximum(x @ tensors['fc1.weight'].T + tensors['fc1.bias'], 0)
         x = batch_norm(x @ tensors['fc2.weight'].T + tensors['fc2.bias'], tensors, 'norm2', (1, -1))
-        right += int((x.argmax(1) == labels[i:i + 500]).sum())
+        right += int((x.argmax(1) == labels[i:i + batch]).sum())
     return right
 
 

@@ -112,40 +112,40 @@ def test_mnist_keeps_its_accuracy(work):
     check(round(mnist_accuracy.share_of_zeros(tensors), 4) == 0.4314, 'share of zeros')
     check(mnist_accuracy.right_answers(tensors, DATA) == 9921, 'right answers after pruning')
     optimize(MNIST, out, '--quantize int8', '--force')
-    right = mnist_accuracy.right_answers(mnist_accuracy.read(out), DATA)
-    check(right >= 9910, f'{right} right answers with int8')
+    # Fewer images will do: quantization_oracle.py compares every integer.
+    right = mnist_accuracy.right_answers(mnist_accuracy.read(out), DATA, 2000)
+    check(right >= 1975, f'{right} right answers of 2,000 with int8')
 
 
 def test_bitmaps_hold_what_dense_tensors_hold(work):
     """NumPy decodes what is stored with bitmaps to the very bytes of the dense file, and so does convert."""
     dense, sparse, back = (os.path.join(work, name) for name in ('dense', 'sparse', 'back'))
-    for source in (MNIST, SILERO):
-        for recipe in ('--prune threshold=0.02', '--prune threshold=0.02 --quantize int8', '--prune nm=1:4 --quantize int8'):
-            optimize(source, dense, recipe, '--force')
-            optimize(source, sparse, recipe, '--sparse-format', 'bitmap', '--force')
-            sinew('convert', sparse, back, '--dense', '--force')
-            expected = mnist_accuracy.read_stored(dense)
-            for found in (mnist_accuracy.expand(mnist_accuracy.read_stored(sparse)), mnist_accuracy.read_stored(back)):
-                check(set(found) == set(expected), set(found) ^ set(expected))
-                for name, values in expected.items():
-                    check(found[name].dtype == values.dtype and found[name].shape == values.shape, name)
-                    check(found[name].tobytes() == values.tobytes(), name)
-            before, after = os.path.getsize(dense), os.path.getsize(sparse)
-            print(f'    {after} bytes instead of {before} ({after / before:.3f}) for {os.path.basename(source)} {recipe}')
-            check(after < before, 'not smaller')
+    for source, recipe in ((MNIST, '--prune threshold=0.02'), (MNIST, '--prune nm=1:4 --quantize int8'),
+                           (SILERO, '--prune threshold=0.02 --quantize int8')):
+        optimize(source, dense, recipe, '--force')
+        optimize(source, sparse, recipe, '--sparse-format', 'bitmap', '--force')
+        sinew('convert', sparse, back, '--dense', '--force')
+        expected = mnist_accuracy.read_stored(dense)
+        for found in (mnist_accuracy.expand(mnist_accuracy.read_stored(sparse)), mnist_accuracy.read_stored(back)):
+            check(set(found) == set(expected), set(found) ^ set(expected))
+            for name, values in expected.items():
+                check(found[name].dtype == values.dtype and found[name].shape == values.shape, name)
+                check(found[name].tobytes() == values.tobytes(), name)
+        before, after = os.path.getsize(dense), os.path.getsize(sparse)
+        print(f'    {after} bytes instead of {before} ({after / before:.3f}) for {os.path.basename(source)} {recipe}')
+        check(after < before, 'not smaller')
 
 
 def test_clustered_mnist(work):
     """Accuracy on the first images by the bits of an index, and what `compare` decodes against NumPy."""
     out, plain = os.path.join(work, 'out'), mnist_accuracy.read(MNIST)
-    before = mnist_accuracy.right_answers(plain, DATA, 2000)
-    for recipe, lost in (('--cluster bits=4', 8), ('--cluster bits=5', 4), ('--cluster bits=8', 1),
-                         ('--prune sparsity=0.5 --cluster bits=4,rows=64', 8)):
+    before = mnist_accuracy.right_answers(plain, DATA, 1000)
+    for recipe, lost in (('--cluster bits=4', 5), ('--cluster bits=8', 1), ('--prune sparsity=0.5 --cluster bits=5,rows=64', 5)):
         optimize(MNIST, out, recipe, '--force')
         after = mnist_accuracy.read(out)
         check({n: v.shape for n, v in plain.items()} == {n: v.shape for n, v in after.items()}, 'names or shapes')
-        right = mnist_accuracy.right_answers(after, DATA, 2000)
-        print(f'    {right} right of 2,000 instead of {before}, {os.path.getsize(out)} bytes with {recipe}')
+        right = mnist_accuracy.right_answers(after, DATA, 1000)
+        print(f'    {right} right of 1,000 instead of {before}, {os.path.getsize(out)} bytes with {recipe}')
         check(right >= before - lost, f'{right} right answers with {recipe}')
         if 'prune' in recipe:
             check(mnist_accuracy.share_of_zeros(after) >= 0.5, 'pruned weights came back')
@@ -167,8 +167,8 @@ def test_pytorch_file_is_pruned_like_numpy(work):
         if name in mnist_accuracy.weights(before):
             values = np.where(np.abs(values) > np.float32(0.01), values, np.float32(0))
         check(np.array_equal(values, after[name]), name)
-    right = mnist_accuracy.right_answers(after, DATA)
-    check(right >= 9900, f'{right} right answers')
+    right = mnist_accuracy.right_answers(after, DATA, 2000)
+    check(right >= 1970, f'{right} right answers of 2,000')
 
 
 def test_face_detector(work):
@@ -232,7 +232,7 @@ def test_legacy_pytorch_equals_an_independent_reader(work):
 
 
 def test_old_pytorch_files_of_an_independent_writer(work):
-    for seed in range(6):
+    for seed in range(4):
         random = np.random.default_rng(seed)
         path = os.path.join(work, 'model.pth.tar')
         written = torch_files.write_legacy(path, random)
@@ -240,7 +240,6 @@ def test_old_pytorch_files_of_an_independent_writer(work):
         same = list(read) == list(written) and all(read[name][1].tobytes() == written[name][1].tobytes() for name in read)
         check(same, f'seed {seed}: the oracle does not read what it writes')
         check_converted(path, written, work)
-        check_converted(path, read, work)
         check_converted(path, torch_files.write_tar(path, random), work)
 
 
@@ -269,7 +268,9 @@ def test_a_model_folder(work):
     with open(os.path.join(source, 'pytorch_model.bin'), 'wb') as stale:
         stale.write(b'old weights')
     before, shards = model_folder.read_folder(source)
-    for number, recipe in enumerate(RECIPES[::2] + RECIPES[-1:]):  # how a folder is read and written is the same for all
+    # One output a tensor, companions, and what is written in two runs: how a folder is read and written is the same for all.
+    for number, recipe in enumerate(('--prune sparsity=0.6', '--quantize int4 --granularity group=32 --range mse',
+                                     '--prune sparsity=0.6 --quantize int8 --sparse-format bitmap')):
         out, out_one = os.path.join(work, f'out-{number}'), os.path.join(work, f'one-{number}')
         printed = optimize(source, out, recipe)
         check('(1): pytorch_model.bin' in printed, printed)
@@ -319,8 +320,9 @@ def test_folders_for_other_loaders(work):
             if not more:
                 sinew('convert', out, back, '--dense', '--force')
                 compressed_tensors.check_dense(source, out, back)
-        check(json.loads(sinew('compare', source, out, '--json'))['comparable'], 'names or shapes differ')
-        sinew('optimize', out, back, '--quantize', kind, '--format', 'compressed-tensors', '--force', expect=1)
+            if name == 'bert':
+                check(json.loads(sinew('compare', source, out, '--json'))['comparable'], 'names or shapes differ')
+                sinew('optimize', out, back, '--quantize', kind, '--format', 'compressed-tensors', '--force', expect=1)
     llama = sources['llama']
     optimize(llama, out, '--quantize int8 --format compressed-tensors --skip *.down_proj.weight --prune sparsity=0.5,scope=tensor', '--force')
     compressed_tensors.check(llama, out, 'int8', ['down_proj'], 0.5)
@@ -334,7 +336,8 @@ def test_folders_for_other_loaders(work):
 
 
 def test_one_result_for_all_tiers_and_threads(work):
-    for recipe in RECIPES:
+    # Without those that are the beginning of another.
+    for recipe in (recipe for recipe in RECIPES if not any(other.startswith(recipe + ' ') for other in RECIPES)):
         found = {}
         for number, isa in enumerate(tiers()):
             for threads in (1, 5) if number == 0 else (5,):
@@ -412,16 +415,15 @@ def start_long_job(work, in_folder, job):
 
 
 def test_ctrl_c_leaves_nothing(work):
-    for in_folder in (False, True):
-        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-            for job in LONG_JOBS:
-                process = start_long_job(work, in_folder, job)
-                process.send_signal(number)
-                out, err = process.communicate(timeout=20)
-                check(process.returncode == status, f'status {process.returncode}: {out}{err}')
-                check('\tat ' not in err, err)
-                check(os.listdir(work) == ['in'], os.listdir(work))
-                (shutil.rmtree if in_folder else os.remove)(os.path.join(work, 'in'))
+    for in_folder, number, status in ((False, signal.SIGINT, 130), (True, signal.SIGTERM, 143)):
+        for job in LONG_JOBS:
+            process = start_long_job(work, in_folder, job)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=20)
+            check(process.returncode == status, f'status {process.returncode}: {out}{err}')
+            check('\tat ' not in err, err)
+            check(os.listdir(work) == ['in'], os.listdir(work))
+            (shutil.rmtree if in_folder else os.remove)(os.path.join(work, 'in'))
 
 
 def test_an_input_that_shrinks_is_a_failure(work):
@@ -452,7 +454,7 @@ def test_a_closed_pipe_ends_quietly(work):
 
 def test_memory_does_not_grow_with_the_model(work):
     """Peak resident memory of optimize over that of `sinew --version`, in MiB."""
-    source = sparse_checkpoint(os.path.join(work, 'in'), [2560, 65536])  # 640 MiB
+    source = sparse_checkpoint(os.path.join(work, 'in'), [1024, 65536])  # 256 MiB
     out = os.path.join(work, 'out')
 
     def peak(*arguments):
@@ -470,7 +472,7 @@ def test_memory_does_not_grow_with_the_model(work):
     for recipe in RECIPES:
         more = peak('optimize', source, out, *recipe.split()) - base
         print(f'    {more:4.0f} MiB for {recipe}')
-        check(more < 512, f'{recipe} takes {more:.0f} MiB')
+        check(more < 100, f'{recipe} takes {more:.0f} MiB')
         os.remove(out)
 
 

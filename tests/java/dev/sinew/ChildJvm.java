@@ -30,7 +30,8 @@ public final class ChildJvm {
       throws IOException, InterruptedException {
     List<String> command = new ArrayList<>(launcher);
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(List.of("-XX:TieredStopAtLevel=1", "-Xmx64m", "-XX:-CreateCoredumpOnCrash"));
+    command.addAll(List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData"));
+    command.addAll(List.of("-Xmx64m", "-XX:-CreateCoredumpOnCrash"));
     command.add("-XX:ErrorFile=/dev/null");
     command.add("-Dorg.bytedeco.javacpp.cachedir=" + Loader.getCacheDir());
     command.addAll(options);

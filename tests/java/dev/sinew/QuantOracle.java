@@ -17,14 +17,23 @@ public final class QuantOracle {
 
   /** Prunes the k elements of smallest magnitude, the first of equal ones. */
   public static double[] smallest(double[] x, long k) {
-    Integer[] order = new Integer[x.length];
-    Arrays.setAll(order, i -> i);
-    Arrays.sort(order, (a, b) -> Float.compare(magnitude(x[a]), magnitude(x[b]))); // stable
     double[] out = x.clone();
+    long[] order = byMagnitude(x);
     for (int i = 0; i < k; i++) {
-      out[order[i]] = 0;
+      out[(int) order[i]] = 0;
     }
     return out;
+  }
+
+  /** Indices in the order of magnitudes, and of equal ones by index; the lower 32 bits of each. */
+  public static long[] byMagnitude(double[] x) {
+    long[] order = new long[x.length];
+    for (int i = 0; i < x.length; i++) {
+      // The bits of numbers that are not negative are in the order of the numbers.
+      order[i] = (long) Float.floatToIntBits(magnitude(x[i])) << 32 | i;
+    }
+    Arrays.sort(order);
+    return order;
   }
 
   private static float magnitude(double value) {
@@ -186,8 +195,7 @@ public final class QuantOracle {
     return (scheme == QuantScheme.FP8 ? float8Value(q & 0xff) : q - zeroPoint) * scale;
   }
 
-  /** The number of an E4M3 code, by the format's definition; NaN for 0x7f and 0xff. */
-  public static float float8Value(int code) {
+  private static float float8Definition(int code) {
     int exponent = code >> 3 & 15;
     int fraction = code & 7;
     double magnitude =
@@ -197,15 +205,31 @@ public final class QuantOracle {
     return (float) (code < 128 ? magnitude : -magnitude);
   }
 
+  private static final float[] FLOAT8_VALUES = new float[256];
+
+  static {
+    for (int code = 0; code < 256; code++) {
+      FLOAT8_VALUES[code] = float8Definition(code);
+    }
+  }
+
+  /** The number of an E4M3 code; NaN for 0x7f and 0xff. */
+  public static float float8Value(int code) {
+    return FLOAT8_VALUES[code];
+  }
+
   /** The code of the nearest E4M3 number, the even one of two; 448 is the largest. */
   public static int float8(float x) {
     int nearest = 0;
     double least = Double.POSITIVE_INFINITY;
+    double magnitude = Math.min(448, Math.abs(x));
     for (int code = 0; code < 127; code++) {
-      double distance = Math.abs((double) float8Value(code) - Math.min(448, Math.abs(x)));
+      double distance = Math.abs(FLOAT8_VALUES[code] - magnitude);
       if (distance < least || (distance == least && code % 2 == 0)) {
         nearest = code;
         least = distance;
+      } else if (distance > least) {
+        break; // codes are in the order of their numbers
       }
     }
     return nearest | (Float.floatToRawIntBits(x) < 0 ? 128 : 0);

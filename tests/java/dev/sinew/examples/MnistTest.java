@@ -21,7 +21,7 @@ class MnistTest {
   void accuracyOnTheTestImages() throws IOException {
     Path folder = Path.of(System.getProperty("sinew.data", "../shared/data"), "mnist");
     assumeTrue(Files.exists(folder), "skipped: there is no " + folder + "; set -Dsinew.data");
-    List<Mnist.Result> results = Mnist.run(folder, work, 20);
+    List<Mnist.Result> results = Mnist.run(folder, work, 1);
     results.forEach(System.out::println);
     assertEquals(5, results.size());
     // The two files are of two trainings of one network.

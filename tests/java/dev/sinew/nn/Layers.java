@@ -1,7 +1,7 @@
 package dev.sinew.nn;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.sinew.DType;
 import dev.sinew.Device;
@@ -58,9 +58,9 @@ final class Layers {
   static void assertClose(double[] expected, double[] found, double[] bound, String what) {
     assertEquals(expected.length, found.length, what);
     for (int i = 0; i < expected.length; i++) {
-      assertTrue(
-          Math.abs(expected[i] - found[i]) <= bound[i],
-          what + ": element " + i + " is " + found[i] + " instead of " + expected[i]);
+      if (!(Math.abs(expected[i] - found[i]) <= bound[i])) {
+        fail(what + ": element " + i + " is " + found[i] + " instead of " + expected[i]);
+      }
     }
   }
 

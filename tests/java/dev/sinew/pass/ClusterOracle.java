@@ -30,11 +30,18 @@ final class ClusterOracle {
   static int nearest(float x, float[] codebook) {
     int best = 0;
     for (int k = 1; k < codebook.length; k++) {
-      if (distance(x, codebook[k]).compareTo(distance(x, codebook[best])) < 0) {
+      if (isNearer(x, codebook[k], codebook[best])) {
         best = k;
       }
     }
     return best;
+  }
+
+  private static boolean isNearer(float x, float a, float b) {
+    double toA = Math.abs((double) x - a);
+    double toB = Math.abs((double) x - b);
+    // Rounding keeps the order of what it does not make equal.
+    return toA != toB ? toA < toB : distance(x, a).compareTo(distance(x, b)) < 0;
   }
 
   private static BigDecimal distance(float a, float b) {
@@ -49,9 +56,7 @@ final class ClusterOracle {
       int near = at < 0 ? -at - 1 : at;
       int best = -1;
       for (int k = Math.max(0, near - 1); k <= Math.min(codebook.length - 1, near); k++) {
-        boolean nearer =
-            best < 0 || distance(x[i], codebook[k]).compareTo(distance(x[i], codebook[best])) < 0;
-        best = nearer ? k : best;
+        best = best < 0 || isNearer(x[i], codebook[k], codebook[best]) ? k : best;
       }
       while (best > 0 && codebook[best - 1] == codebook[best]) {
         best--;
@@ -62,26 +67,27 @@ final class ClusterOracle {
   }
 
   private static float[] means(float[] x, int[] indices, float[] codebook) {
-    BigDecimal[] sums = new BigDecimal[codebook.length];
+    BigInteger[] sums = new BigInteger[codebook.length];
     long[] counts = new long[codebook.length];
-    Arrays.fill(sums, BigDecimal.ZERO);
+    Arrays.fill(sums, BigInteger.ZERO);
     for (int i = 0; i < x.length; i++) {
-      sums[indices[i]] = sums[indices[i]].add(new BigDecimal(x[i]));
+      sums[indices[i]] = sums[indices[i]].add(units(x[i]));
       counts[indices[i]]++;
     }
     float[] means = codebook.clone();
     for (int k = 0; k < codebook.length; k++) {
       if (codebook[k] != 0 && counts[k] > 0) {
-        means[k] = (float) (toDouble(sums[k]) / counts[k]);
+        means[k] = (float) (Math.scalb(sums[k].doubleValue(), -149) / counts[k]);
       }
     }
     return means;
   }
 
-  // BigDecimal.doubleValue was not exact before Java 21; a whole number's is.
-  private static double toDouble(BigDecimal sum) {
-    BigInteger units = sum.multiply(BigDecimal.valueOf(2).pow(149)).toBigIntegerExact();
-    return Math.scalb(units.doubleValue(), -149);
+  // A float as a whole multiple of the smallest one, 2^-149.
+  private static BigInteger units(float x) {
+    int exponent = Math.max(Math.getExponent(x), Float.MIN_EXPONENT);
+    long mantissa = (long) Math.scalb((double) x, 23 - exponent);
+    return BigInteger.valueOf(mantissa).shiftLeft(exponent - Float.MIN_EXPONENT);
   }
 
   /** One part of the number line: the floats whose upper 16 bits are the same. */

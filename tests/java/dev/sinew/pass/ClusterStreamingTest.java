@@ -36,9 +36,9 @@ class ClusterStreamingTest {
     Random random = new Random(42);
     MemoryCheckpoint model = new MemoryCheckpoint();
     long[][] shapes = {{1, 1}, {7, 5}, {11, 9001}, {40, 700}, {5, 3, 3, 3}, {2000, 1}, {3, 17_001}};
-    DType[] dtypes = {DType.F32, DType.BF16, DType.F16, DType.F64};
-    for (int n = 0; n < 2 * shapes.length; n++) {
-      long[] shape = shapes[n % shapes.length];
+    DType[] dtypes = {DType.F16, DType.F64, DType.F32, DType.BF16};
+    for (int n = 0; n < shapes.length; n++) {
+      long[] shape = shapes[n];
       int count = (int) Arrays.stream(shape).reduce(1, (a, b) -> a * b);
       model.add(n + ".weight", dtypes[n % 4], weights(random, count), shape);
     }

@@ -9,7 +9,6 @@ import dev.sinew.model.Checkpoint;
 import dev.sinew.model.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -68,7 +67,7 @@ class ClusteredDecoderTest {
         for (int b = 0; b < 3; b++) {
           index |= (q[(at + b) / 8] >> (at + b) % 8 & 1) << b;
         }
-        assertEquals((float) entries[index], (float) y[i], "element " + i);
+        assertEquals((float) entries[index], (float) y[i]);
       }
       for (int i = 0; i < 20; i++) {
         int begin = random.nextInt(8 * cols - 1000);
@@ -84,7 +83,7 @@ class ClusteredDecoderTest {
   private static byte[] decodedByHand(Cluster pass, TensorInfo info, MemoryWriter writer) {
     byte[] q = writer.data.get(info.name());
     double[] codebooks = Numbers.decode(DType.F32, writer.data.get(info.name() + "_codebook"));
-    List<Double> values = new ArrayList<>();
+    double[] values = new double[(int) info.elements()];
     long width = pass.packedBytes(info.cols());
     for (int row = 0; row < info.rows(); row++) {
       int group = pass.rows() == 0 ? 0 : (int) (row / pass.rowsPerGroup(info.rows()));
@@ -94,10 +93,10 @@ class ClusteredDecoderTest {
           int at = (int) (row * width * 8) + col * pass.bits() + b;
           index |= (q[at / 8] >> at % 8 & 1) << b;
         }
-        values.add(codebooks[group * pass.entries() + index]);
+        values[(int) (row * info.cols()) + col] = codebooks[group * pass.entries() + index];
       }
     }
-    return Numbers.encode(DType.F32, values.stream().mapToDouble(Double::doubleValue).toArray());
+    return Numbers.encode(DType.F32, values);
   }
 
   private static byte[] read(Checkpoint view, String name, long offset, int count)

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.sinew.DType;
 import dev.sinew.Numbers;
@@ -163,10 +164,11 @@ class CompressedTensorsLayoutTest {
     if (!c.kind.equals("int4")) {
       DType dtype = c.kind.equals("fp8") ? DType.F8_E4M3 : DType.I8;
       assertEquals(new TensorInfo(name, dtype, tensor.shape()), out.tensors.get(name));
-      for (int i = 0; i < expected.length; i++) {
-        byte stored = out.data.get(name)[i];
-        assertEquals((int) expected[i], dtype == DType.I8 ? stored : stored & 255, name + " " + i);
+      byte[] codes = new byte[expected.length];
+      for (int i = 0; i < codes.length; i++) {
+        codes[i] = (byte) expected[i];
       }
+      assertArrayEquals(codes, out.data.get(name), name);
       return;
     }
     assertEquals(
@@ -178,7 +180,9 @@ class CompressedTensorsLayoutTest {
       for (int col = 0; col < (cols + 7) / 8 * 8; col++) {
         int word = words.getInt(4 * (row * ((cols + 7) / 8) + col / 8));
         int wanted = col < cols ? (int) expected[row * cols + col] + 8 : 0;
-        assertEquals(wanted, word >>> 4 * (col % 8) & 15, name + " " + row + " " + col);
+        if (wanted != (word >>> 4 * (col % 8) & 15)) {
+          fail(name + " " + row + " " + col + " is not " + wanted);
+        }
       }
     }
     assertArrayEquals(

@@ -170,18 +170,26 @@ class MemoryBoundTest {
 
           @Override
           public void read(String tensor, long byteOffset, ByteBuffer target) {
-            for (long at = byteOffset; target.hasRemaining(); at++) {
-              target.put(byteOf(tensor, at));
+            switch (tensor) {
+              case "t_bitmap" -> {
+                for (long at = byteOffset; target.hasRemaining(); at++) {
+                  target.put((byte) (at % 8 == 0 ? 1 : 0));
+                }
+              }
+              case "t_row_offsets" -> put(target, byteOffset, 0, (cols + 63) / 64);
+              case "t_shape" -> put(target, byteOffset, 1, cols);
+              default -> {
+                while (target.hasRemaining()) {
+                  target.put((byte) 1);
+                }
+              }
             }
           }
 
-          private byte byteOf(String tensor, long at) {
-            return switch (tensor) {
-              case "t_bitmap" -> (byte) (at % 8 == 0 ? 1 : 0);
-              case "t_row_offsets" -> at < 8 ? 0 : (byte) ((cols + 63) / 64 >> 8 * (at - 8));
-              case "t_shape" -> at < 8 ? (byte) (at == 0 ? 1 : 0) : (byte) (cols >> 8 * (at - 8));
-              default -> 1;
-            };
+          private void put(ByteBuffer target, long byteOffset, long first, long second) {
+            for (long at = byteOffset; target.hasRemaining(); at++) {
+              target.put((byte) ((at < 8 ? first : second) >> 8 * (at % 8)));
+            }
           }
 
           @Override

@@ -2,6 +2,7 @@ package dev.sinew.pass;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.sinew.model.CheckpointPlan;
 import dev.sinew.model.CheckpointWriter;
@@ -43,8 +44,9 @@ final class MemoryWriter implements CheckpointWriter, Optimizer.Output {
     byte[] counts = writes.get(tensor);
     byte[] bytes = data.get(tensor);
     synchronized (bytes) {
-      for (int i = (int) byteOffset; source.hasRemaining(); i++) {
-        bytes[i] = source.get();
+      int end = (int) byteOffset + source.remaining();
+      source.get(bytes, (int) byteOffset, source.remaining());
+      for (int i = (int) byteOffset; i < end; i++) {
         counts[i]++;
       }
     }
@@ -55,7 +57,9 @@ final class MemoryWriter implements CheckpointWriter, Optimizer.Output {
     writes.forEach(
         (tensor, counts) -> {
           for (int i = 0; i < counts.length; i++) {
-            assertEquals(1, counts[i], "writes of byte " + i + " of " + tensor);
+            if (counts[i] != 1) {
+              fail(counts[i] + " writes of byte " + i + " of " + tensor);
+            }
           }
         });
     committed = true;

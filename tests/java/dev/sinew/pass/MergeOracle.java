@@ -1,14 +1,12 @@
 package dev.sinew.pass;
 
 import dev.sinew.PhiloxOracle;
+import dev.sinew.QuantOracle;
 import java.math.BigDecimal;
 import java.math.RoundingMode;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
-import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
-import java.util.stream.IntStream;
 
 /** Ways to merge in F64, one plain loop after the other, from docs/numerics.md. */
 final class MergeOracle {
@@ -66,10 +64,9 @@ final class MergeOracle {
             .multiply(BigDecimal.valueOf(base.length))
             .setScale(0, RoundingMode.DOWN)
             .intValueExact();
-    List<Integer> order = new ArrayList<>(IntStream.range(0, base.length).boxed().toList());
-    order.sort(Comparator.comparingDouble(i -> Math.abs(difference[i])));
-    for (int i : order.subList(0, count)) {
-      difference[i] = 0;
+    long[] order = QuantOracle.byMagnitude(difference);
+    for (int i = 0; i < count; i++) {
+      difference[(int) order[i]] = 0;
     }
     return difference;
   }

@@ -45,13 +45,20 @@ class OptimizerFailureTest {
         List.of(Quantize.of(8, false, "channel", "percentile=99")));
   }
 
-  private static MemoryCheckpoint model() {
+  private static final MemoryCheckpoint MODEL = new MemoryCheckpoint();
+
+  static {
     Random random = new Random(1);
-    MemoryCheckpoint model = new MemoryCheckpoint();
-    model.add("a.bias", DType.F32, new double[100], 100);
+    MODEL.add("a.bias", DType.F32, new double[100], 100);
     for (String name : List.of("a", "b", "c")) {
-      model.add(name + ".weight", DType.F32, weights(random, 100_000), 10, 10_000);
+      MODEL.add(name + ".weight", DType.F32, weights(random, 100_000), 10, 10_000);
     }
+  }
+
+  /** A checkpoint of its own over the same bytes. */
+  private static MemoryCheckpoint model() {
+    MemoryCheckpoint model = new MemoryCheckpoint();
+    MODEL.tensors().values().forEach(info -> model.add(info, MODEL.bytes(info.name())));
     return model;
   }
 

@@ -37,6 +37,9 @@ final class DemoCommand extends SinewCommand {
       description = "Put the files into this new or empty folder, and leave them there.")
   private Path keep;
 
+  @Option(names = "--layers", hidden = true, description = "A smaller model, for tests.")
+  private int layers = DemoModel.DEFAULT.layers();
+
   @Mixin private ThreadsOption threads;
 
   /**
@@ -87,7 +90,7 @@ final class DemoCommand extends SinewCommand {
       Path model = folder.path().resolve("model.safetensors");
       out.printf("Making %s ...%n", Messages.printable(model.toString()));
       terminal().flush();
-      DemoModel.DEFAULT.write(model);
+      DemoModel.DEFAULT.withLayers(layers).write(model);
       run(folder, model);
       if (keep != null) {
         out.println("The files are in " + Messages.printable(folder.path().toString()) + ".");

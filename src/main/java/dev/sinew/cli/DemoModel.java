@@ -30,6 +30,10 @@ record DemoModel(int layers, int hidden, int intermediate, int keyValue, int voc
   private static final int OUTLIER_CHANNELS = 200; // one in so many
   private static final float OUTLIER_WIDTH = 8;
 
+  DemoModel withLayers(int count) {
+    return new DemoModel(count, hidden, intermediate, keyValue, vocabulary);
+  }
+
   List<TensorInfo> tensors() {
     List<TensorInfo> tensors = new ArrayList<>();
     add(tensors, "model.embed_tokens.weight", vocabulary, hidden);

@@ -42,7 +42,7 @@ public final class Main {
     RootCommand root = new RootCommand(terminal);
     int status;
     try {
-      status = commandLine(root, terminal).execute(arguments);
+      status = commandLine(root, terminal, arguments).execute(arguments);
     } catch (Throwable error) {
       // picocli hands exceptions to the handler below, but not errors.
       status = Failure.report(terminal, error, root.verbose);
@@ -50,8 +50,8 @@ public final class Main {
     return terminal.finish(status);
   }
 
-  private static CommandLine commandLine(RootCommand root, Terminal terminal) {
-    return new CommandLine(root)
+  private static CommandLine commandLine(RootCommand root, Terminal terminal, String[] given) {
+    return root.commandLine(given)
         .setOut(terminal.out())
         .setErr(terminal.err())
         .setColorScheme(Help.defaultColorScheme(Help.Ansi.OFF))

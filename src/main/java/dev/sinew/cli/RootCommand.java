@@ -1,5 +1,7 @@
 package dev.sinew.cli;
 
+import java.util.List;
+import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Model.CommandSpec;
@@ -23,18 +25,12 @@ import picocli.CommandLine.Spec;
       "1:failure; one sentence on standard error says what, where and what to do",
       "2:wrong usage",
       "130:stopped by Ctrl-C; no partial file is left behind"
-    },
-    subcommands = {
-      OptimizeCommand.class,
-      InspectCommand.class,
-      CompareCommand.class,
-      ConvertCommand.class,
-      MergeCommand.class,
-      BenchCommand.class,
-      DoctorCommand.class,
-      DemoCommand.class
     })
 final class RootCommand implements Runnable {
+  /** In the order of the help. */
+  private static final List<String> COMMANDS =
+      List.of("optimize", "inspect", "compare", "convert", "merge", "bench", "doctor", "demo");
+
   final Terminal terminal;
 
   @Spec private CommandSpec spec;
@@ -47,6 +43,40 @@ final class RootCommand implements Runnable {
 
   RootCommand(Terminal terminal) {
     this.terminal = terminal;
+  }
+
+  /**
+   * The command line, with the one command that the arguments name, or with all if they name none:
+   * to find out the options of a command takes longer than most commands do.
+   */
+  CommandLine commandLine(String... arguments) {
+    CommandLine line = new CommandLine(this);
+    List<String> named = COMMANDS;
+    for (String argument : arguments) {
+      // What all commands share takes no values, so the first other word is the command.
+      if (!argument.startsWith("-")) {
+        named = COMMANDS.contains(argument) ? List.of(argument) : COMMANDS;
+        break;
+      }
+    }
+    for (String name : named) {
+      line.addSubcommand(name, command(name));
+    }
+    return line;
+  }
+
+  private static SinewCommand command(String name) {
+    return switch (name) {
+      case "optimize" -> new OptimizeCommand();
+      case "inspect" -> new InspectCommand();
+      case "compare" -> new CompareCommand();
+      case "convert" -> new ConvertCommand();
+      case "merge" -> new MergeCommand();
+      case "bench" -> new BenchCommand();
+      case "doctor" -> new DoctorCommand();
+      case "demo" -> new DemoCommand();
+      default -> throw new IllegalArgumentException(name);
+    };
   }
 
   @Override
