@@ -472,7 +472,7 @@ def test_memory_does_not_grow_with_the_model(work):
     for recipe in RECIPES:
         more = peak('optimize', source, out, *recipe.split()) - base
         print(f'    {more:4.0f} MiB for {recipe}')
-        check(more < 100, f'{recipe} takes {more:.0f} MiB')
+        check(more < 200, f'{recipe} takes {more:.0f} MiB')
         os.remove(out)
 
 

@@ -68,9 +68,11 @@ public final class Mnist {
    *
    * @param folder has the models and the images
    * @param work gets the optimized files
+   * @param count how many of the images are shown to each
    * @param rounds how often times are taken
    */
-  public static List<Result> run(Path folder, Path work, int rounds) throws IOException {
+  public static List<Result> run(Path folder, Path work, int count, int rounds)
+      throws IOException {
     MnistImages images = MnistImages.read(folder);
     List<Result> results = new ArrayList<>();
     for (Variant variant : VARIANTS) {
@@ -78,7 +80,7 @@ public final class Mnist {
       if (!variant.passes().isEmpty()) {
         file = optimize(file, variant, work.resolve("variant-" + results.size() + ".safetensors"));
       }
-      results.add(measure(variant.name(), file, images, rounds));
+      results.add(measure(variant.name(), file, images, count, rounds));
     }
     return results;
   }
@@ -98,8 +100,8 @@ public final class Mnist {
     return target;
   }
 
-  private static Result measure(String name, Path file, MnistImages images, int rounds)
-      throws IOException {
+  private static Result measure(
+      String name, Path file, MnistImages images, int count, int rounds) throws IOException {
     try (Layer network = MnistNetwork.create();
         Arena arena = new Arena();
         Tensor one = Tensor.allocate(Device.cpu(), DType.F32, 1, 1, 28, 28);
@@ -107,7 +109,7 @@ public final class Mnist {
       try (Checkpoint checkpoint = CheckpointFormat.open(file)) {
         network.load(checkpoint);
       }
-      int right = accuracy(network, images, many, arena);
+      int right = accuracy(network, images, Math.min(count, images.count()), many, arena);
       images.fill(one, 0);
       images.fill(many, 0);
       return new Result(
@@ -120,10 +122,11 @@ public final class Mnist {
     }
   }
 
-  private static int accuracy(Layer network, MnistImages images, Tensor batch, Arena arena) {
+  private static int accuracy(
+      Layer network, MnistImages images, int shown, Tensor batch, Arena arena) {
     int right = 0;
-    for (int first = 0; first < images.count(); first += BATCH) {
-      int count = Math.min(BATCH, images.count() - first);
+    for (int first = 0; first < shown; first += BATCH) {
+      int count = Math.min(BATCH, shown - first);
       try (Tensor part = batch.slice(0, count)) {
         images.fill(part, first);
         float[] scores = network.forward(part, arena).toFloats();
@@ -173,7 +176,7 @@ public final class Mnist {
       System.out.printf(
           "%-22s %10s %10s %8s %12s %12s%n",
           "", "file", "in memory", "right", "1 image", "batches of " + BATCH);
-      for (Result result : run(Path.of(arguments[0]), work, 400)) {
+      for (Result result : run(Path.of(arguments[0]), work, 10_000, 400)) {
         System.out.printf(
             "%-22s %8d B %8d B %8d %9.1f us %8.0f /s%n",
             result.name(),

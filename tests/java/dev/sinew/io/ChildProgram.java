@@ -19,7 +19,7 @@ final class ChildProgram {
   static Process start(String heap, String mode, Path file, String... prefix) throws IOException {
     List<String> command = new ArrayList<>(List.of(prefix));
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx" + heap, "-cp"));
+    command.addAll(List.of("-XX:TieredStopAtLevel=1", "-Xmx" + heap, "-cp"));
     command.add(System.getProperty("java.class.path"));
     command.addAll(List.of(ChildProgram.class.getName(), mode, file.toString()));
     return new ProcessBuilder(command).redirectErrorStream(true).start();

@@ -118,7 +118,7 @@ class MemoryBoundTest {
       Optimizer.optimize(
           types, List.of(perTensor, Quantize.int4(2)), options, plan -> new Discard());
       // A long row with a bitmap, whose values are counted before they are written.
-      Pattern row = new Pattern().add("a.weight", DType.F16, 1, 300_000_000);
+      Pattern row = new Pattern().add("a.weight", DType.F16, 1, 160_000_000);
       Optimizer.Options sparse =
           new Optimizer.Options(
               Targets.byDefault(), 4, false, Optimizer.Progress.NONE, Storage.BITMAP);
@@ -137,9 +137,9 @@ class MemoryBoundTest {
     }
   }
 
-  /** Reads a row of 300 million elements stored with a bitmap, of which one in 64 is not zero. */
+  /** Reads a row of 160 million elements stored with a bitmap, of which one in 64 is not zero. */
   private static void readSparseRow() throws IOException {
-    long cols = 300_000_000;
+    long cols = 160_000_000;
     Map<String, TensorInfo> parts = new LinkedHashMap<>();
     for (TensorInfo part :
         BitmapTensor.of(TensorInfo.of("t", DType.F32, 1, cols), (cols + 63) / 64).parts()) {
