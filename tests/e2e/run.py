@@ -8,6 +8,7 @@ SINEW is the launcher, DATA the folder with mnist, face-detector and silero-vad.
 import concurrent.futures
 import contextlib
 import functools
+import glob
 import hashlib
 import io
 import json
@@ -503,6 +504,23 @@ def test_the_launcher_works_from_anywhere(work):
     check(out.returncode == 0 and out.stdout.startswith(name), out)
     heap = json.loads(sinew('doctor', '--json', env={'SINEW_JAVA_OPTS': '-Xmx77m'}))['java_heap_limit_bytes']
     check(heap < 80 << 20, f'SINEW_JAVA_OPTS had no effect: {heap}')
+
+
+def test_an_archive_of_classes_is_used_or_passed_over_in_silence(work):
+    sinew('--version')
+    built = os.path.join(os.path.dirname(os.path.realpath(SINEW)), 'target')
+    jar, archive = (glob.glob(os.path.join(built, 'sinew-*-all' + end))[0] for end in ('.jar', '-java-*.jsa'))
+    loaded = sinew('--version', env={'SINEW_JAVA_OPTS': '-Xlog:class+load'})
+    check('dev.sinew.cli.Main source: shared objects file' in loaded, loaded[-1000:])
+    # Of a jar in another place, then of none.
+    shutil.copy(os.path.realpath(SINEW), os.path.join(work, 'sinew'))
+    shutil.copy(jar, work)
+    copy = os.path.join(work, os.path.basename(archive))
+    shutil.copyfile(archive, copy)
+    for _ in range(2):
+        out = subprocess.run([os.path.join(work, 'sinew'), '--version'], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        check(out.returncode == 0 and out.stdout.startswith('sinew ') and out.stdout.count('\n') == 1 and out.stderr == '', out)
+        open(copy, 'w').close()
 
 
 def test_demo(work):

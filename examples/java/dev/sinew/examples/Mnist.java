@@ -71,8 +71,7 @@ public final class Mnist {
    * @param count how many of the images are shown to each
    * @param rounds how often times are taken
    */
-  public static List<Result> run(Path folder, Path work, int count, int rounds)
-      throws IOException {
+  public static List<Result> run(Path folder, Path work, int count, int rounds) throws IOException {
     MnistImages images = MnistImages.read(folder);
     List<Result> results = new ArrayList<>();
     for (Variant variant : VARIANTS) {
@@ -100,8 +99,8 @@ public final class Mnist {
     return target;
   }
 
-  private static Result measure(
-      String name, Path file, MnistImages images, int count, int rounds) throws IOException {
+  private static Result measure(String name, Path file, MnistImages images, int count, int rounds)
+      throws IOException {
     try (Layer network = MnistNetwork.create();
         Arena arena = new Arena();
         Tensor one = Tensor.allocate(Device.cpu(), DType.F32, 1, 1, 28, 28);
