@@ -6,13 +6,13 @@ import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.Pointer;
 
 /** The memory of our tensors, and so our huge pages, for the presets of JavaCPP. */
-final class Address extends Pointer {
+public final class Address extends Pointer {
   private Address(long address) {
     super((Pointer) null);
     this.address = address;
   }
 
-  static Pointer of(Tensor tensor) {
+  public static Pointer of(Tensor tensor) {
     return new Address(tensor.address());
   }
 
