@@ -28,13 +28,14 @@ int64_t share_begin(int64_t bytes, int32_t parts, int32_t index) {
 
 sn_status meet_for(sn_communicator* c, bool first) { return first ? meet_and_compare(c) : meet(c); }
 
-// to = the reduction of `bytes` bytes at `begin` of all slots.
+// to = the reduction of `bytes` bytes at `begin` of all slots. Of a large tensor, `whole` elements, the result bypasses
+// the caches.
 sn_status reduce_slots(sn_communicator* c, sn_device* device, int64_t begin, int64_t bytes, sn_dtype dtype,
-                       sn_reduction reduction, void* to) {
+                       sn_reduction reduction, void* to, int64_t whole) {
   const void* from[SN_MAX_WORLD_SIZE];
   for (int32_t q = 0; q < c->world_size; ++q) from[q] = slot(c, q) + begin;
   return device->backend->ops->reduce(nullptr, from, c->world_size, bytes / dtype_size(dtype), dtype, reduction, &to, 1,
-                                      0);
+                                      whole);
 }
 
 }  // namespace
@@ -43,17 +44,19 @@ sn_status all_reduce_in_slots(sn_communicator* c, sn_device* device, const sn_te
                               sn_tensor* out) {
   const char* in = static_cast<const char*>(x->data);
   char* to = static_cast<char*>(out->data);
+  // In place the lines have just been read.
+  const int64_t whole = in == to ? 0 : x->elements;
   return for_pieces(c, x->bytes(), kSlotBytes, [&](int64_t offset, int64_t bytes, bool first) {
     char* own = slot(c, c->rank);
     copy(own, in + offset, bytes);
     SN_TRY(meet_for(c, first));
     if (c->world_size < kSharedFrom || bytes < kSharedFromBytes) {
-      return reduce_slots(c, device, 0, bytes, x->dtype, reduction, to + offset);
+      return reduce_slots(c, device, 0, bytes, x->dtype, reduction, to + offset, whole);
     }
     // A rank's share of its own slot is read by itself alone, so the result can take its place.
     const int64_t begin = share_begin(bytes, c->world_size, c->rank);
     const int64_t end = share_begin(bytes, c->world_size, c->rank + 1);
-    SN_TRY(reduce_slots(c, device, begin, end - begin, x->dtype, reduction, own + begin));
+    SN_TRY(reduce_slots(c, device, begin, end - begin, x->dtype, reduction, own + begin, 0));
     SN_TRY(meet(c));
     for (int32_t i = 0; i < c->world_size; ++i) {
       // Each begins with its own, so that not all read from one rank at once.
@@ -70,10 +73,11 @@ sn_status reduce_scatter_in_slots(sn_communicator* c, sn_device* device, const s
   const char* in = static_cast<const char*>(x->data);
   char* to = static_cast<char*>(out->data);
   const int64_t part = out->bytes(), room = kSlotBytes / c->world_size / kLine * kLine;
+  const int64_t whole = to == in + c->rank * part ? 0 : out->elements;
   return for_pieces(c, part, room, [&](int64_t offset, int64_t bytes, bool first) {
     for (int32_t q = 0; q < c->world_size; ++q) copy(slot(c, c->rank) + q * room, in + q * part + offset, bytes);
     SN_TRY(meet_for(c, first));
-    return reduce_slots(c, device, c->rank * room, bytes, x->dtype, reduction, to + offset);
+    return reduce_slots(c, device, c->rank * room, bytes, x->dtype, reduction, to + offset, whole);
   });
 }
 
