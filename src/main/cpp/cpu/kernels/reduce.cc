@@ -69,14 +69,13 @@ void reduce_floats(const Job& job, int64_t n) {
         for (int j = 0; j < job.outs; ++j) store_tail(job.to<T>(j) + i, y[0], lanes);
       },
       [&](int64_t i) {
-        // A line of each output in turn: two of them, where lines stay in the caches, take 1.3 times as long.
-        constexpr int kAtOnce = kBypass || sizeof(T) < sizeof(float) ? 2 : 1;
-        for (int part = 0; part < 4; part += kAtOnce) {
-          F y[kAtOnce];
-          floats_at<T, kOp, kAtOnce>(job, i + part * kLanes, kLanes, divisor, y);
+        for (int part = 0; part < 4; part += 2) {
+          F y[2];
+          floats_at<T, kOp, 2>(job, i + part * kLanes, kLanes, divisor, y);
           for (int j = 0; j < job.outs; ++j) {
             T* to = job.to<T>(j) + i + part * kLanes;
-            for (int v = 0; v < kAtOnce; ++v) store<kBypass>(to + v * kLanes, y[v]);
+            store<kBypass>(to, y[0]);
+            store<kBypass>(to + kLanes, y[1]);
           }
         }
       });
