@@ -18,18 +18,26 @@
 namespace sinew_test {
 namespace {
 
-std::vector<sn_device*> gpus() {
-  static const std::vector<sn_device*> all = [] {
+struct Gpus {
+  std::vector<sn_device*> all;
+
+  Gpus() {
     int32_t count = 0;
     if (sn_cuda_load(std::getenv("SINEW_CUDA_PLUGIN")) != SN_OK || sn_cuda_count(&count) != SN_OK)
       throw std::runtime_error(sn_last_error());
-    std::vector<sn_device*> devices(static_cast<size_t>(count));
+    all.resize(static_cast<size_t>(count));
     for (int32_t i = 0; i < count; ++i) {
-      if (sn_cuda_open(i, &devices[static_cast<size_t>(i)]) != SN_OK) throw std::runtime_error(sn_last_error());
+      if (sn_cuda_open(i, &all[static_cast<size_t>(i)]) != SN_OK) throw std::runtime_error(sn_last_error());
     }
-    return devices;
-  }();
-  return all;
+  }
+  ~Gpus() {
+    for (sn_device* device : all) sn_device_close(device);
+  }
+};
+
+const std::vector<sn_device*>& gpus() {
+  static const Gpus open;
+  return open.all;
 }
 
 sn_device* cpu() {
