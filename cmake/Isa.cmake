@@ -38,12 +38,9 @@ if(NOT wanted STREQUAL "all")
   endforeach()
 endif()
 
-# Scalar code is three times slower to compile at -O3, and where there are others, only processors of long ago run it.
+# Scalar code is the fallback, and three times slower to compile at -O3.
 set(SINEW_KERNEL_OPTIMIZATION -O3)
 set(SINEW_SCALAR_OPTIMIZATION -O2)
-if(SINEW_ISAS MATCHES "avx2")
-  set(SINEW_SCALAR_OPTIMIZATION -O1)
-endif()
 if(SINEW_SANITIZE)
   # Instrumented in full, a file takes ten times as long to compile. Vectors are values without addresses, so that following
   # their scopes finds nothing; a null pointer ends a test by itself, and one out of bounds is found where it is used; checks of
