@@ -142,6 +142,7 @@ const Register registered(
       {"int8 channel f32", timed<SN_F32, SN_INT8_SYMMETRIC, kPerChannel>},
       {"int8 group 128 f32", timed<SN_F32, SN_INT8_SYMMETRIC, 128>},
       {"int8 channel bf16", timed<SN_BF16, SN_INT8_SYMMETRIC, kPerChannel>},
+      {"int8 channel f16", timed<SN_F16, SN_INT8_SYMMETRIC, kPerChannel>},
       {"int4 tensor f32", timed<SN_F32, SN_INT4_SYMMETRIC, kPerTensor>},
       {"int4 group 128 f32", timed<SN_F32, SN_INT4_SYMMETRIC, 128>},
       {"fp8 tensor f32", timed<SN_F32, SN_FP8, kPerTensor>},

@@ -147,6 +147,7 @@ const Register registered({"fake_quantize",
                             {"f32 group 128", timed<SN_F32, 128, false>},
                             {"f32 channel in place", timed<SN_F32, kPerChannel, true>},
                             {"bf16 channel", timed<SN_BF16, kPerChannel, false>},
+                            {"f16 channel", timed<SN_F16, kPerChannel, false>},
                             {"f32 fp8 channel", timed<SN_F32, kPerChannel, false, SN_FP8>}}});
 
 }  // namespace

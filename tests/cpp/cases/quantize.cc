@@ -241,6 +241,7 @@ const Register registered({"quantize",
                             {"f32 fp8 channel", timed<SN_F32, SN_FP8, kPerChannel>},
                             {"bf16 fp8 channel", timed<SN_BF16, SN_FP8, kPerChannel>},
                             {"bf16 int8 channel", timed<SN_BF16, SN_INT8_SYMMETRIC, kPerChannel>},
+                            {"f16 int8 channel", timed<SN_F16, SN_INT8_SYMMETRIC, kPerChannel>},
                             {"bf16 int4 group 128", timed<SN_BF16, SN_INT4_SYMMETRIC, 128>}}});
 
 }  // namespace
