@@ -44,7 +44,7 @@ class TileRegisters {
 // multiple of 64). Sums have room for rows rounded up to 32, as x has.
 inline void multiply_tiles(const int8_t* x, int64_t rows, int64_t cols, const uint8_t* first_panel,
                            const uint8_t* second_panel, int32_t* first, int32_t* second) {
-  for (int64_t k = 0; k < cols; k += kTileChunk) {
+  for (int64_t k = 0; k == 0 || k < cols; k += kTileChunk) {  // once for no columns too, whose sums are 0
     const int64_t end = min_of(k + kTileChunk, cols);
     for (int64_t r = 0; r < rows; r += kTileRowsAtOnce) {
       int32_t* a = first + r * kPanel;
