@@ -105,7 +105,7 @@ void random_call(const Emit& emit, sn_dtype dtype, int64_t n, int count, sn_redu
 void tails(const Emit& emit) {
   for (sn_dtype dtype : kExchanged) {
     for (sn_reduction reduction : kReductions) {
-      for (int64_t n : kSizes) random_call(emit, dtype, n, 2, reduction, n % 3 == 0 ? 2 : 1, Fill::kWeights);
+      for (int64_t n : kSizes) random_call(emit, dtype, n, 2, reduction, static_cast<int>(1 + n % 3), Fill::kWeights);
     }
   }
 }

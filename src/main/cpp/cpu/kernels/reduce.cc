@@ -7,6 +7,7 @@ namespace {
 
 constexpr int32_t kNanBits = 0x7fc00000;
 
+// What is reduced, any number of tensors.
 struct Job {
   const void* const* x;
   int count;
@@ -24,6 +25,37 @@ struct Job {
   }
 };
 
+// Two tensors into one output or two. Pointers that nothing written can change stay in registers: with Job's, most
+// instructions of a loop would fetch them again.
+struct Pair {
+  static constexpr int count = 2;
+  const void* x[2];
+  void* out[2];
+  int outs;
+  int64_t offset;
+
+  explicit Pair(const Job& job)
+      : x{job.x[0], job.x[1]}, out{job.out[0], job.out[job.outs - 1]}, outs(job.outs), offset(job.offset) {}
+  template <class T>
+  SN_INLINE const T* in(int m) const {
+    return static_cast<const T*>(x[m]) + offset;
+  }
+  template <class T>
+  SN_INLINE T* to(int j) const {
+    return static_cast<T*>(out[j]) + offset;
+  }
+};
+// f(j) for each output.
+template <class F>
+SN_INLINE void for_outs(const Job& job, F f) {
+  for (int j = 0; j < job.outs; ++j) f(j);
+}
+template <class F>
+SN_INLINE void for_outs(const Pair& job, F f) {
+  f(0);
+  if (job.outs == 2) f(1);
+}
+
 template <sn_reduction kOp>
 SN_INLINE F combine(F sum, F v) {
   // As minps and maxps these keep the second operand when the two are equal: of zeros the first rank's.
@@ -34,16 +66,16 @@ SN_INLINE F combine(F sum, F v) {
 
 // kVectors vectors of results from element i on, each of `lanes` elements. Every NaN becomes the same one: which
 // operand gives its payload would depend on how the code was compiled.
-template <class T, sn_reduction kOp, int kVectors>
-SN_INLINE void floats_at(const Job& job, int64_t i, int64_t lanes, F divisor, F* y) {
+template <class T, sn_reduction kOp, int kVectors, class AnyJob>
+SN_INLINE void floats_at(const AnyJob& job, int64_t i, int64_t lanes, F divisor, F* y) {
   constexpr bool kSum = kOp == SN_SUM || kOp == SN_AVERAGE;
   I seen[kVectors];
   for (int v = 0; v < kVectors; ++v) {
-    y[v] = load_some(job.in<T>(0) + i + v * kLanes, lanes);
+    y[v] = load_some(job.template in<T>(0) + i + v * kLanes, lanes);
     if (!kSum) seen[v] = key(y[v]);
   }
   for (int m = 1; m < job.count; ++m) {
-    const T* x = job.in<T>(m) + i;
+    const T* x = job.template in<T>(m) + i;
     for (int v = 0; v < kVectors; ++v) {
       const F next = load_some(x + v * kLanes, lanes);
       if (!kSum) seen[v] = max(seen[v], key(next));
@@ -58,27 +90,33 @@ SN_INLINE void floats_at(const Job& job, int64_t i, int64_t lanes, F divisor, F*
   }
 }
 
-template <class T, sn_reduction kOp, bool kBypass>
-void reduce_floats(const Job& job, int64_t n) {
+template <class T, sn_reduction kOp, bool kBypass, class AnyJob>
+SN_INLINE void reduce_lines(const AnyJob& job, int64_t n) {
   const F divisor = splat(static_cast<float>(job.count));
   for_lines(
-      kBypass ? to_line(job.to<T>(0)) : 0, n,
+      kBypass ? to_line(job.template to<T>(0)) : 0, n,
       [&](int64_t i, int64_t lanes) {
         F y[1];
         floats_at<T, kOp, 1>(job, i, lanes, divisor, y);
-        for (int j = 0; j < job.outs; ++j) store_tail(job.to<T>(j) + i, y[0], lanes);
+        for_outs(job, [&](int j) { store_tail(job.template to<T>(j) + i, y[0], lanes); });
       },
       [&](int64_t i) {
         for (int part = 0; part < 4; part += 2) {
           F y[2];
           floats_at<T, kOp, 2>(job, i + part * kLanes, kLanes, divisor, y);
-          for (int j = 0; j < job.outs; ++j) {
-            T* to = job.to<T>(j) + i + part * kLanes;
+          for_outs(job, [&](int j) {
+            T* to = job.template to<T>(j) + i + part * kLanes;
             store<kBypass>(to, y[0]);
             store<kBypass>(to + kLanes, y[1]);
-          }
+          });
         }
       });
+}
+
+template <class T, sn_reduction kOp, bool kBypass>
+void reduce_floats(const Job& job, int64_t n) {
+  if (job.count == 2 && job.outs <= 2) return reduce_lines<T, kOp, kBypass>(Pair(job), n);
+  reduce_lines<T, kOp, kBypass>(job, n);
 }
 
 // Sums of bytes are exact in F32, and their quotients far enough from ties that rounding cannot make one.
