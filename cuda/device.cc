@@ -281,7 +281,7 @@ sn_status Call::launched() {
 sn_status open_device(int32_t index, sn_device** opened) {
   static const sn_backend backend = {"cuda",         operations(), allocate,       release,     close,
                                      destroy,        copy_in,      copy_out,       synchronize, reach,
-                                     exchange_bytes, all_reduce,   all_reduce_norm};
+                                     exchange_bytes, collective,   all_reduce_norm};
   CudaDevice* device = make<CudaDevice>();
   if (device == nullptr) return fail(SN_OUT_OF_MEMORY, "no memory for a device");
   device->backend = &backend;

@@ -96,7 +96,7 @@ const sn_ops* operations();
 
 // The collectives of sn_backend.
 int64_t exchange_bytes(int32_t world_size);
-sn_status all_reduce(sn_device* device, const sn_rank_call* call, int32_t* late);
+sn_status collective(sn_device* device, const sn_rank_call* call, int32_t* late);
 sn_status all_reduce_norm(sn_device* device, const sn_rank_call* call, const sn_rank_norm* norm, int32_t* late);
 
 }  // namespace cuda

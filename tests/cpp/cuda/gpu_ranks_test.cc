@@ -128,6 +128,69 @@ TEST(GpuRanks, GetTheSumsOfTheCpu) {
   check(sixteen, SN_F16, 200001, SN_MAX, true, 0);
 }
 
+std::vector<uint8_t> read_bytes(sn_tensor* t, int64_t bytes) {
+  std::vector<uint8_t> result(static_cast<size_t>(bytes));
+  EXPECT_EQ(sn_tensor_read(t, 0, result.data(), bytes), SN_OK) << sn_last_error();
+  return result;
+}
+
+// Reduce-scatter, all-gather and broadcast of n elements a rank, whose bits are those of the CPU.
+void check_parts(Group& group, sn_dtype dtype, int64_t n, sn_reduction reduction, bool in_place, int64_t shift) {
+  const int64_t world = static_cast<int64_t>(group.all.size()), part = n * size_of(dtype);
+  const std::string what = std::string(name_of(dtype)) + " " + std::to_string(n) + " a rank of " +
+                           std::to_string(world) + (in_place ? " in place" : "") + (shift > 0 ? " misaligned" : "");
+  std::vector<std::unique_ptr<Tensor>> inputs;
+  std::vector<const sn_tensor*> x;
+  std::vector<uint8_t> gathered;
+  for (int64_t r = 0; r < world; ++r) {
+    inputs.push_back(std::make_unique<Tensor>(cpu(), dtype, std::vector<int64_t>{n * world}));
+    const std::vector<uint8_t> bytes = bytes_of(dtype, n * world, 1000 * static_cast<uint64_t>(n + r));
+    if (n > 0) std::memcpy(inputs.back()->data(), bytes.data(), bytes.size());
+    x.push_back(*inputs.back());
+    gathered.insert(gathered.end(), bytes.begin() + r * part, bytes.begin() + (r + 1) * part);
+  }
+  Tensor reduced(cpu(), dtype, {n * world});
+  sn_tensor* outs[] = {reduced};
+  ASSERT_EQ(sn_reduce(x.data(), static_cast<int32_t>(world), reduction, outs, 1), SN_OK) << sn_last_error();
+  const std::vector<uint8_t> sums = read_bytes(reduced, part * world);
+  const int64_t root = world / 2, all = n * world;
+  group.run([&](size_t rank) {
+    const int64_t own = static_cast<int64_t>(rank) * part;
+    Tensor memory(group.devices[rank], dtype, {all + shift}), other(group.devices[rank], dtype, {n + shift}), whole,
+        apart, inside;
+    ASSERT_EQ(sn_tensor_view(memory, shift, 1, &all, whole.out()), SN_OK);
+    ASSERT_EQ(sn_tensor_view(other, shift, 1, &n, apart.out()), SN_OK);
+    ASSERT_EQ(sn_tensor_view(memory, shift + n * static_cast<int64_t>(rank), 1, &n, inside.out()), SN_OK);
+    sn_tensor* some = in_place ? inside : apart;
+    ASSERT_EQ(sn_tensor_write(whole, 0, inputs[rank]->data(), part * world), SN_OK);
+    ASSERT_EQ(sn_reduce_scatter(group.all[rank], whole, reduction, some), SN_OK) << sn_last_error();
+    EXPECT_EQ(read_bytes(some, part), std::vector<uint8_t>(sums.begin() + own, sums.begin() + own + part)) << what;
+
+    ASSERT_EQ(sn_tensor_write(some, 0, inputs[rank]->data() + own, part), SN_OK);
+    ASSERT_EQ(sn_all_gather(group.all[rank], some, whole), SN_OK) << sn_last_error();
+    EXPECT_EQ(read_bytes(whole, part * world), gathered) << what;
+
+    ASSERT_EQ(sn_tensor_write(whole, 0, inputs[rank]->data(), part * world), SN_OK);
+    ASSERT_EQ(sn_broadcast(group.all[rank], static_cast<int32_t>(root), whole), SN_OK) << sn_last_error();
+    const uint8_t* sent = inputs[static_cast<size_t>(root)]->data();
+    EXPECT_EQ(read_bytes(whole, part * world), std::vector<uint8_t>(sent, sent + part * world)) << what;
+  });
+}
+
+// Parts that fit a slot, and those that are read where they lie.
+TEST(GpuRanks, PartsAndBroadcasts) {
+  for (int world : quick() ? std::vector<int>{1, 3} : std::vector<int>{1, 2, 3, 8}) {
+    Group group(world);
+    for (sn_dtype dtype : {SN_F32, SN_F16, SN_BF16, SN_I32, SN_I8}) {
+      for (int64_t n : {0, 1, 17, 4099})
+        check_parts(group, dtype, n, static_cast<sn_reduction>((n + world) % 4), n % 3 == 1, n % 2);
+    }
+    check_parts(group, SN_F32, 65536, SN_SUM, false, 0);
+    check_parts(group, SN_F32, 65539, SN_AVERAGE, true, 0);
+    check_parts(group, SN_I8, 300007, SN_MAX, false, 1);
+  }
+}
+
 // Flags and slots are used again and again, for small and large tensors in turn, and ranks come at different times.
 TEST(GpuRanks, ManyCalls) {
   Group group(3);
@@ -145,6 +208,12 @@ TEST(GpuRanks, ManyCalls) {
       if (i % 5 == 0) {
         ASSERT_EQ(sn_barrier(group.all[r]), SN_OK);
       }
+      if (i % 3 != 0 || n == 0) continue;
+      const int32_t root = i % 2, sent = static_cast<int32_t>(r) * 7 + i;
+      ASSERT_EQ(sn_tensor_write(x, 0, &sent, 4), SN_OK);
+      ASSERT_EQ(sn_broadcast(group.all[r], root, x), SN_OK) << sn_last_error();
+      ASSERT_EQ(sn_tensor_read(x, 0, values.data(), n * 4), SN_OK);
+      ASSERT_EQ(values[0], root * 7 + i) << "call " << i;
     }
   });
 }
@@ -156,6 +225,7 @@ TEST(GpuRanks, OnSeveralGpus) {
     Group group(world, 2);
     for (int64_t n : {1, 4099, 65536, 131075}) check(group, SN_BF16, n, SN_SUM, n % 2 == 0, 0);
     for (int64_t n : {1, 4099, 80001}) check(group, SN_F32, n, SN_AVERAGE, n % 2 == 1, n % 2);
+    for (int64_t n : {17, 140003}) check_parts(group, SN_BF16, n, SN_SUM, n == 17, 0);
   }
 }
 
@@ -256,8 +326,11 @@ TEST(GpuRanks, WhatIsRefused) {
   EXPECT_EQ(sn_all_reduce(one.all[0], host, SN_SUM, host), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_all_reduce(one.all[0], x, SN_SUM, host), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_all_reduce(one.all[0], f64, SN_SUM, f64), SN_INVALID_ARGUMENT);
-  EXPECT_EQ(sn_broadcast(one.all[0], 0, x), SN_UNSUPPORTED);
+  EXPECT_EQ(sn_broadcast(one.all[0], 1, x), SN_INVALID_ARGUMENT);
+  EXPECT_EQ(sn_all_gather(one.all[0], x, host), SN_INVALID_ARGUMENT);
+  EXPECT_EQ(sn_reduce_scatter(one.all[0], host, SN_SUM, x), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_all_reduce_compressed(one.all[0], x, SN_SUM, x), SN_UNSUPPORTED);
+  EXPECT_STREQ(sn_last_error(), "ranks that are GPUs do not compress what they reduce; call all-reduce");
   EXPECT_EQ(sn_all_reduce(one.all[0], x, SN_SUM, x), SN_OK) << sn_last_error();
   sn_communicator* threads[1];
   ASSERT_EQ(sn_communicator_threads(1, 1000, threads), SN_OK);

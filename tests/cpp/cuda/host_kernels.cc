@@ -1,7 +1,7 @@
 // The kernels as C++.
 #include "activate.cu"
 #include "activations.cu"
-#include "all_reduce.cu"
+#include "collective.cu"
 #include "attention.cu"
 #include "bitmap.cu"
 #include "broadcast.cu"

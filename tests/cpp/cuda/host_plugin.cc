@@ -88,7 +88,7 @@ sn_status describe(int32_t index, char* text, int64_t capacity) {
 
 sn_status open(int32_t, sn_device** device) {
   static const sn_backend backend = {"cuda", operations(), allocate, release,        close,      destroy,        copy,
-                                     copy,   synchronize,  reach,    exchange_bytes, all_reduce, all_reduce_norm};
+                                     copy,   synchronize,  reach,    exchange_bytes, collective, all_reduce_norm};
   *device = new sn_device;
   (*device)->backend = &backend;
   return SN_OK;

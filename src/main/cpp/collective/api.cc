@@ -133,6 +133,9 @@ sn_status sn_all_reduce(sn_communicator* communicator, const sn_tensor* x, sn_re
 sn_status sn_all_reduce_compressed(sn_communicator* communicator, const sn_tensor* x, sn_reduction reduction,
                                    sn_tensor* out) {
   SN_TRY(usable(communicator));
+  if (communicator->transport->all_reduce_compressed == nullptr) {
+    return fail(SN_UNSUPPORTED, "ranks that are GPUs do not compress what they reduce; call all-reduce");
+  }
   SN_TRY(exchanged(communicator, x, "x"));
   SN_TRY(real(x, "x"));
   SN_TRY(compressible(reduction));

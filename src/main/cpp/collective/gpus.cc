@@ -36,11 +36,13 @@ void release(sn_communicator* c) {
   release_gpus(g);
 }
 
-// What this rank's GPU does for all ranks that have it, on elements [begin, begin + n).
-sn_rank_call call_of(sn_communicator* c, const sn_tensor* x, sn_reduction reduction, int64_t begin, int64_t n) {
+// What this rank's GPU does for all ranks that have it, on n elements from `begin` on.
+sn_rank_call call_of(sn_communicator* c, RankOperation operation, sn_dtype dtype, sn_reduction reduction, int64_t begin,
+                     int64_t n) {
   const Gpus* g = gpus_of(c);
-  const int64_t offset = begin * dtype_size(x->dtype);
+  const int64_t offset = begin * dtype_size(dtype);
   sn_rank_call call = {};
+  call.operation = operation;
   call.world_size = c->world_size;
   call.teams = g->teams;
   for (int32_t r = 0; r < c->world_size; ++r) {
@@ -52,8 +54,8 @@ sn_rank_call call_of(sn_communicator* c, const sn_tensor* x, sn_reduction reduct
   call.number = ++c->steps;
   call.timeout_ns = c->timeout_ns / 2;  // before those that wait for this rank lose patience
   call.elements = n;
-  call.bytes = n * dtype_size(x->dtype);
-  call.dtype = x->dtype;
+  call.bytes = n * dtype_size(dtype);
+  call.dtype = dtype;
   call.reduction = reduction;
   return call;
 }
@@ -78,12 +80,38 @@ sn_status compute(sn_communicator* c, F f) {
   return fail(status, "%s", why);
 }
 
-sn_status all_reduce(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction, sn_tensor*) {
+sn_status run(sn_communicator* c, const sn_rank_call& call) {
+  return compute(c, [&](int32_t* late) { return c->device->backend->collective(c->device, &call, late); });
+}
+
+sn_status all_reduce(sn_communicator* c, sn_device*, const sn_tensor* x, sn_reduction reduction, sn_tensor*) {
   SN_TRY(meet_and_compare(c));
   SN_TRY(outputs_apart(c, x->bytes(), x->bytes()));
   if (x->elements == 0) return meet(c);
-  const sn_rank_call call = call_of(c, x, reduction, 0, x->elements);
-  return compute(c, [&](int32_t* late) { return device->backend->all_reduce(device, &call, late); });
+  return run(c, call_of(c, kRanksReduce, x->dtype, reduction, 0, x->elements));
+}
+
+sn_status reduce_scatter(sn_communicator* c, sn_device*, const sn_tensor* x, sn_reduction reduction, sn_tensor* out) {
+  SN_TRY(meet_and_compare(c));
+  SN_TRY(outputs_apart(c, x->bytes(), out->bytes()));
+  if (out->elements == 0) return meet(c);
+  return run(c, call_of(c, kRanksReduceParts, x->dtype, reduction, 0, out->elements));
+}
+
+sn_status all_gather(sn_communicator* c, const sn_tensor* x, sn_tensor* out) {
+  SN_TRY(meet_and_compare(c));
+  SN_TRY(outputs_apart(c, x->bytes(), out->bytes()));
+  if (x->elements == 0) return meet(c);
+  return run(c, call_of(c, kRanksGather, SN_I8, SN_SUM, 0, x->bytes()));
+}
+
+sn_status broadcast(sn_communicator* c, int32_t root, sn_tensor* x) {
+  SN_TRY(meet_and_compare(c));
+  SN_TRY(outputs_apart(c, x->bytes(), x->bytes()));
+  if (x->elements == 0) return meet(c);
+  sn_rank_call call = call_of(c, kRanksBroadcast, SN_I8, SN_SUM, 0, x->bytes());
+  call.root = root;
+  return run(c, call);
 }
 
 // Rows in pieces that fit the slots.
@@ -98,7 +126,7 @@ sn_status all_reduce_norm(sn_communicator* c, const sn_tensor* x, sn_tensor*) {
   }
   for (int64_t begin = 0; begin < x->elements; begin += rows * cols) {
     const int64_t n = x->elements - begin < rows * cols ? x->elements - begin : rows * cols;
-    const sn_rank_call call = call_of(c, x, SN_SUM, begin, n);
+    const sn_rank_call call = call_of(c, kRanksReduce, x->dtype, SN_SUM, begin, n);
     sn_rank_norm norm = {};
     norm.cols = cols;
     for (int32_t r = 0; r < c->world_size; ++r) {
@@ -114,13 +142,8 @@ sn_status all_reduce_norm(sn_communicator* c, const sn_tensor* x, sn_tensor*) {
   return SN_OK;
 }
 
-sn_status missing() { return fail(SN_UNSUPPORTED, "ranks that are GPUs have all-reduce and barrier only so far"); }
-sn_status no_scatter(sn_communicator*, sn_device*, const sn_tensor*, sn_reduction, sn_tensor*) { return missing(); }
-sn_status no_gather(sn_communicator*, const sn_tensor*, sn_tensor*) { return missing(); }
-sn_status no_broadcast(sn_communicator*, int32_t, sn_tensor*) { return missing(); }
-
-constexpr Transport kGpus = {true,      all_reduce,   no_scatter,       all_reduce_norm, no_scatter,
-                             no_gather, no_broadcast, meet_and_compare, nullptr,         release};
+constexpr Transport kGpus = {true,       all_reduce, nullptr,          all_reduce_norm, reduce_scatter,
+                             all_gather, broadcast,  meet_and_compare, nullptr,         release};
 
 // Every GPU has to reach what the others have, and has memory that they write.
 sn_status prepare(Gpus* g) {
@@ -178,7 +201,7 @@ sn_status sn_communicator_gpus(sn_device* const* devices, int32_t world_size, in
   }
   for (int32_t r = 0; r < world_size; ++r) {
     if (devices[r] == nullptr) return fail(SN_INVALID_ARGUMENT, "the device of rank %d is null", r);
-    if (devices[r]->backend->all_reduce == nullptr)
+    if (devices[r]->backend->collective == nullptr)
       return fail(SN_UNSUPPORTED, "the device of rank %d is not a GPU; ranks on the CPU are threads or processes", r);
   }
   return open_gpus(devices, world_size, timeout_ms, communicators);

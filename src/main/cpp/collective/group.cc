@@ -116,8 +116,10 @@ void describe_failure(sn_communicator* c, const Failure& f, char* text, size_t s
   snprintf(text, size, "the group has failed");
 }
 
+Posted& own_of(sn_communicator* c) { return c->states()[c->rank].posted[c->calls & 1]; }
+// A rank that has gone on to its next call has left there how far it came in this one.
 bool arrived(sn_communicator* c, int32_t rank) {
-  return __atomic_load_n(&c->states()[rank].arrived, __ATOMIC_ACQUIRE) >= c->phase;
+  return __atomic_load_n(&c->posted(rank).arrived, __ATOMIC_ACQUIRE) >= c->phase;
 }
 
 // Fails if somebody has failed, or a rank that has not arrived never will; `rank` is one that is waited for.
@@ -135,7 +137,7 @@ sn_status look_around(sn_communicator* c, int32_t rank, const Patience& patience
 
 sn_status meet_all(sn_communicator* c, bool compare) {
   ++c->phase;
-  __atomic_store_n(&c->states()[c->rank].arrived, c->phase, __ATOMIC_RELEASE);
+  __atomic_store_n(&own_of(c).arrived, c->phase, __ATOMIC_RELEASE);
   Patience patience(c->spins, c->timeout_ns);
   for (int32_t q = 0; q < c->world_size; ++q) {
     while (!arrived(c, q)) {
@@ -218,8 +220,12 @@ sn_status begin_call(sn_communicator* c, const Request& request, const void* x, 
     return status;
   }
   ++c->calls;
-  c->states()[c->rank].posted[c->calls & 1] =
-      c->transport->shares_tensors ? Posted{request, x, out, norm} : Posted{request, nullptr, nullptr, nullptr};
+  Posted& own = own_of(c);
+  const bool shared = c->transport->shares_tensors;
+  own.request = request;
+  own.x = shared ? x : nullptr;
+  own.out = shared ? out : nullptr;
+  own.norm = shared ? norm : nullptr;
   return SN_OK;
 }
 

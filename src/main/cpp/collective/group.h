@@ -44,20 +44,23 @@ struct NormTensors {
 // Why a group has failed.
 enum Reason : int32_t { kNone, kLate, kClosed, kDisagrees, kOverlaps, kEnded, kStuck, kUnable };
 
-// What a rank calls with: one cache line to fetch. The pointers are null where ranks cannot use each other's tensors.
+// What a rank calls with, and how far it has come. They share a cache line, so that whoever sees a rank arrive has its
+// request as well. The pointers are null where ranks cannot use each other's tensors.
 struct alignas(64) Posted {
+  uint64_t arrived;  // atomic: the last phase of this call that it has reached
   Request request;
   const void* x;
   void* out;
   const NormTensors* norm;
 };
 
-// Of one rank, written by it alone. What others wait for has a cache line of its own.
+static_assert(sizeof(Posted) == 64, "a request is one cache line to fetch");
+
+// Of one rank, written by it alone.
 struct alignas(64) RankState {
-  uint64_t arrived;  // atomic: how many phases it has reached
-  int32_t closed;    // atomic
   Posted posted[2];
-  alignas(64) int32_t busy;  // atomic: it is using the memory of others
+  int32_t closed;  // atomic
+  int32_t busy;    // atomic: it is using the memory of others
 };
 
 struct Control {
@@ -77,9 +80,9 @@ struct Transport {
   bool shares_tensors;  // ranks use each other's tensors, those that are posted
   sn_status (*all_reduce)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
                           sn_tensor* out);
+  // Null where there is none, as all_reduce_norm.
   sn_status (*all_reduce_compressed)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
                                      sn_tensor* out);
-  // Null where there is none.
   sn_status (*all_reduce_norm)(sn_communicator* c, const sn_tensor* x, sn_tensor* out);
   sn_status (*reduce_scatter)(sn_communicator* c, sn_device* device, const sn_tensor* x, sn_reduction reduction,
                               sn_tensor* out);

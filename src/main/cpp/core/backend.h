@@ -30,11 +30,11 @@ struct sn_backend {
   // done.
   sn_status (*synchronize)(sn_device* device);
   // Collectives of GPUs; null where ranks use the CPU's memory. `reach` lets kernels of `device` use the memory of
-  // `other`. all_reduce returns when this device has done its part; with SN_RANK_FAILED *late is a rank that did not
+  // `other`. collective returns when this device has done its part; with SN_RANK_FAILED *late is a rank that did not
   // come in time, and tensors are not used any more.
   sn_status (*reach)(sn_device* device, sn_device* other);
   int64_t (*exchange_bytes)(int32_t world_size);
-  sn_status (*all_reduce)(sn_device* device, const sn_rank_call* call, int32_t* late);
+  sn_status (*collective)(sn_device* device, const sn_rank_call* call, int32_t* late);
   sn_status (*all_reduce_norm)(sn_device* device, const sn_rank_call* call, const sn_rank_norm* norm, int32_t* late);
 };
 

@@ -8,11 +8,15 @@
 namespace sn {
 constexpr int32_t kMostGpuRanks = 16, kMostRankTeams = 32;
 constexpr int64_t kRankSlot = 256 << 10;  // bytes of a tensor that goes through memory which others write
+
+enum RankOperation : int32_t { kRanksReduce, kRanksReduceParts, kRanksGather, kRanksBroadcast };
 }  // namespace sn
 
-// An all-reduce of ranks whose tensors lie in the memory of GPUs, of which `here` are those of one device, which
-// computes for them. See cuda/ranks.h.
+// A collective of ranks whose tensors lie in the memory of GPUs, of which `here` are those of one device, which
+// computes for them. What is copied and not reduced is I8. See cuda/ranks.h.
 struct sn_rank_call {
+  sn::RankOperation operation;
+  int32_t root;                           // of a broadcast
   int32_t world_size, here_count, teams;  // teams of a rank: as many for every rank
   int32_t here[sn::kMostGpuRanks];
   const void* x[sn::kMostGpuRanks];
@@ -20,7 +24,7 @@ struct sn_rank_call {
   void* exchange[sn::kMostGpuRanks];  // memory of each rank that all devices can use, zeroed in the beginning
   uint64_t number;                    // of the call, from 1 on
   int64_t timeout_ns;
-  int64_t elements, bytes;
+  int64_t elements, bytes;  // of out; of a gather, of x
   sn_dtype dtype;
   sn_reduction reduction;
 };

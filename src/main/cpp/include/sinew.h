@@ -471,8 +471,7 @@ SN_EXPORT sn_status sn_communicator_processes(const char* name, int32_t rank, in
 SN_EXPORT sn_status sn_communicator_mpi(const char* library, int64_t timeout_ms, sn_communicator** communicator);
 /* The communicators of ranks that are threads of this process and have GPUs: devices[r] holds the tensors of rank r, at
  * most 16 ranks. Ranks on one GPU have the same device; different GPUs have to reach each other's memory, or it is
- * SN_UNSUPPORTED. So far there are sn_all_reduce, sn_all_reduce_rms_norm and sn_barrier; the others are SN_UNSUPPORTED.
- */
+ * SN_UNSUPPORTED. There is no sn_all_reduce_compressed, which is SN_UNSUPPORTED. */
 SN_EXPORT sn_status sn_communicator_gpus(sn_device* const* devices, int32_t world_size, int64_t timeout_ms,
                                          sn_communicator** communicators);
 SN_EXPORT int32_t sn_communicator_rank(const sn_communicator* communicator);

@@ -172,14 +172,27 @@ class CudaTest {
           Tensor host = Tensor.of(new float[] {1, 2, 3, 4 + c.rank()}, 2, 2);
           Tensor x = host.to(gpu);
           Tensor residual = Tensor.allocate(gpu, DType.F32, 2, 2);
-          Tensor y = Tensor.allocate(gpu, DType.F32, 2, 2)) {
+          Tensor y = Tensor.allocate(gpu, DType.F32, 2, 2);
+          Tensor half = Tensor.allocate(gpu, DType.F32, 2)) {
         c.allReduceRmsNorm(x, residual, null, 0, residual, y);
         assertArrayEquals(new float[] {2, 4, 6, 9}, residual.toFloats());
         assertArrayEquals(
             new float[] {0.6324555f, 1.264911f, 0.7844645f, 1.1766968f}, y.toFloats(), 1e-6f);
         c.allReduce(x, ReduceOp.MAX, x);
         assertArrayEquals(new float[] {1, 2, 3, 5}, x.toFloats());
-        assertThrows(UnsupportedOperationException.class, () -> c.broadcast(x, 0));
+        c.broadcast(x, 0);
+        c.reduceScatter(x, ReduceOp.SUM, half);
+        assertArrayEquals(
+            c.rank() == 0 ? new float[] {2, 4} : new float[] {6, 10}, half.toFloats());
+        c.allGather(half, x);
+        assertArrayEquals(new float[] {2, 4, 6, 10}, x.toFloats());
+        UnsupportedOperationException e =
+            assertThrows(
+                UnsupportedOperationException.class,
+                () -> c.allReduceCompressed(x, ReduceOp.SUM, x));
+        assertEquals(
+            "ranks that are GPUs do not compress what they reduce; call all-reduce",
+            e.getMessage());
         c.barrier();
       }
     }

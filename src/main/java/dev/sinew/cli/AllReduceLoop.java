@@ -1,13 +1,8 @@
 package dev.sinew.cli;
 
 import dev.sinew.Device;
-import java.util.ArrayList;
+import dev.sinew.internal.RankThreads;
 import java.util.Arrays;
-import java.util.List;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
@@ -18,7 +13,7 @@ final class AllReduceLoop implements AutoCloseable {
   private static final int BLOCK = 4096;
 
   private final int ranks;
-  private final ExecutorService threads;
+  private final RankThreads threads = new RankThreads();
   private final AtomicLong[] arrived;
   private final int spins;
   private float[][] x;
@@ -28,7 +23,6 @@ final class AllReduceLoop implements AutoCloseable {
     this.ranks = ranks;
     // With more ranks than processors, whoever spins keeps the one it waits for from running.
     this.spins = ranks <= Device.availableProcessors() ? 20000 : 0;
-    this.threads = Executors.newFixedThreadPool(ranks);
     // 64 bytes and more apart, so that no two share a cache line.
     this.arrived = new AtomicLong[16 * ranks];
     Arrays.setAll(arrived, i -> new AtomicLong());
@@ -53,29 +47,16 @@ final class AllReduceLoop implements AutoCloseable {
 
   /** Seconds of one of so many calls, of the thread that took longest. */
   double seconds(long calls) throws Exception {
-    List<Future<Double>> futures = new ArrayList<>();
-    for (int r = 0; r < ranks; r++) {
-      int rank = r;
-      futures.add(
-          threads.submit(
-              () -> {
-                meet(rank);
-                long start = System.nanoTime();
-                for (long i = 0; i < calls; i++) {
-                  call(rank);
-                }
-                return (System.nanoTime() - start) / 1e9 / calls;
-              }));
-    }
-    double longest = 0;
-    for (Future<Double> future : futures) {
-      try {
-        longest = Math.max(longest, future.get());
-      } catch (ExecutionException e) {
-        throw e.getCause() instanceof Exception cause ? cause : e;
-      }
-    }
-    return longest;
+    return threads.largest(
+        ranks,
+        rank -> {
+          meet(rank);
+          long start = System.nanoTime();
+          for (long i = 0; i < calls; i++) {
+            call(rank);
+          }
+          return (System.nanoTime() - start) / 1e9 / calls;
+        });
   }
 
   private void call(int rank) {
@@ -139,6 +120,6 @@ final class AllReduceLoop implements AutoCloseable {
 
   @Override
   public void close() {
-    threads.shutdown();
+    threads.close();
   }
 }

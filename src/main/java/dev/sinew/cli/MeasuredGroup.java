@@ -1,6 +1,7 @@
 package dev.sinew.cli;
 
 import dev.sinew.collective.Communicator;
+import dev.sinew.internal.RankThreads;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.lang.management.ManagementFactory;
@@ -9,16 +10,12 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 
 /** The ranks of a group, some on threads of this JVM and the others in JVMs of their own. */
 final class MeasuredGroup implements AutoCloseable {
   private final List<MeasuredRank> here = new ArrayList<>();
   private final List<Process> elsewhere = new ArrayList<>();
-  private final ExecutorService threads = Executors.newCachedThreadPool();
+  private final RankThreads threads = new RankThreads();
 
   private MeasuredGroup() {}
 
@@ -71,24 +68,12 @@ final class MeasuredGroup implements AutoCloseable {
       requests.write(line);
       requests.flush();
     }
-    List<Future<Double>> futures = new ArrayList<>();
-    for (MeasuredRank rank : here) {
-      futures.add(threads.submit(() -> rank.perform(request, count)));
-    }
-    double result = 0;
-    for (Future<Double> future : futures) {
-      try {
-        result = future.get();
-      } catch (ExecutionException e) {
-        throw e.getCause() instanceof Exception cause ? cause : e;
-      }
-    }
-    return result;
+    return threads.largest(here.size(), r -> here.get(r).perform(request, count));
   }
 
   @Override
   public void close() {
-    threads.shutdown();
+    threads.close();
     here.forEach(MeasuredRank::close);
     for (Process process : elsewhere) {
       try {

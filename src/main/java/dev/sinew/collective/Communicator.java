@@ -96,9 +96,8 @@ public abstract sealed class Communicator implements AutoCloseable
   /**
    * The communicators of a new group whose ranks are threads of this JVM and whose tensors are on
    * GPUs of this host, which reach each other's memory: those of rank r on {@code devices.get(r)}.
-   * Several ranks may have one GPU. So far there are {@link #allReduce}, {@link #allReduceRmsNorm}
-   * and {@link #barrier}; the others are {@link UnsupportedOperationException}. Calls return when
-   * the result is complete.
+   * Several ranks may have one GPU. {@link #allReduceCompressed} is {@link
+   * UnsupportedOperationException}. Calls return when the result is complete.
    *
    * @param devices at most 16
    * @param timeout how long a rank waits for the others, at least a millisecond
@@ -298,6 +297,7 @@ public abstract sealed class Communicator implements AutoCloseable
    *
    * @param x F32, F16 or BF16
    * @param op {@link ReduceOp#SUM} or {@link ReduceOp#AVERAGE}
+   * @throws UnsupportedOperationException if the ranks are GPUs; {@link #allReduce} is for them
    */
   public abstract void allReduceCompressed(Tensor x, ReduceOp op, Tensor out);
 
@@ -311,7 +311,8 @@ public abstract sealed class Communicator implements AutoCloseable
    * @param weight F32, or null for 1
    * @param sum like x; may be x or residual
    * @param y like x, and neither of the others
-   * @throws UnsupportedOperationException if the ranks are not GPUs
+   * @throws UnsupportedOperationException if the ranks are not GPUs of one host; call the three in
+   *     turn
    */
   public abstract void allReduceRmsNorm(
       Tensor x, Tensor residual, Tensor weight, double eps, Tensor sum, Tensor y);

@@ -1,6 +1,7 @@
 package dev.sinew.collective;
 
 import static org.bytedeco.cuda.global.cudart.cudaErrorNotReady;
+import static org.bytedeco.cuda.global.cudart.cudaGetDevice;
 import static org.bytedeco.cuda.global.cudart.cudaGetErrorString;
 import static org.bytedeco.cuda.global.cudart.cudaSetDevice;
 import static org.bytedeco.cuda.global.cudart.cudaStreamCreateWithFlags;
@@ -58,6 +59,14 @@ final class NcclCommunicator extends Communicator {
 
   private final Device gpu;
   private final int index;
+  private final CurrentGpu current =
+      new CurrentGpu(
+          () -> {
+            int[] now = new int[1];
+            checkCuda(cudaGetDevice(now));
+            return now[0];
+          },
+          gpu -> checkCuda(cudaSetDevice(gpu)));
   private final Duration timeout;
   private final ncclComm communicator = new ncclComm();
   private final CUstream_st stream = new CUstream_st();
@@ -76,12 +85,11 @@ final class NcclCommunicator extends Communicator {
   static Communicator open(TcpBootstrap ranks, Device gpu, Duration timeout) {
     Loader.load(nccl.class);
     NcclCommunicator communicator = new NcclCommunicator(ranks, gpu, timeout);
-    communicator.start(ranks);
+    communicator.current.during(communicator.index, () -> communicator.start(ranks));
     return communicator;
   }
 
   private void start(TcpBootstrap ranks) {
-    checkCuda(cudaSetDevice(index));
     // In a buffer of Java's, as JavaCPP refuses to allocate beyond a limit of its own.
     ByteBuffer bytes = ByteBuffer.allocateDirect(ID_BYTES);
     ncclUniqueId id = new ncclUniqueId(new BytePointer(bytes));
@@ -135,7 +143,7 @@ final class NcclCommunicator extends Communicator {
 
   @Override
   public void allReduceCompressed(Tensor x, ReduceOp op, Tensor out) {
-    throw new UnsupportedOperationException("NCCL has no compressed all-reduce");
+    throw new UnsupportedOperationException("NCCL has no compressed all-reduce; call allReduce");
   }
 
   @Override
@@ -240,11 +248,14 @@ final class NcclCommunicator extends Communicator {
             sn_tensor po = access.acquire(out);
             try {
               gpu.synchronize(); // NCCL's stream is another
-              checkCuda(cudaSetDevice(index));
               Pointer from = SinewNative.sn_tensor_data(px);
               Pointer to = SinewNative.sn_tensor_data(po);
-              await(() -> call.run(from, to), name);
-              awaitStream(name);
+              current.during(
+                  index,
+                  () -> {
+                    await(() -> call.run(from, to), name);
+                    awaitStream(name);
+                  });
             } finally {
               access.release(out);
             }
@@ -322,7 +333,7 @@ final class NcclCommunicator extends Communicator {
         () -> {
           if (!closed && broken == null) {
             // Not destroyed, which would wait for the others.
-            ncclCommAbort(communicator);
+            current.during(index, () -> ncclCommAbort(communicator));
           }
           closed = true;
           if (token != null) {

@@ -4,12 +4,9 @@ import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.Tensor;
 import dev.sinew.collective.Communicator;
+import dev.sinew.internal.RankThreads;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 
 /**
  * As many ranks as there are processes, but threads of the first of these; the others do nothing.
@@ -17,7 +14,7 @@ import java.util.concurrent.Future;
 final class SinewThreads extends AllReduce {
   private final List<SinewRank> ranks = new ArrayList<>();
   private final List<Tensor> own = new ArrayList<>();
-  private final ExecutorService threads = Executors.newCachedThreadPool();
+  private final RankThreads threads = new RankThreads();
 
   /**
    * @param count none in all processes but one
@@ -65,29 +62,17 @@ final class SinewThreads extends AllReduce {
 
   @Override
   double seconds(int calls) throws Exception {
-    List<Future<Double>> futures = new ArrayList<>();
-    for (SinewRank rank : ranks) {
-      futures.add(
-          threads.submit(
-              () -> {
-                rank.run(); // until all are there
-                return rank.seconds(calls);
-              }));
-    }
-    double longest = 0;
-    for (Future<Double> future : futures) {
-      try {
-        longest = Math.max(longest, future.get());
-      } catch (ExecutionException e) {
-        throw e.getCause() instanceof Exception cause ? cause : e;
-      }
-    }
-    return longest;
+    return threads.largest(
+        ranks.size(),
+        r -> {
+          ranks.get(r).run(); // until all are there
+          return ranks.get(r).seconds(calls);
+        });
   }
 
   @Override
   public void close() {
-    threads.shutdown();
+    threads.close();
     ranks.forEach(SinewRank::close);
     own.forEach(Tensor::close);
   }

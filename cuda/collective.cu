@@ -1,4 +1,4 @@
-// All-reduce of ranks that have GPUs; see ranks.h.
+// Collectives of ranks that have GPUs; see ranks.h.
 #include "ranks.h"
 #include "rms_norm.h"
 #include "together.h"
@@ -65,11 +65,11 @@ sn_status run_ranks(Call& call, const Body& body, int32_t* late) {
 
 int64_t exchange_bytes(int32_t world_size) { return static_cast<int64_t>(sizeof(Flags)) + 2 * kRankSlot * world_size; }
 
-sn_status all_reduce(sn_device* device, const sn_rank_call* ranks, int32_t* late) {
+sn_status collective(sn_device* device, const sn_rank_call* ranks, int32_t* late) {
   Call call(device);
   *late = -1;
-  // What every rank reads whole, if it is small, saves a meeting; what does not fit a slot cannot be.
-  return run_ranks(call, AllReduce{{*ranks}, ranks->bytes <= kRankSlot}, late);
+  // What goes through slots, if it is small, saves a meeting; what does not fit one cannot.
+  return run_ranks(call, Collective{{*ranks}, ranks->bytes <= kRankSlot}, late);
 }
 
 sn_status all_reduce_norm(sn_device* device, const sn_rank_call* ranks, const sn_rank_norm* norm, int32_t* late) {
