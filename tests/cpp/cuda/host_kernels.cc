@@ -1,11 +1,11 @@
 // The kernels as C++.
 #include "activate.cu"
 #include "activations.cu"
-#include "collective.cu"
 #include "attention.cu"
 #include "bitmap.cu"
 #include "broadcast.cu"
 #include "cluster.cu"
+#include "collective.cu"
 #include "compress.cu"
 #include "convert.cu"
 #include "error.cu"
