@@ -24,12 +24,13 @@ struct QuantizeBlocks {
     const int64_t block = (team - row * parts) * 16 + thread / kThreads;
     const int lane = thread % kThreads;
     if (block >= to.split.count) return;
+    const Windows::Place from = to.row(row);
     const int64_t first = to.split.first(block);
     const int n = to.split.size(block);
     if (p == 0) {
       uint32_t largest = 0;
       for (int i = lane; i < n; i += kThreads) {
-        const uint32_t key = key_of(to.at(row, first + i));
+        const uint32_t key = key_of(to.at(from, first + i));
         largest = key > largest ? key : largest;
       }
       shared.largest[thread] = largest;
@@ -46,7 +47,7 @@ struct QuantizeBlocks {
     const float scale = scale_of(shared.largest + begin);
     int32_t sum = 0;
     for (int i = lane; i < n && !is_nan(scale); i += kThreads) {
-      const int q = to_int(to.at(row, first + i) / scale);
+      const int q = to_int(to.at(from, first + i) / scale);
       to.q[to.place(row, block) + i] = static_cast<int16_t>(q);
       sum += q;
     }
@@ -74,11 +75,12 @@ struct QuantizeRows {
   Activations to;
 
   SN_HD void phase(int p, int64_t row, int thread, State&, Shared& shared, Findings&) const {
-    const int64_t cols = to.split.cols;
+    const int64_t cols = to.cols;
+    const Windows::Place from = to.row(row);
     if (p == 0) {
       uint32_t largest = 0;
       for (int64_t i = thread; i < cols; i += kTeam) {
-        const uint32_t key = key_of(to.at(row, i));
+        const uint32_t key = key_of(to.at(from, i));
         largest = key > largest ? key : largest;
       }
       shared.largest[thread] = largest;
@@ -100,11 +102,11 @@ struct QuantizeRows {
       const Quantizer z = quantizer(scale, 0, SN_INT8_SYMMETRIC);
       int32_t sum = 0;
       for (int64_t i = thread; i < cols && finite; i += kTeam) {
-        const int q = quantized<false>(z, to.at(row, i));
+        const int q = quantized<false>(z, to.at(from, i));
         if (to.bytes != nullptr) {
-          to.bytes[to.place(row, 0) + i] = static_cast<int8_t>(q);
+          to.bytes[to.place(row, 0) + to.order.stored(i)] = static_cast<int8_t>(q);
         } else {
-          to.q[to.place(row, 0) + i] = static_cast<int16_t>(q);
+          to.q[to.place(row, 0) + to.order.stored(i)] = static_cast<int16_t>(q);
         }
         sum += q;
       }
@@ -128,8 +130,16 @@ struct Widen {
     const int64_t block = part / (kColumns / kStep);
     const int col = static_cast<int>(part % (kColumns / kStep)) * kStep, left = to.split.size(block) - col;
     const int n = left < kStep ? (left > 0 ? left : 0) : kStep;
-    const int64_t from = row * to.split.cols + (n > 0 ? to.split.first(block) + col : 0);
-    store(to.floats + i * kStep, load_reals(to.dtype, to.x, from, n), kStep);
+    const int64_t first = n > 0 ? to.split.first(block) + col : 0;
+    const Windows::Place from = to.row(row);
+    Elements<float> v;
+    if (to.windows.taps == nullptr) {
+      v = load_reals(to.dtype, to.x, from.from + first, n);
+    } else {
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) v.of[j] = j < n ? to.at(from, first + j) : 0.0f;
+    }
+    store(to.floats + i * kStep, v, kStep);
   }
 };
 

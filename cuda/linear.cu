@@ -9,6 +9,8 @@ namespace {
 
 // From so many rows on W8A8 goes to the tensor cores.
 constexpr int64_t kManyRows = 32;
+// What windows take in memory at a time.
+constexpr int64_t kWindowBytes = int64_t{64} << 20;
 
 // Weights as they are packed (layer.h); load gives those of 16 columns of a row, zeros for what is missing.
 struct Weights {
@@ -236,50 +238,123 @@ sn_status multiply(Call& call, const Activations& x, const Weights& w, const Res
   return run_teams(call, Body{x, w, to}, (x.rows + Body::kRows - 1) / Body::kRows * channels, nullptr);
 }
 
+Weights weights_of(const sn_weights* w) {
+  const int64_t books = w->kind == SN_CLUSTERED ? w->group : 1;
+  return {w->kind,
+          w->dtype,
+          w->part<uint8_t>(kWeightPart),
+          w->part<float>(kScalePart),
+          w->part<int8_t>(kZeroPointPart),
+          w->part<uint64_t>(kMaskPart),
+          w->part<uint32_t>(kBeforePart),
+          w->part<int64_t>(kBeginPart),
+          pitch_of(w),
+          words_of_row(w->cols),
+          w->kind == SN_CLUSTERED || w->group == 0 ? 1 : (w->cols + w->group - 1) / w->group,
+          (w->rows + books - 1) / books,
+          w->bits,
+          w->kind != SN_CLUSTERED && w->group != 0};
+}
+
+// Whether products are of floats.
+bool multiplies_floats(const sn_weights* w) {
+  return w->kind == SN_CLUSTERED || w->kind == SN_FLOAT ||
+         (w->kind != SN_W8A8 && w->kind != SN_W4 && w->dtype != SN_I8);
+}
+
+// kStep columns of a row a step, as floats.
+struct Unpack {
+  static constexpr bool kFinds = false;
+  Weights w;
+  bool integers;
+  Order order;
+  int64_t cols, group, pitch;
+  float* to;
+
+  SN_HD void step(int64_t i, Findings&) const {
+    const int64_t row = i * kStep / pitch, col = i * kStep - row * pitch;
+    const int n = static_cast<int>(cols - col < kStep ? cols - col : kStep);
+    if (n <= 0) return;
+    Elements<float> v;
+    if (order.taps > 1) {
+      const int8_t* from = reinterpret_cast<const int8_t*>(w.data) + row * w.pitch;
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) v.of[j] = j < n ? static_cast<float>(from[order.stored(col + j)]) : 0.0f;
+    } else if (integers) {
+      Elements<int8_t> q;
+      w.load(row, col, n, &q);
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) v.of[j] = static_cast<float>(q.of[j]);
+    } else {
+      w.load(row, col, n, &v);
+    }
+    if (w.scale != nullptr && w.kind != SN_CLUSTERED) {
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) {
+        if (j >= n) break;
+        const int64_t slice = row * w.per_row + (w.grouped ? (col + j) / group : 0);
+        const float zero = w.zero_point == nullptr ? 0.0f : static_cast<float>(w.zero_point[slice]);
+        v.of[j] = (v.of[j] - zero) * w.scale[slice];
+      }
+    }
+    store(to + i * kStep, v, kStep);
+  }
+};
+
 sn_status linear(sn_device* device, const sn_tensor* x, const sn_weights* w, const sn_tensor* bias,
                  sn_activation activation, sn_tensor* y) {
   Call call(device);
   if (y->elements == 0) return call.status();
-  const bool floats =
-      w->kind == SN_CLUSTERED || w->kind == SN_FLOAT || (w->kind != SN_W8A8 && w->kind != SN_W4 && w->dtype != SN_I8);
-  Activations a = {x->dtype, x->data, y->elements / w->rows, split_of(w), nullptr, nullptr, nullptr, nullptr};
-  const Results to = {bias == nullptr ? nullptr : data_of<float>(bias), activation, y->dtype, y->data, w->rows};
-  const int64_t blocks = a.rows * a.split.count;
-  const bool tiles = w->kind == SN_W8A8 && a.rows >= kManyRows;
+  Activations a = {};
+  a.dtype = x->dtype;
+  a.x = x->data;
+  a.rows = y->elements / w->rows;
+  return multiply_rows(call, a, w,
+                       {bias == nullptr ? nullptr : data_of<float>(bias), activation, y->dtype, y->data, w->rows});
+}
+
+}  // namespace
+
+sn_status unpack(Call& call, const sn_weights* w, int64_t pitch, float* to) {
+  const Unpack body = {weights_of(w), !multiplies_floats(w), order_of(w), w->cols, w->group, pitch, to};
+  return run(call, body, w->rows * pitch / kStep, nullptr);
+}
+
+sn_status multiply_rows(Call& call, const Activations& x, const sn_weights* w, const Results& to) {
+  const bool floats = multiplies_floats(w), is_w8a8 = w->kind == SN_W8A8;
+  Activations a = x;
+  a.cols = w->cols;
+  a.split = split_of(w);
+  a.order = order_of(w);
+  const bool tiles = is_w8a8 && a.rows >= kManyRows;
+  // Windows overlap and would take much more memory than x: some at a time.
+  const int64_t row_bytes = a.split.count * kColumns * (floats ? 4 : 2), fit = kWindowBytes / (row_bytes + 1);
+  const int64_t at_once = a.windows.taps == nullptr || a.rows <= fit ? a.rows : fit > 0 ? fit : 1;
+  const int64_t blocks = at_once * a.split.count;
   if (floats) {
     a.floats = call.scratch_of<float>(blocks * kColumns);
   } else {
-    a.tokens = call.scratch_of<Token>(w->kind == SN_W8A8 ? a.rows : blocks);
+    a.tokens = call.scratch_of<Token>(is_w8a8 ? at_once : blocks);
     if (tiles) {
       a.bytes = call.scratch_of<int8_t>(blocks * kColumns);
     } else {
       a.q = call.scratch_of<int16_t>(blocks * kColumns);
     }
   }
-  const sn_status status = floats               ? widen(call, a)
-                           : w->kind == SN_W8A8 ? quantize_rows(call, a)
-                                                : quantize_blocks(call, a);
-  if (status != SN_OK) return status;
-  if (tiles) return linear_tiles(call, a, w, to);
-  const int64_t books = w->kind == SN_CLUSTERED ? w->group : 1;
-  const Weights weights = {w->kind,
-                           w->dtype,
-                           w->part<uint8_t>(kWeightPart),
-                           w->part<float>(kScalePart),
-                           w->part<int8_t>(kZeroPointPart),
-                           w->part<uint64_t>(kMaskPart),
-                           w->part<uint32_t>(kBeforePart),
-                           w->part<int64_t>(kBeginPart),
-                           pitch_of(w),
-                           words_of_row(w->cols),
-                           w->kind == SN_CLUSTERED || w->group == 0 ? 1 : (w->cols + w->group - 1) / w->group,
-                           (w->rows + books - 1) / books,
-                           w->bits,
-                           w->kind != SN_CLUSTERED && w->group != 0};
-  return floats ? multiply<true>(call, a, weights, to) : multiply<false>(call, a, weights, to);
+  const Weights weights = weights_of(w);
+  Results some = to;
+  for (int64_t first = 0; first < x.rows; first += at_once) {
+    a.first = some.first = first;
+    a.rows = x.rows - first < at_once ? x.rows - first : at_once;
+    sn_status status = floats ? widen(call, a) : is_w8a8 ? quantize_rows(call, a) : quantize_blocks(call, a);
+    if (status != SN_OK) return status;
+    status = tiles    ? linear_tiles(call, a, w, some)
+             : floats ? multiply<true>(call, a, weights, some)
+                      : multiply<false>(call, a, weights, some);
+    if (status != SN_OK) return status;
+  }
+  return call.status();
 }
-
-}  // namespace
 
 #define SN_LINEAR(name)                                                                             \
   sn_status name(sn_device* device, const sn_tensor* x, const sn_weights* w, const sn_tensor* bias, \

@@ -1,4 +1,4 @@
-// Layer norm, and RMS norm, alone and fused with quantizing its result. See sinew.h.
+// Layer norm, batch norm, and RMS norm, alone and fused with quantizing its result. See sinew.h.
 #include "rms_norm.h"
 
 namespace sn {
@@ -58,6 +58,53 @@ struct LayerNorm {
   }
 };
 
+// What a channel is multiplied with and what is added to it.
+struct ChannelTerms {
+  static constexpr bool kFinds = false;
+  const float *mean, *variance, *weight, *bias;  // the last two may be null
+  double eps;
+  float *factor, *term;
+
+  SN_HD void step(int64_t c, Findings&) const {
+    const double w = weight == nullptr ? 1 : static_cast<double>(weight[c]);
+    const double b = bias == nullptr ? 0 : static_cast<double>(bias[c]);
+    const double exact = w / root(static_cast<double>(variance[c]) + eps);
+    factor[c] = static_cast<float>(exact);
+    term[c] = static_cast<float>(b - static_cast<double>(mean[c]) * exact);
+  }
+};
+
+// kStep elements of [batch, channels, cols] a step, wherever rows end.
+struct BatchNorm {
+  static constexpr bool kFinds = false;
+  using ManyRegisters = void;
+  sn_dtype dtype;
+  const void* x;
+  int64_t elements, channels, cols;
+  const float *factor, *term;
+  void* y;
+
+  SN_HD void step(int64_t i, Findings&) const {
+    const int n = length_of(i, elements);
+    Elements<float> v = load_reals(dtype, x, i * kStep, n);
+    const int64_t row = i * kStep / cols;
+    int64_t left = (row + 1) * cols - i * kStep, channel = row % channels;
+    float a = factor[channel], b = term[channel];
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) {
+      if (left == 0) {
+        left = cols;
+        channel = channel + 1 < channels ? channel + 1 : 0;
+        a = factor[channel];
+        b = term[channel];
+      }
+      v.of[j] = plus(product(v.of[j], a), b);
+      --left;
+    }
+    store_reals(dtype, y, i * kStep, v, n);
+  }
+};
+
 // Rows of no elements are all zero.
 struct Ones {
   static constexpr bool kFinds = false;
@@ -77,6 +124,22 @@ sn_status layer_norm(sn_device* device, const sn_tensor* x, const sn_tensor* wei
   if (x->elements == 0) return call.status();
   const LayerNorm body = {x->dtype, x->data, floats_or_null(weight), floats_or_null(bias), eps, cols, y->data};
   return run_teams(call, body, x->elements / cols, nullptr);
+}
+
+sn_status batch_norm(sn_device* device, const sn_tensor* x, const sn_tensor* mean, const sn_tensor* variance,
+                     const sn_tensor* weight, const sn_tensor* bias, double eps, sn_tensor* y) {
+  Call call(device);
+  if (x->elements == 0) return call.status();
+  const int64_t channels = x->shape[1];
+  float* factor = call.scratch_of<float>(channels);
+  float* term = call.scratch_of<float>(channels);
+  const ChannelTerms terms = {
+      data_of<float>(mean), data_of<float>(variance), floats_or_null(weight), floats_or_null(bias), eps, factor, term};
+  const sn_status status = run(call, terms, channels, nullptr);
+  if (status != SN_OK) return status;
+  const BatchNorm body = {x->dtype, x->data, x->elements, channels, x->elements / (x->shape[0] * channels),
+                          factor,   term,    y->data};
+  return run(call, body, steps_of_elements(x->elements), nullptr);
 }
 
 sn_status rms_norm(sn_device* device, const sn_tensor* x, const sn_tensor* weight, double eps, sn_tensor* y) {

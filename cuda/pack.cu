@@ -38,6 +38,26 @@ struct PackRows {
   }
 };
 
+// The same with columns in the order of convolutions.
+struct PackKernels {
+  static constexpr bool kFinds = false;
+  const int8_t* from;
+  int64_t cols, pitch;
+  Order order;
+  int8_t* to;
+
+  SN_HD void step(int64_t i, Findings&) const {
+    const int64_t row = i * kStep / pitch, first = i * kStep - row * pitch;
+    Elements<int8_t> v;
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) {
+      const int64_t col = order.column(first + j);
+      v.of[j] = col < 0 ? int8_t{0} : from[row * cols + col];
+    }
+    store(to + i * kStep, v, kStep);
+  }
+};
+
 // One scale and zero point for each slice, from as many or one.
 struct PackScales {
   static constexpr bool kFinds = false;
@@ -61,8 +81,13 @@ sn_status pack_dense(sn_device* device, const sn_tensor* from, int64_t row_bytes
   if (status == SN_OK && zero_point != nullptr) status = allocate(w, kZeroPointPart, slices);
   if (status != SN_OK) return status;
   Call call(device);
-  const PackRows rows = {data_of<uint8_t>(from), row_bytes, pitch, part_of<uint8_t>(w, kWeightPart)};
-  status = run(call, rows, w->rows * pitch / kStep, nullptr);
+  if (order_of(w).taps > 1) {
+    const PackKernels kernels = {data_of<int8_t>(from), w->cols, pitch, order_of(w), part_of<int8_t>(w, kWeightPart)};
+    status = run(call, kernels, w->rows * pitch / kStep, nullptr);
+  } else {
+    const PackRows rows = {data_of<uint8_t>(from), row_bytes, pitch, part_of<uint8_t>(w, kWeightPart)};
+    status = run(call, rows, w->rows * pitch / kStep, nullptr);
+  }
   if (status != SN_OK || scale == nullptr) return status;
   const PackScales scales = {data_of<float>(scale), zero_point == nullptr ? nullptr : data_of<int8_t>(zero_point),
                              scale->elements == 1, part_of<float>(w, kScalePart), part_of<int8_t>(w, kZeroPointPart)};

@@ -56,6 +56,9 @@ sn_ops make_table() {
   ops.rms_norm_quantize = rms_norm_quantize;
   ops.layer_norm = layer_norm;
   ops.softmax = softmax;
+  ops.batch_norm = batch_norm;
+  ops.max_pool2d = max_pool2d;
+  ops.avg_pool2d = avg_pool2d;
   ops.activate = activate;
   ops.add = add;
   ops.multiply = multiply;
@@ -75,6 +78,7 @@ sn_ops make_table() {
   ops.linear_clustered = linear_clustered;
   ops.pack_float = pack_float;
   ops.linear_float = linear_float;
+  ops.conv2d = conv2d;
   return ops;
 }
 

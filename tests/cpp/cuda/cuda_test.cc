@@ -173,6 +173,9 @@ const char* const kOperations[] = {"prune_threshold",
                                    "rms_norm",
                                    "rms_norm_quantize",
                                    "layer_norm",
+                                   "batch_norm",
+                                   "max_pool2d",
+                                   "avg_pool2d",
                                    "softmax",
                                    "activate",
                                    "add",
@@ -186,7 +189,8 @@ const char* const kOperations[] = {"prune_threshold",
                                    "linear_w4",
                                    "linear_sparse",
                                    "linear_clustered",
-                                   "linear_float"};
+                                   "linear_float",
+                                   "conv2d"};
 
 class GpuSectionTest : public testing::Test {
  public:

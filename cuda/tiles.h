@@ -1,0 +1,231 @@
+// W8A8 of many rows on the tensor cores: mma.sync of int8, whose int32 sums are exact. For linear layers and
+// convolutions.
+#pragma once
+
+#include "linear.h"
+#include "warp.h"
+
+namespace sn {
+namespace cuda {
+
+constexpr int kTileSide = 128, kTileDepth = 64;
+constexpr int kTileParts = kTileDepth / 16;  // of 16 bytes, of a row
+
+// Rows of bytes, one after the other.
+struct Rows {
+  const int8_t* data;
+  int64_t count, pitch;
+
+  using Column = int64_t;
+  SN_DEVICE Column column(int64_t col) const { return col; }
+  // 16 bytes of row `row` from a column on, or null.
+  SN_DEVICE const int8_t* at(int64_t row, Column col) const {
+    return row < count && col < pitch ? data + row * pitch + col : nullptr;
+  }
+};
+
+// A tile of 128 rows by 128 channels a team, of which each of its 8 warps has 64 by 32. Columns go through shared
+// memory 64 at a time, in three buffers: while one is multiplied, the two after it are on their way. Source says where
+// the rows of activations are: rows, or the windows of images.
+template <class Source>
+struct MultiplyTiles {
+  static constexpr bool kFinds = false, kOrdered = false;
+  using WholeWarps = void;
+  static constexpr int kSide = kTileSide, kDepth = kTileDepth, kStages = 3;
+  static constexpr int kWarpRows = 64, kWarpChannels = 32, kWarpsAcross = kSide / kWarpChannels;
+  static constexpr int kRowParts = kWarpRows / 16, kChannelParts = kWarpChannels / 8;
+  // Rows of a warp whose sums fit in shared memory at once, and from one row of them to the next, so that neither the
+  // stores of a fragment nor the loads of a row meet in a bank. Of windows, whose results lie by channels, it is the
+  // loads of four rows' channel that must not.
+  static constexpr int kSumRows = 32, kSumPitch = kWarpChannels + (Source::kWindows ? 1 : 8);
+
+  struct State {
+    Registers<int32_t, 4> sums[kRowParts][kChannelParts];
+    Copies copies;
+  };
+  struct alignas(128) Shared {
+    union {
+      int8_t operand[kStages][2][kSide * kDepth];  // rows of activations, of weights
+      int32_t sums[kTeam / kWarp][kSumRows * kSumPitch];
+    };
+  };
+  Source x;
+  Rows weights;
+  const float* scale;
+  const int8_t* zero_point;
+  int64_t cols;
+  Results to;
+
+  SN_HD int64_t steps() const { return (cols + kDepth - 1) / kDepth; }
+  SN_HD int64_t row_tiles() const { return (x.count + kSide - 1) / kSide; }
+  SN_HD int64_t tiles() const { return row_tiles() * ((to.out + kSide - 1) / kSide); }
+  SN_HD int phases() const { return 1 + static_cast<int>(steps()) + 2 * (kWarpRows / kSumRows); }
+
+  // Where 16 bytes of a row lie in a buffer: eight rows at the same column are in different banks.
+  SN_HD static int place(int row, int part) { return row * kDepth + (part ^ (row >> 1 & 3)) * 16; }
+  // Which row, of the part that begins at `first`, and which 16 bytes lane l gives to load a fragment: of activations
+  // [16, 32], and of weights two of [32, 8] beside each other.
+  SN_HD static int activation_place(int first, int step, int lane) {
+    return place(first + lane % 16, 2 * step + lane / 16);
+  }
+  SN_HD static int weight_place(int first, int step, int lane) {
+    return place(first + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2);
+  }
+  // Row and channel of register i of a fragment of sums [16, 8].
+  SN_HD static int sum_row(int lane, int i) { return lane / 4 + i / 2 * 8; }
+  SN_HD static int sum_channel(int lane, int i) { return lane % 4 * 2 + i % 2; }
+
+  SN_DEVICE void phase(int p, int64_t team, int thread, State& state, Shared& shared, Findings&) const {
+    const int64_t tile = team / row_tiles(), row = (team - tile * row_tiles()) * kSide, channel = tile * kSide;
+    const int step = p - 1, last = static_cast<int>(steps());
+    if (p == 0) {
+      clear(state);
+      fetch(0, row, channel, thread, state, shared);
+      fetch(1, row, channel, thread, state, shared);
+      state.copies.template wait<1>();
+    } else if (step < last) {
+      fetch(step + 2, row, channel, thread, state, shared);
+      multiply(thread, shared.operand[step % kStages], state);
+      state.copies.template wait<1>();
+    } else {
+      const int epilogue = step - last;
+      if (epilogue == 0) put_sums<0>(thread, shared, state);
+      if (epilogue == 2) put_sums<kSumRows / 16>(thread, shared, state);
+      if (epilogue % 2 == 1) finish(row, channel, epilogue / 2 * kSumRows, thread, shared);
+    }
+  }
+
+ private:
+  SN_DEVICE static void clear(State& state) {
+    state.copies.clear();
+    SN_UNROLL
+    for (int r = 0; r < kRowParts; ++r) {
+      SN_UNROLL
+      for (int c = 0; c < kChannelParts; ++c) {
+        SN_UNROLL
+        for (int l = 0; l < kHeld; ++l) {
+          SN_UNROLL
+          for (int i = 0; i < 4; ++i) state.sums[r][c].of[l][i] = 0;
+        }
+      }
+    }
+  }
+
+  // Begins to copy the columns of a step; what is beyond the last row, channel or column becomes 0. A group, if an
+  // empty one, for every step.
+  SN_DEVICE void fetch(int step, int64_t row, int64_t channel, int thread, State& state, Shared& shared) const {
+    if (step < steps()) {
+      for (int l = 0; l < kHeld; ++l) {
+        copy_rows(x, row, step, thread + l, shared.operand[step % kStages][0], state.copies);
+        copy_rows(weights, channel, step, thread + l, shared.operand[step % kStages][1], state.copies);
+      }
+    }
+    state.copies.end_group();
+  }
+  template <class From>
+  SN_DEVICE static void copy_rows(const From& from, int64_t first, int step, int thread, int8_t* to, Copies& copies) {
+    const int part = thread % kTileParts;
+    const typename From::Column column = from.column(int64_t{step} * kDepth + part * 16);
+    SN_UNROLL
+    for (int i = 0; i < kSide * kTileParts / kTeam; ++i) {
+      const int row = thread / kTileParts + i * (kTeam / kTileParts);
+      const int8_t* bytes = from.at(first + row, column);
+      copies.begin(to + place(row, part), bytes == nullptr ? from.data : bytes, bytes != nullptr);
+    }
+  }
+
+  SN_DEVICE static void multiply(int thread, const int8_t (&operand)[2][kSide * kDepth], State& state) {
+    const int warp = thread / kWarp, first = thread % kWarp;
+    const int row = warp / kWarpsAcross * kWarpRows, channel = warp % kWarpsAcross * kWarpChannels;
+    MatrixRows places;
+    SN_UNROLL
+    for (int step = 0; step < kDepth / 32; ++step) {
+      Registers<uint32_t, 4> a[kRowParts], b[kChannelParts / 2];
+      SN_UNROLL
+      for (int r = 0; r < kRowParts; ++r) {
+        for (int l = 0; l < kHeld; ++l) places.of[l] = operand[0] + activation_place(row + r * 16, step, first + l);
+        load_matrices(places, a + r);
+      }
+      SN_UNROLL
+      for (int c = 0; c < kChannelParts / 2; ++c) {
+        for (int l = 0; l < kHeld; ++l) places.of[l] = operand[1] + weight_place(channel + c * 16, step, first + l);
+        load_matrices(places, b + c);
+      }
+      SN_UNROLL
+      for (int r = 0; r < kRowParts; ++r) {
+        SN_UNROLL
+        for (int c = 0; c < kChannelParts; ++c) multiply_add(a[r], b[c / 2], c % 2, &state.sums[r][c]);
+      }
+    }
+  }
+
+  // The sums of kSumRows rows, from part kFirst on, to shared memory, so that whole rows can be stored.
+  template <int kFirst>
+  SN_DEVICE static void put_sums(int thread, Shared& shared, const State& state) {
+    int32_t* sums = shared.sums[thread / kWarp];
+    SN_UNROLL
+    for (int r = 0; r < kSumRows / 16; ++r) {
+      SN_UNROLL
+      for (int c = 0; c < kChannelParts; ++c) {
+        for (int l = 0; l < kHeld; ++l) {
+          const int lane = thread % kWarp + l;
+          SN_UNROLL
+          for (int i = 0; i < 4; ++i) {
+            sums[(r * 16 + sum_row(lane, i)) * kSumPitch + c * 8 + sum_channel(lane, i)] =
+                state.sums[kFirst + r][c].of[l][i];
+          }
+        }
+      }
+    }
+  }
+
+  // Each lane takes four channels of every fourth row, or of windows four rows of every fourth channel.
+  SN_DEVICE void finish(int64_t tile_row, int64_t tile_channel, int first, int thread, const Shared& shared) const {
+    const int warp = thread / kWarp;
+    const int64_t top = tile_row + warp / kWarpsAcross * kWarpRows + first;
+    for (int l = 0; l < kHeld; ++l) {
+      const int lane = thread % kWarp + l, begin = lane % (kWarpChannels / 4) * 4;
+      const int64_t channel = tile_channel + warp % kWarpsAcross * kWarpChannels;
+      if constexpr (Source::kWindows) {
+        SN_KEEP_LOOP
+        for (int c = lane / (kWarpChannels / 4); c < kWarpChannels && channel + c < to.out; c += kWarp / (kSumRows / 4))
+          finish_windows(top + begin, channel + c, shared.sums[warp] + begin * kSumPitch + c);
+      } else {
+        for (int r = lane / (kWarpChannels / 4); r < kSumRows && top + r < x.count; r += kWarp / (kWarpChannels / 4))
+          finish_four(top + r, channel + begin, shared.sums[warp] + r * kSumPitch + begin);
+      }
+    }
+  }
+  // A channel of four windows.
+  SN_DEVICE void finish_windows(int64_t window, int64_t channel, const int32_t* sums) const {
+    const int64_t left = x.count - window;
+    if (left <= 0) return;
+    const int32_t zero = zero_point == nullptr ? 0 : zero_point[channel];
+    const float factor = scale[channel];
+    float v[4];
+    SN_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const Token token = x.token(window + (j < left ? j : 0));
+      v[j] = static_cast<float>(sums[j * kSumPitch] - zero * token.sum) * factor * token.scale;
+    }
+    SN_UNROLL
+    for (int j = 0; j < 4; ++j) v[j] = to.finished(v[j], channel);
+    to.put_windows(window, channel, left < 4 ? static_cast<int>(left) : 4, v);
+  }
+  SN_DEVICE void finish_four(int64_t row, int64_t channel, const int32_t* sums) const {
+    const int64_t left = to.out - channel;
+    const Token token = x.token(row);
+    float v[4] = {0, 0, 0, 0};
+    SN_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (j >= left) break;
+      int32_t sum = sums[j];
+      if (zero_point != nullptr) sum -= zero_point[channel + j] * token.sum;
+      v[j] = to.finished((static_cast<float>(sum) * scale[channel + j]) * token.scale, channel + j);
+    }
+    to.put_four(row, channel, left < 4 ? static_cast<int>(left) : 4, v);
+  }
+};
+
+}  // namespace cuda
+}  // namespace sn
