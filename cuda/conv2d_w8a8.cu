@@ -11,12 +11,11 @@ namespace {
 // What quantized images take in memory at a time.
 constexpr int64_t kImageBytes = int64_t{256} << 20;
 
-// Images as they come, and quantized: [image, pixel, channel], channels in the order of the weights' columns.
+// Images as they come, and quantized: [image, pixel, channel].
 struct Images {
   sn_dtype dtype;
   const void* x;
   int64_t count, channels, plane;
-  Order order;
   int64_t pitch, parts;  // bytes of a pixel; parts of an image whose largest magnitude is found at a time
   uint32_t* largest;     // of each part, as keys
   float* scale;          // of each image
@@ -89,8 +88,8 @@ struct QuantizeImages {
     Elements<int8_t> q;
     SN_UNROLL
     for (int j = 0; j < kStep; ++j) {
-      const int64_t channel = images.order.column(place + j);
-      const bool there = channel >= 0 && channel < images.channels && !is_nan(scale);
+      const int64_t channel = place + j;
+      const bool there = channel < images.channels && !is_nan(scale);
       const int64_t from = (image * images.channels + (there ? channel : 0)) * images.plane + pixel;
       q.of[j] = there ? static_cast<int8_t>(quantized<false>(z, number_at(images.dtype, images.x, from))) : int8_t{0};
     }
@@ -173,15 +172,10 @@ struct SumWindows {
 }  // namespace
 
 sn_status conv2d_w8a8(Call& call, const Convolution& c, const sn_weights* w, const Results& to) {
-  // Weights of several places whose windows have one only keep the order of their columns, which is then that of the
-  // channels.
-  const Order kernel = order_of(w);
-  const Order order = c.places() > 1 ? Order{c.channels, 1, kernel.padded} : kernel;
   Images images = {};
   images.dtype = c.dtype;
   images.channels = c.channels;
   images.plane = int64_t{c.windows.height} * c.windows.width;
-  images.order = order;
   images.pitch = pitch_of(w) / c.places();
   images.parts = (images.elements() + LargestOfParts::kPart - 1) / LargestOfParts::kPart;
   const int64_t image_bytes = images.plane * images.pitch, fit = kImageBytes / (image_bytes + 1);

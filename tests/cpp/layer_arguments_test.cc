@@ -277,6 +277,10 @@ TEST_F(LayerArguments, Convolution) {
             "not 3 x 3; pack them from a tensor [out, channels, height, width]");
     sn_weights_close(packed);
   }
+  Tensor planes{device, SN_F32, {1, 9, 3, 5}}, square{device, SN_I8, {2, 1, 3, 3}};
+  ASSERT_EQ(sn_pack_w8a8(square, two, nullptr, &packed), SN_OK) << sn_last_error();
+  refused(convolve(planes, Window{1, 1, 1, 1, 0, 0, 1, 1}.data(), 1, pooled), "kernels of 3 x 3, not 1 x 1");
+  sn_weights_close(packed);
 }
 
 TEST_F(LayerArguments, Packing) {

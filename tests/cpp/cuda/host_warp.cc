@@ -64,7 +64,7 @@ void load_matrices(const MatrixRows& rows, Registers<uint32_t, 4>* to) {
 
 void multiply_add(const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>& b, int part,
                   Registers<int32_t, 4>* sum) {
-  int8_t left[16][32], right[32][8];
+  int32_t left[16][32], right[32][8];
   for (int lane = 0; lane < kWarp; ++lane) {
     const int group = lane >> 2, in_group = lane % 4;
     for (int i = 0; i < 16; ++i) {

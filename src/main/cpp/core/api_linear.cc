@@ -106,7 +106,7 @@ sn_status convolution(const sn_tensor* x, const sn_weights* weights, const int64
                 describe(x).text, out, in, static_cast<long long>(window[0]), static_cast<long long>(window[1]),
                 static_cast<long long>(groups), in, kernel);
   }
-  if (weights->kind == SN_W8A8 && groups == 1 && kernel > 1 && in > 0 &&
+  if (weights->kind == SN_W8A8 && groups == 1 && in > 0 &&
       (weights->kernel_rows != window[0] || weights->kernel_cols != window[1])) {
     return fail(
         SN_INVALID_ARGUMENT,

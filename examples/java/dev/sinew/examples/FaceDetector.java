@@ -151,28 +151,16 @@ public final class FaceDetector extends Module {
 
   // A head's [n, priors x numbers, height, width] to its place in [n, all priors, numbers].
   private void collect(Tensor head, Tensor all, int scale, Arena arena) {
-    int numbers = (int) all.size(2);
-    int channels = (int) head.size(1);
-    int pixels = (int) (head.size(2) * head.size(3));
-    int first = priors.first(scale);
-    head.withBuffer(
-        0,
-        (int) head.byteSize(),
-        from ->
-            all.withBuffer(
-                0,
-                (int) all.byteSize(),
-                to -> {
-                  int at = 0;
-                  for (int image = 0; image < head.size(0); image++) {
-                    int begin = (image * priors.count() + first) * numbers;
-                    for (int channel = 0; channel < channels; channel++) {
-                      for (int pixel = 0; pixel < pixels; pixel++, at += 4) {
-                        to.putFloat(4 * (begin + pixel * channels + channel), from.getFloat(at));
-                      }
-                    }
-                  }
-                }));
+    long numbers = all.size(2);
+    long channels = head.size(1);
+    long pixels = head.size(2) * head.size(3);
+    for (long image = 0; image < head.size(0); image++) {
+      long to = (image * priors.count() + priors.first(scale)) * numbers;
+      try (Tensor from = head.view(image * channels * pixels, 1, channels, pixels, 1);
+          Tensor part = all.view(to, 1, pixels, channels, 1)) {
+        Functional.transposeHeads(from, 0, part);
+      }
+    }
     arena.release(head);
   }
 }

@@ -1,6 +1,8 @@
 package dev.sinew.examples;
 
 import dev.sinew.Tensor;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 
 /**
  * The boxes that a single-shot detector (Liu et al. 2016) starts from, at every pixel of a scale.
@@ -61,21 +63,28 @@ final class PriorBoxes {
 
   /** Turns the network's differences from the priors, [n, count, 4], into corners of boxes. */
   void decode(Tensor boxes) {
-    boxes.withBuffer(
-        0,
-        (int) boxes.byteSize(),
-        values -> {
-          for (int at = 0; at < values.limit(); at += 16) {
-            int prior = at / 4 % priors.length;
-            float width = (float) Math.exp(values.getFloat(at + 8) * SIZE) * priors[prior + 2];
-            float height = (float) Math.exp(values.getFloat(at + 12) * SIZE) * priors[prior + 3];
-            float x = values.getFloat(at) * CENTER * priors[prior + 2] + priors[prior];
-            float y = values.getFloat(at + 4) * CENTER * priors[prior + 3] + priors[prior + 1];
-            values.putFloat(at, x - width / 2);
-            values.putFloat(at + 4, y - height / 2);
-            values.putFloat(at + 8, x + width / 2);
-            values.putFloat(at + 12, y + height / 2);
-          }
-        });
+    int bytes = (int) boxes.byteSize();
+    if (!boxes.device().isGpu()) {
+      boxes.withBuffer(0, bytes, this::decode);
+      return;
+    }
+    ByteBuffer values = ByteBuffer.allocateDirect(bytes).order(ByteOrder.LITTLE_ENDIAN);
+    boxes.copyTo(0, values);
+    decode(values.rewind());
+    boxes.copyFrom(0, values.rewind());
+  }
+
+  private void decode(ByteBuffer values) {
+    for (int at = 0; at < values.limit(); at += 16) {
+      int prior = at / 4 % priors.length;
+      float width = (float) Math.exp(values.getFloat(at + 8) * SIZE) * priors[prior + 2];
+      float height = (float) Math.exp(values.getFloat(at + 12) * SIZE) * priors[prior + 3];
+      float x = values.getFloat(at) * CENTER * priors[prior + 2] + priors[prior];
+      float y = values.getFloat(at + 4) * CENTER * priors[prior + 3] + priors[prior + 1];
+      values.putFloat(at, x - width / 2);
+      values.putFloat(at + 4, y - height / 2);
+      values.putFloat(at + 8, x + width / 2);
+      values.putFloat(at + 12, y + height / 2);
+    }
   }
 }

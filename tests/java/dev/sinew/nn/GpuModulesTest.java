@@ -7,11 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.Activation;
 import dev.sinew.ChildJvm;
+import dev.sinew.Conv2dOptions;
 import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.Functional;
 import dev.sinew.Scope;
 import dev.sinew.Tensor;
+import dev.sinew.examples.FaceDetector;
+import dev.sinew.examples.MnistNetwork;
 import dev.sinew.internal.SinewNative;
 import dev.sinew.model.Checkpoint;
 import dev.sinew.pass.MemoryCheckpoint;
@@ -64,20 +67,74 @@ class GpuModulesTest {
 
   private static float[] run(Checkpoint checkpoint, int rows, Device device) throws IOException {
     Random random = new Random(rows);
-    float[] values = new float[rows * IN];
-    for (int i = 0; i < values.length; i++) {
-      values[i] = (float) random.nextGaussian();
-    }
-    try (Sequential net = network();
+    return run(network(), checkpoint, Layers.random(random, rows * IN), device, rows, IN);
+  }
+
+  private static float[] run(
+      Sequential network, Checkpoint checkpoint, double[] numbers, Device device, long... shape)
+      throws IOException {
+    float[] values = floats(numbers);
+    try (Sequential net = network;
         Arena arena = new Arena(device);
         Scope scope = new Scope()) {
       LoadReport report = net.to(device).load(checkpoint);
       assertEquals(net.bytes(), report.bytes());
-      Tensor x = scope.add(scope.add(Tensor.of(values, rows, IN)).to(device));
+      Tensor x = scope.add(scope.add(Tensor.of(values, shape)).to(device));
       Tensor y = net.forward(x, arena);
       assertEquals(device, y.device());
       return y.toFloats();
     }
+  }
+
+  private static float[] floats(double[] numbers) {
+    float[] values = new float[numbers.length];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = (float) numbers[i];
+    }
+    return values;
+  }
+
+  // Norms that are folded and ones that come after an activation, groups, and both kinds of
+  // pooling.
+  private static Sequential images() {
+    Conv2dOptions padded = Conv2dOptions.defaults().padding(1);
+    return new Sequential(
+        new Conv2d(3, 20, 3, 3, padded.stride(2), false, Activation.NONE),
+        new BatchNorm(20),
+        ActivationLayer.relu(),
+        new BatchNorm(20),
+        new Conv2d(20, 20, 3, padded.groups(20)),
+        new MaxPool2d(2),
+        new Conv2d(20, 24, 3, padded.groups(2)),
+        new Conv2d(24, 9, 1),
+        new AvgPool2d(2),
+        new Flatten(),
+        new Linear(9 * 2 * 2, 5));
+  }
+
+  private static MemoryCheckpoint imagesModel() {
+    Random random = new Random(77);
+    MemoryCheckpoint model = new MemoryCheckpoint();
+    long[][] weights = {{20, 3, 3, 3}, {20, 1, 3, 3}, {24, 10, 3, 3}, {9, 24, 1, 1}, {5, 36}};
+    int[] places = {0, 4, 6, 7, 10};
+    for (int i = 0; i < weights.length; i++) {
+      int count = 1;
+      for (long n : weights[i]) {
+        count *= (int) n;
+      }
+      model.add(places[i] + ".weight", DType.F32, Layers.random(random, count), weights[i]);
+      if (i > 0) {
+        int out = (int) weights[i][0];
+        model.add(places[i] + ".bias", DType.F32, Layers.random(random, out), out);
+      }
+    }
+    for (int place : new int[] {1, 3}) {
+      for (String name : new String[] {"weight", "bias", "running_mean", "running_var"}) {
+        double[] values = Oracle.absolute(Layers.random(random, 20));
+        model.add(place + "." + name, DType.F32, values, 20);
+      }
+    }
+    return model;
   }
 
   private static final class Transformer extends Module {
@@ -153,8 +210,24 @@ class GpuModulesTest {
       }
       float[] expected = speak(Device.cpu());
       assertArrayEquals(expected, speak(gpu), 1e-5f, "a transformer");
+      for (String recipe : new String[] {"", "int8:channel", "int4:group=32", "cluster:bits=4"}) {
+        Path file = Models.optimized(imagesModel(), folder, recipe);
+        double[] pixels = Layers.random(new Random(5), 2 * 3 * 16 * 20);
+        try (Checkpoint checkpoint = Models.open(file)) {
+          float[] onCpu = run(images(), checkpoint, pixels, Device.cpu(), 2, 3, 16, 20);
+          float[] onGpu = run(images(), checkpoint, pixels, gpu, 2, 3, 16, 20);
+          assertClose(onCpu, onGpu, recipe + ", images");
+        }
+      }
+      // Codebooks do not take the factors of a norm, which then has to be computed.
+      try (Checkpoint checkpoint =
+          Models.open(Models.optimized(model(DType.F32), folder, "cluster:bits=4"))) {
+        assertClose(run(checkpoint, 3, Device.cpu()), run(checkpoint, 3, gpu), "clustered");
+      }
+      if (arguments.length > 1) {
+        realNetworks(Path.of(arguments[1]), gpu);
+      }
       refuses(gpu);
-      refusesNorms(gpu, Models.optimized(model(DType.F32), folder, "cluster:bits=4"));
       assertEquals(0, SinewNative.sn_live_tensors());
       System.out.println("passed on " + gpu);
     }
@@ -172,29 +245,51 @@ class GpuModulesTest {
       }
     }
 
-    // Codebooks do not take the factors of a norm, which then has to be computed.
-    private static void refusesNorms(Device gpu, Path file) throws IOException {
-      try (Checkpoint checkpoint = Models.open(file);
-          Sequential net = network()) {
-        net.to(gpu);
-        String why =
-            assertThrows(UnsupportedOperationException.class, () -> net.load(checkpoint))
-                .getMessage();
-        assertTrue(why.startsWith("BatchNorm(24) cannot be folded into the weights of "), why);
+    // To some roundings of the largest.
+    private static void assertClose(float[] expected, float[] found, String what) {
+      float largest = 0;
+      for (float v : expected) {
+        largest = Math.max(largest, Math.abs(v));
+      }
+      assertTrue(largest > 0, what);
+      assertArrayEquals(expected, found, 1e-4f * largest, what);
+    }
+
+    private static void realNetworks(Path data, Device gpu) throws IOException {
+      double[] digits = Layers.random(new Random(9), 2 * 28 * 28);
+      Path mnist = data.resolve("mnist/cnn.safetensors");
+      try (Checkpoint checkpoint = Models.open(mnist)) {
+        Sequential onCpu = MnistNetwork.create();
+        Sequential onGpu = MnistNetwork.create();
+        float[] expected = run(onCpu, checkpoint, digits, Device.cpu(), 2, 1, 28, 28);
+        assertClose(expected, run(onGpu, checkpoint, digits, gpu, 2, 1, 28, 28), "MNIST");
+      }
+      float[] image =
+          floats(Layers.random(new Random(9), 3 * FaceDetector.HEIGHT * FaceDetector.WIDTH));
+      Path faces = data.resolve("face-detector/rfb-320.pth");
+      float[][] onCpu = detect(faces, image, Device.cpu());
+      float[][] onGpu = detect(faces, image, gpu);
+      assertClose(onCpu[0], onGpu[0], "scores");
+      assertClose(onCpu[1], onGpu[1], "boxes");
+    }
+
+    private static float[][] detect(Path file, float[] image, Device device) throws IOException {
+      try (FaceDetector detector = new FaceDetector();
+          Checkpoint checkpoint = Models.open(file);
+          Arena arena = new Arena(device);
+          Tensor there = Tensor.of(image, 1, 3, FaceDetector.HEIGHT, FaceDetector.WIDTH);
+          Tensor x = there.to(device)) {
+        detector.to(device).load(checkpoint);
+        FaceDetector.Detections found = detector.forward(x, arena);
+        return new float[][] {found.scores().toFloats(), found.boxes().toFloats()};
       }
     }
 
     private static void refuses(Device gpu) throws IOException {
-      Sequential convolutions = new Sequential().add("conv", new Conv2d(2, 3, 3));
-      Sequential nested = new Sequential().add("features", convolutions);
-      String why =
-          assertThrows(
-                  UnsupportedOperationException.class,
-                  () -> nested.to(gpu).load(new MemoryCheckpoint()))
-              .getMessage();
-      assertTrue(why.startsWith("layer 'features.conv', Conv2d(2, 3, 3x3), has no kernels"), why);
-      assertTrue(why.contains(gpu.toString()), why);
-      assertThrows(IllegalStateException.class, () -> convolutions.to(gpu));
+      Sequential inside = new Sequential(new Linear(2, 3));
+      try (Sequential whole = new Sequential().add("part", inside)) {
+        assertThrows(IllegalStateException.class, () -> inside.to(gpu), whole.toString());
+      }
 
       Sequential loaded = network();
       loaded.load(model(DType.F32));
@@ -212,8 +307,13 @@ class GpuModulesTest {
   void computeOnGpus() throws Exception {
     String library = System.getProperty("sinew.test.cuda", "");
     Assumptions.assumeTrue(Files.exists(Path.of(library)), "there is no " + library);
+    Path data = Path.of(System.getProperty("sinew.data", "../shared/data"));
+    String[] arguments =
+        Files.exists(data.resolve("face-detector/rfb-320.pth"))
+            ? new String[] {folder.toString(), data.toString()}
+            : new String[] {folder.toString()};
     ChildJvm.Result result =
-        ChildJvm.run(Program.class, List.of("-Dsinew.cuda=" + library), folder.toString());
+        ChildJvm.run(Program.class, List.of("-Dsinew.cuda=" + library), arguments);
     assertEquals(0, result.exit(), result.output());
   }
 }

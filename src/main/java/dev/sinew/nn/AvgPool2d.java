@@ -41,11 +41,6 @@ public final class AvgPool2d extends Layer {
   }
 
   @Override
-  boolean runsOnGpus() {
-    return false;
-  }
-
-  @Override
   public String toString() {
     return "AvgPool2d(" + options.kernelHeight() + "x" + options.kernelWidth() + ")";
   }

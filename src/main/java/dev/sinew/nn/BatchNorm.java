@@ -98,11 +98,6 @@ public final class BatchNorm extends Layer {
   }
 
   @Override
-  boolean runsOnGpus() {
-    return absorbed;
-  }
-
-  @Override
   public String toString() {
     return "BatchNorm(" + channels + ")";
   }

@@ -77,11 +77,6 @@ public final class Conv2d extends WeightedLayer {
   }
 
   @Override
-  boolean runsOnGpus() {
-    return false;
-  }
-
-  @Override
   public String toString() {
     return "Conv2d(" + in + ", " + out + ", " + kernelHeight + "x" + kernelWidth + ")";
   }

@@ -37,7 +37,6 @@ final class Loader {
   }
 
   LoadReport load() throws IOException {
-    requireKernels();
     StateDict dict = new StateDict(checkpoint, options);
     List<String> missing = new ArrayList<>();
     List<String> misfits = new ArrayList<>();
@@ -83,26 +82,6 @@ final class Loader {
         module.bytes(),
         dict.readSeconds(),
         dict.packSeconds());
-  }
-
-  private void requireKernels() {
-    if (!options.device().isGpu()) {
-      return;
-    }
-    modules.forEach(
-        (prefix, part) -> {
-          if (!part.runsOnGpus()) {
-            String name = prefix.isEmpty() ? "" : prefix.substring(0, prefix.length() - 1);
-            throw new UnsupportedOperationException(
-                "layer "
-                    + Messages.quote(name)
-                    + ", "
-                    + Messages.brief(part.toString())
-                    + ", has no kernels on "
-                    + options.device()
-                    + " yet; load the module on the CPU");
-          }
-        });
   }
 
   private void unload(Throwable failure) {

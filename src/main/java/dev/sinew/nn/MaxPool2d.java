@@ -25,11 +25,6 @@ public final class MaxPool2d extends Layer {
   }
 
   @Override
-  boolean runsOnGpus() {
-    return false;
-  }
-
-  @Override
   public String toString() {
     return "MaxPool2d(" + options.kernelHeight() + "x" + options.kernelWidth() + ")";
   }

@@ -142,8 +142,8 @@ public abstract class Module implements AutoCloseable {
    * @throws dev.sinew.model.CheckpointException if shapes differ, or, with strict options, tensors
    *     are missing or left over; the sentence lists them
    * @throws IllegalStateException if the module is loaded already
-   * @throws UnsupportedOperationException if the device is a GPU and a layer has no kernels there;
-   *     the sentence names both
+   * @throws UnsupportedOperationException if the device is a GPU and weights are stored in a form
+   *     that has no kernels there; the sentence names both
    * @throws IOException if reading fails; the module is as before
    */
   public final LoadReport load(Checkpoint checkpoint, LoadOptions options) throws IOException {
@@ -159,11 +159,6 @@ public abstract class Module implements AutoCloseable {
       markLoaded();
       return report;
     }
-  }
-
-  /** Whether there are kernels for this layer, leaving out those inside, on a GPU. */
-  boolean runsOnGpus() {
-    return true;
   }
 
   final boolean isLoaded() {

@@ -93,15 +93,6 @@ abstract class WeightedLayer extends Layer {
   @Override
   void loadWeights(StateDict dict, LoadOptions options) throws IOException {
     if (norm == null || !norm.isReady() || !weight.takesFactors(dict)) {
-      if (norm != null && options.device().isGpu()) {
-        throw new UnsupportedOperationException(
-            norm
-                + " cannot be folded into the weights of "
-                + Messages.brief(toString())
-                + " as they are stored, and has no kernels on "
-                + options.device()
-                + " yet; load the module on the CPU");
-      }
       super.loadWeights(dict, options);
       return;
     }

@@ -1,0 +1,93 @@
+// Layers of a GPU beside those of the CPU, where both promise the same bits.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "support/quantizing.h"
+#include "support/reals.h"
+#include "support/tensor.h"
+#include "support/values.h"
+
+namespace sinew_test {
+namespace {
+
+sn_device* opened(bool on_gpu) {
+  sn_device* device = nullptr;
+  const sn_status status = on_gpu && sn_cuda_load(std::getenv("SINEW_CUDA_PLUGIN")) != SN_OK ? SN_UNSUPPORTED
+                           : on_gpu                                                          ? sn_cuda_open(0, &device)
+                                                                                             : sn_cpu_open(1, &device);
+  if (status != SN_OK) throw std::runtime_error(sn_last_error());
+  return device;
+}
+
+struct Layer {
+  sn_dtype weight_dtype;              // F32, or I8 with a scale and a zero point a row
+  std::vector<int64_t> x, weight, y;  // shapes
+  std::array<int64_t, 8> window;      // of convolutions, whose x has four dimensions
+  int64_t groups;
+
+  bool convolves() const { return x.size() == 4; }
+};
+
+void write(sn_tensor* tensor, const void* data, size_t bytes) {
+  ASSERT_EQ(sn_tensor_write(tensor, 0, data, static_cast<int64_t>(bytes)), SN_OK) << sn_last_error();
+}
+
+std::vector<float> result(bool on_gpu, const Layer& layer) {
+  sn_device* device = opened(on_gpu);
+  Tensor x(device, SN_F32, layer.x), weight(device, layer.weight_dtype, layer.weight), y(device, SN_F32, layer.y);
+  const int64_t out = layer.weight[0];
+  Tensor scale(device, SN_F32, {out}), zero_point(device, SN_I8, {out}), bias(device, SN_F32, {out});
+  const std::vector<uint8_t> numbers = uniform_elements(SN_F32, static_cast<int64_t>(x.size()) / 4, 2, 5);
+  const std::vector<uint8_t> biases = uniform_elements(SN_F32, out, 1, 6), zeros = random_bytes(out, 7);
+  write(x, numbers.data(), numbers.size());
+  write(bias, biases.data(), biases.size());
+  sn_weights* packed = nullptr;
+  if (layer.weight_dtype == SN_F32) {
+    const std::vector<uint8_t> weights = uniform_elements(SN_F32, static_cast<int64_t>(weight.size()) / 4, 1, 8);
+    write(weight, weights.data(), weights.size());
+    EXPECT_EQ(sn_pack_float(weight, &packed), SN_OK) << sn_last_error();
+  } else {
+    const std::vector<uint8_t> weights = random_bytes(static_cast<int64_t>(weight.size()), 8);
+    const std::vector<float> scales(static_cast<size_t>(out), 0.01f);
+    write(weight, weights.data(), weights.size());
+    write(scale, scales.data(), scales.size() * sizeof(float));
+    write(zero_point, zeros.data(), zeros.size());
+    EXPECT_EQ(sn_pack_w8a8(weight, scale, zero_point, &packed), SN_OK) << sn_last_error();
+  }
+  const sn_status status = layer.convolves() ? sn_conv2d(x, packed, layer.window.data(), layer.groups, bias, SN_SILU, y)
+                                             : sn_linear(x, packed, bias, SN_SILU, y);
+  EXPECT_EQ(status, SN_OK) << sn_last_error();
+  std::vector<float> values(y.size() / sizeof(float));
+  EXPECT_EQ(sn_tensor_read(y, 0, values.data(), static_cast<int64_t>(y.size())), SN_OK) << sn_last_error();
+  sn_weights_close(packed);
+  sn_device_close(device);
+  return values;
+}
+
+void expect_same(const Layer& layer) {
+  const std::vector<float> expected = result(false, layer), found = result(true, layer);
+  for (size_t i = 0; i < expected.size(); ++i)
+    ASSERT_EQ(expected[i], found[i]) << "element " << i << " of " << expected.size();
+}
+
+TEST(GpuLayers, ConvolveFloatsAsVectorUnits) {
+  if (std::string(sn_cpu_isa()) == "scalar") GTEST_SKIP() << "the scalar tier rounds products";
+  expect_same({SN_F32, {2, 5, 9, 11}, {70, 5, 3, 2}, {2, 70, 9, 4}, {3, 2, 1, 3, 2, 1, 2, 1}, 1});
+  expect_same({SN_F32, {1, 6, 10, 9}, {18, 3, 3, 3}, {1, 18, 10, 9}, {3, 3, 1, 1, 1, 1, 1, 1}, 2});
+  expect_same({SN_F32, {1, 7, 14, 15}, {7, 1, 3, 3}, {1, 7, 7, 8}, {3, 3, 2, 2, 1, 1, 1, 1}, 7});
+}
+
+// Their columns are in the order of convolutions, also for layers that are none.
+TEST(GpuLayers, TakeWeightsOfWindows) {
+  for (int64_t rows : {1, 40}) expect_same({SN_I8, {rows, 3 * 9}, {21, 3, 3, 3}, {rows, 21}, {}, 1});
+  for (int64_t rows : {1, 33}) expect_same({SN_I8, {rows, 17 * 2}, {5, 17, 1, 2}, {rows, 5}, {}, 1});
+  expect_same({SN_I8, {2, 17, 6, 5}, {21, 17, 3, 3}, {2, 21, 6, 5}, {3, 3, 1, 1, 1, 1, 1, 1}, 1});
+}
+
+}  // namespace
+}  // namespace sinew_test
