@@ -2,7 +2,7 @@
 // gives the bits of the CPU's vector units; other kinds of weights get rows of windows, and int8 ones with quantized
 // images are in conv2d_w8a8.cu. See sn_conv2d in sinew.h.
 #include "conv2d.h"
-#include "team.h"
+#include "float_tile.h"
 
 namespace sn {
 namespace cuda {
@@ -11,14 +11,6 @@ namespace {
 constexpr int64_t kLargestSide = 1 << 30;
 // Groups of fewer output channels would leave most of a tile empty.
 constexpr int64_t kFewChannels = 8;
-
-SN_HD SN_LOCAL float fused(float a, float b, float c) {
-#if defined(__CUDA_ARCH__)
-  return __fmaf_rn(a, b, c);
-#else
-  return __builtin_fmaf(a, b, c);
-#endif
-}
 
 struct FillTaps {
   static constexpr bool kFinds = false;
@@ -46,37 +38,17 @@ struct FloatConvolution {
     return at < 0 ? 0.0f
                   : number_at(c.dtype, c.x, at + group * c.in_group * (int64_t{c.windows.height} * c.windows.width));
   }
-  // Four columns of a channel from a multiple of four on; those beyond the last are 0, as rows are packed.
-  SN_HD void weights_at(int64_t channel, int64_t k, float* four) const {
-    const uint8_t* row = weights + channel * pitch;
-    if (weight_dtype == SN_F32) {
-      const Word word = *reinterpret_cast<const Word*>(row + k * 4);
-      SN_UNROLL
-      for (int j = 0; j < 4; ++j) four[j] = float_of(word.part[j]);
-      return;
-    }
-    const uint64_t bits = *reinterpret_cast<const uint64_t*>(row + k * 2);
-    SN_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const uint16_t part = static_cast<uint16_t>(bits >> (16 * j));
-      four[j] = weight_dtype == SN_BF16 ? number_of(bf16{part}) : number_of(f16{part});
-    }
-  }
 };
 
-// 64 channels of a group with 64 windows a team, of which each thread has 4 by 4. The inner dimension goes through
-// shared memory 16 at a time, in two buffers; what comes next is loaded before the products of what is there.
+// 64 channels of a group with 64 windows a team.
 struct ConvolveTiles {
   static constexpr bool kFinds = false, kOrdered = false;
-  static constexpr int kSide = 64, kDepth = 16, kPart = 4;
+  static constexpr int kSide = FloatTile::kSide, kDepth = FloatTile::kDepth, kPart = FloatTile::kPart;
   struct State {
-    float sums[kPart][kPart];
+    FloatTile::Sums sums;
     Windows::Place place;
   };
-  struct alignas(16) Shared {
-    float weights[2][kDepth][kSide + 4];
-    float x[2][kDepth][kSide];
-  };
+  using Shared = FloatTile::Shared;
   struct Fetched {
     float weights[kPart], x[kPart];
   };
@@ -93,58 +65,38 @@ struct ConvolveTiles {
     if (p == 0) {
       const int64_t own = window + thread % kSide;
       state.place = own < of.c.count() ? of.c.windows.place(own, 1) : Windows::nowhere();
-      SN_UNROLL
-      for (int i = 0; i < kPart * kPart; ++i) state.sums[i / kPart][i % kPart] = 0;
+      FloatTile::clear(&state.sums);
     }
     Fetched next;
     const bool more = p < steps();
     if (more) fetch(p, group, first, thread, state, &next);
-    if (p > 0) multiply(thread, shared.weights[(p - 1) % 2], shared.x[(p - 1) % 2], state);
-    if (more) put(thread, next, shared.weights[p % 2], shared.x[p % 2]);
-    if (p == steps()) finish(group, first, window, thread, state);
+    if (p > 0) FloatTile::multiply(thread, shared, (p - 1) % 2, &state.sums);
+    if (more) put(thread, next, shared.left[p % 2], shared.right[p % 2]);
+    if (p == steps()) finish(group, first + FloatTile::row(thread), window + FloatTile::col(thread), state.sums);
   }
 
  private:
-  // Four columns of one channel, and four elements of one window.
+  // Four columns of one channel, whose rows are padded to that, and four elements of one window.
   SN_HD void fetch(int step, int64_t group, int64_t first, int thread, const State& state, Fetched* next) const {
     const int64_t channel = first + thread / kPart, k = int64_t{step} * kDepth + thread % kPart * kPart;
-    if (channel < of.c.out_group && k < of.inner) {
-      of.weights_at(group * of.c.out_group + channel, k, next->weights);
-    } else {
-      SN_UNROLL
-      for (int j = 0; j < kPart; ++j) next->weights[j] = 0;
-    }
+    const bool there = channel < of.c.out_group && k < of.inner;
+    const uint8_t* row = of.weights + (there ? (group * of.c.out_group + channel) * of.pitch : 0);
+    load_four(of.weight_dtype, row, there ? k : 0, there ? kPart : 0, next->weights);
     SN_UNROLL
     for (int i = 0; i < kPart; ++i) {
       const int64_t at = int64_t{step} * kDepth + thread / kSide + i * (kTeam / kSide);
       next->x[i] = at < of.inner ? of.element(state.place, group, at) : 0.0f;
     }
   }
-  SN_HD static void put(int thread, const Fetched& next, float (*weights)[kSide + 4], float (*x)[kSide]) {
+  SN_HD static void put(int thread, const Fetched& next, float (*weights)[kSide + 4], float (*x)[kSide + 4]) {
     SN_UNROLL
     for (int i = 0; i < kPart; ++i) {
       weights[thread % kPart * kPart + i][thread / kPart] = next.weights[i];
       x[thread / kSide + i * (kTeam / kSide)][thread % kSide] = next.x[i];
     }
   }
-  SN_HD static void multiply(int thread, const float (*weights)[kSide + 4], const float (*x)[kSide], State& state) {
-    const int channel = thread / (kSide / kPart) * kPart, window = thread % (kSide / kPart) * kPart;
-    SN_UNROLL
-    for (int k = 0; k < kDepth; ++k) {
-      Word w, v;
-      memcpy(&w, &weights[k][channel], sizeof w);
-      memcpy(&v, &x[k][window], sizeof v);
-      SN_UNROLL
-      for (int i = 0; i < kPart; ++i) {
-        SN_UNROLL
-        for (int j = 0; j < kPart; ++j)
-          state.sums[i][j] = fused(float_of(w.part[i]), float_of(v.part[j]), state.sums[i][j]);
-      }
-    }
-  }
-  SN_HD void finish(int64_t group, int64_t first, int64_t tile_window, int thread, const State& state) const {
-    const int64_t channel = first + thread / (kSide / kPart) * kPart;
-    const int64_t window = tile_window + thread % (kSide / kPart) * kPart, left = of.c.count() - window;
+  SN_HD void finish(int64_t group, int64_t channel, int64_t window, const FloatTile::Sums& sums) const {
+    const int64_t left = of.c.count() - window;
     if (left <= 0) return;
     SN_UNROLL
     for (int i = 0; i < kPart; ++i) {
@@ -152,7 +104,7 @@ struct ConvolveTiles {
       const int64_t at = group * of.c.out_group + channel + i;
       float v[kPart];
       SN_UNROLL
-      for (int j = 0; j < kPart; ++j) v[j] = of.to.finished(state.sums[i][j], at);
+      for (int j = 0; j < kPart; ++j) v[j] = of.to.finished(sums.of[i][j], at);
       of.to.put_windows(window, at, left < kPart ? static_cast<int>(left) : kPart, v);
     }
   }

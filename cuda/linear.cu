@@ -7,7 +7,7 @@ namespace sn {
 namespace cuda {
 namespace {
 
-// From so many rows on W8A8 goes to the tensor cores.
+// From so many rows on W8A8 goes to the tensor cores, and floats are multiplied by tiles.
 constexpr int64_t kManyRows = 32;
 // What windows take in memory at a time.
 constexpr int64_t kWindowBytes = int64_t{64} << 20;
@@ -326,6 +326,7 @@ sn_status multiply_rows(Call& call, const Activations& x, const sn_weights* w, c
   a.cols = w->cols;
   a.split = split_of(w);
   a.order = order_of(w);
+  if (w->kind == SN_FLOAT && a.windows.taps == nullptr && a.rows >= kManyRows) return linear_floats(call, a, w, to);
   const bool tiles = is_w8a8 && a.rows >= kManyRows;
   // Windows overlap and would take much more memory than x: some at a time.
   const int64_t row_bytes = a.split.count * kColumns * (floats ? 4 : 2), fit = kWindowBytes / (row_bytes + 1);

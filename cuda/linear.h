@@ -134,6 +134,9 @@ sn_status widen(Call& call, const Activations& to);
 sn_status quantize_blocks(Call& call, const Activations& to);
 sn_status quantize_rows(Call& call, const Activations& to);  // to q or bytes
 
+// linear_float of many rows, of x as it is.
+sn_status linear_floats(Call& call, const Activations& x, const sn_weights* w, const Results& to);
+
 // linear_w8a8 on the tensor cores, of activations as bytes.
 sn_status linear_tiles(Call& call, const Activations& x, const sn_weights* w, const Results& to);
 

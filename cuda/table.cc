@@ -79,6 +79,7 @@ sn_ops make_table() {
   ops.pack_float = pack_float;
   ops.linear_float = linear_float;
   ops.conv2d = conv2d;
+  ops.matmul = matmul;
   return ops;
 }
 

@@ -82,6 +82,11 @@ TEST(GpuLayers, ConvolveFloatsAsVectorUnits) {
   expect_same({SN_F32, {1, 7, 14, 15}, {7, 1, 3, 3}, {1, 7, 7, 8}, {3, 3, 2, 2, 1, 1, 1, 1}, 7});
 }
 
+TEST(GpuLayers, MultiplyManyRowsAsVectorUnits) {
+  if (std::string(sn_cpu_isa()) == "scalar") GTEST_SKIP() << "the scalar tier rounds products";
+  for (int64_t rows : {32, 65}) expect_same({SN_F32, {rows, 131}, {70, 131}, {rows, 70}, {}, 1});
+}
+
 // Their columns are in the order of convolutions, also for layers that are none.
 TEST(GpuLayers, TakeWeightsOfWindows) {
   for (int64_t rows : {1, 40}) expect_same({SN_I8, {rows, 3 * 9}, {21, 3, 3, 3}, {rows, 21}, {}, 1});

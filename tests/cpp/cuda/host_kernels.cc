@@ -20,6 +20,7 @@
 #include "pack.cu"
 #include "percentile.cu"
 #include "pool.cu"
+#include "product.cu"
 #include "prune.cu"
 #include "quantize.cu"
 #include "range.cu"
