@@ -42,13 +42,15 @@ inline const float* floats_of(const T* x, int64_t n, float* buffer) {
   return buffer;
 }
 
-// The same where kernels are compiled for BF16 too.
-inline const bf16* floats_or_bf16(const bf16* x, int64_t, float*) { return x; }
+// The same where kernels are compiled for BF16 and, but for scalar code, F16 too.
+inline const bf16* floats_or_words(const bf16* x, int64_t, float*) { return x; }
+#if defined(SN_TIER_AVX2) || defined(SN_TIER_AVX512)
+inline const f16* floats_or_words(const f16* x, int64_t, float*) { return x; }
+#endif
 template <class T>
-inline const float* floats_or_bf16(const T* x, int64_t n, float* buffer) {
+inline const float* floats_or_words(const T* x, int64_t n, float* buffer) {
   return floats_of(x, n, buffer);
 }
-
 // f(i, y, n) makes n elements from the i-th on as F32, which go to y in its type.
 template <class T, class F>
 SN_INLINE void from_floats(T* y, int64_t n, bool bypass, F f) {

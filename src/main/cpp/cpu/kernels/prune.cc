@@ -331,7 +331,7 @@ sn_status magnitude_count(sn_device* device, const sn_tensor* x, float threshold
         device, x->elements, Counts{0, 0, splat_int(0)},
         [&](Counts& counts, int64_t offset, int64_t n) {
           float buffer[kBlock];
-          count_magnitudes(counts, floats_or_bf16(in + offset, n, buffer), n, limit);
+          count_magnitudes(counts, floats_or_words(in + offset, n, buffer), n, limit);
         },
         [&](Counts& counts) {
           atomic_add(less, counts.less);

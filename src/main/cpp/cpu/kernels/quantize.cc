@@ -22,90 +22,6 @@ struct Step {
   }
 };
 
-// 64 elements as bytes, and their magnitudes' keys into `state`.
-template <class T, class Quantizer>
-SN_INLINE B divide_64(const T* x, const Quantizer& z, Largest& state) {
-  F a = load_folded(x), b = load_folded(x + 16), c = load_folded(x + 32), d = load_folded(x + 48);
-  state.key = max(max(state.key, max(key(a), key(b))), max(key(c), key(d)));
-  return pack_folded(x, quantize_lanes(z, a), quantize_lanes(z, b), quantize_lanes(z, c), quantize_lanes(z, d));
-}
-
-// Calls f with a function of an address that gives the 64 elements there as bytes.
-template <class T, class Body>
-SN_INLINE void with_bytes_of_64(Float8*, Largest& state, const T*, const Step& step, Body f) {
-  const Float8 z = step.with<Float8>();
-  f([&](const T* x) { return divide_64(x, z, state); });
-}
-#if defined(SN_TIER_AVX2) || defined(SN_TIER_AVX512)
-// With numbers beyond what a quick quotient takes, NaN or infinity.
-template <class T>
-SN_NOINLINE B divide_64_rarely(const T* x, const Step& step, Largest& state) {
-  return divide_64(x, step.with<Integers>(), state);
-}
-template <class T, class Body>
-SN_INLINE void with_bytes_of_64(Integers*, Largest& state, const T*, const Step& step, Body f) {
-  // What is at most 2^22 times the scale has a quotient that an integer holds: then bytes can be clamped instead of it.
-  const bool normal = step.scale >= 0x1p-100f && step.scale <= 0x1p100f;
-  const int32_t most = normal ? static_cast<int32_t>(bits_of(step.scale * 0x1p22f)) : -1;
-  const F scale = splat(step.scale);
-  const ByteRange range = byte_range(step.zero_point, qmin(step.scheme), qmax(step.scheme));
-  f([&](const T* x) {
-    const F a = load_folded(x), b = load_folded(x + 16), c = load_folded(x + 32), d = load_folded(x + 48);
-    if (__builtin_expect(any_above(x, a, b, c, d, most), 0)) return divide_64_rarely(x, step, state);
-    return pack_within(x, to_int(div(a, scale)), to_int(div(b, scale)), to_int(div(c, scale)), to_int(div(d, scale)),
-                       range);
-  });
-}
-#else
-template <class T, class Body>
-SN_INLINE void with_bytes_of_64(Integers*, Largest& state, const T*, const Step& step, Body f) {
-  const Integers z = step.with<Integers>();
-  f([&](const T* x) { return divide_64(x, z, state); });
-}
-#endif
-
-// n elements of one slice to int8 or fp8.
-template <bool kBypass, class T, class Quantizer>
-inline void to_bytes(Quantizer* kind, Largest& state, const T* x, int8_t* q, int64_t n, const Step& step) {
-  with_bytes_of_64(kind, state, x, step, [&](auto bytes_of_64) {
-    for_lines(
-        kBypass ? to_line(q) : 0, n,
-        [&](int64_t i, int64_t lanes) {
-          const F v = load_some(x + i, lanes);
-          state.key = max(state.key, key(v));
-          const I r = quantize_lanes(step.with<Quantizer>(), v);
-          int8_t bytes[64];
-          store_bytes(bytes, pack(r, r, r, r));
-          memcpy(q + i, bytes, static_cast<size_t>(lanes));
-        },
-        [&](int64_t i) {
-          fetch_ahead(x + i, kFar);
-          store_bytes<kBypass>(q + i, bytes_of_64(x + i));
-        });
-  });
-}
-
-// n elements of one slice to nibbles, from a whole byte on; a last odd element is followed by the nibble 8 (zero).
-template <bool kBypass, class T>
-inline void to_nibbles(Largest& state, const T* x, uint8_t* q, int64_t n, const Step& step) {
-  with_bytes_of_64(static_cast<Integers*>(nullptr), state, x, step, [&](auto bytes_of_64) {
-    for_lines(
-        kBypass ? 2 * to_line(q) : 0, n,
-        [&](int64_t i, int64_t lanes) {
-          const F v = load_some(x + i, lanes);
-          state.key = max(state.key, key(v));
-          const I r = select(first_lanes(lanes), quantize_lanes(step.with<Integers>(), v), splat_int(0));
-          uint8_t bytes[32];
-          store_nibbles(bytes, pack(r, r, r, r));
-          memcpy(q + i / 2, bytes, static_cast<size_t>((lanes + 1) / 2));
-        },
-        [&](int64_t i) {
-          fetch_ahead(x + i, kFar);
-          store_nibbles<kBypass>(q + i / 2, bytes_of_64(x + i));
-        });
-  });
-}
-
 // Elements [col, col + n) of a row, and the scales and zero points of all slices. What computes with them is a function
 // of its own for each kind, so that short slices cost little beside their elements.
 struct Piece {
@@ -113,6 +29,10 @@ struct Piece {
   int64_t row, col, n;
   const float* scales;
   const int8_t* zero_points;  // or null
+
+  Step step(int64_t slice, sn_scheme scheme) const {
+    return {scales[slice], zero_points == nullptr ? 0 : zero_points[slice], scheme};
+  }
 };
 // The runs of one slice within a piece: `n` elements from `first` on, counted from where the piece begins.
 struct Run {
@@ -120,9 +40,11 @@ struct Run {
   float scale;
   int zero_point;
 
-  SN_INLINE explicit Run(const Piece& p)
-      : first(0), n(0), left_(p.n), whole_(p.slices->group), next_(p.slices->end(p.col) - p.col) {
-    const int64_t slice = p.slices->index(p.row, p.col);
+  // From element `begin` on, where a slice begins unless it is 0.
+  SN_INLINE explicit Run(const Piece& p, int64_t begin = 0)
+      : first(begin), n(0), left_(p.n - begin), whole_(p.slices->group), next_(whole_) {
+    if (begin == 0) next_ = p.slices->end(p.col) - p.col;
+    const int64_t slice = p.slices->index(p.row, p.col + begin);
     scales_ = p.scales + slice;
     zero_points_ = p.zero_points == nullptr ? nullptr : p.zero_points + slice;
   }
@@ -136,6 +58,9 @@ struct Run {
     zero_point = zero_points_ == nullptr ? 0 : *zero_points_++;
     return true;
   }
+  // Scales of the runs that are left, this one included, and their number.
+  SN_INLINE const float* scales() const { return scales_ - 1; }
+  SN_INLINE int64_t count() const { return 1 + ceil_div(left_, whole_); }
 
  private:
   int64_t left_, whole_, next_;
@@ -146,17 +71,164 @@ inline const int8_t* points_of(const sn_tensor* zero_point) {
   return zero_point == nullptr ? nullptr : data_of<int8_t>(zero_point);
 }
 
-template <bool kBypass, class T, class Quantizer>
-SN_NOINLINE void piece_to_bytes(Quantizer* kind, Largest& state, const T* x, int8_t* q, const Piece& p,
-                                sn_scheme scheme) {
-  for (Run r(p); r.next();)
-    to_bytes<kBypass>(kind, state, x + r.first, q + r.first, r.n, Step{r.scale, r.zero_point, scheme});
+// Elements [i, i + lanes) of a slice, one vector or less.
+template <class Quantizer, class T>
+SN_NOINLINE void some_to_bytes(Largest& state, const T* x, int8_t* q, int64_t lanes, const Step& step) {
+  const F v = load_some(x, lanes);
+  state.key = max(state.key, key(v));
+  const I codes = quantize_lanes(step.with<Quantizer>(), v);
+  int8_t bytes[64];
+  store_bytes(bytes, pack(codes, codes, codes, codes));
+  memcpy(q, bytes, static_cast<size_t>(lanes));
 }
-template <bool kBypass, class T>
-SN_NOINLINE void piece_to_nibbles(Largest& state, const T* x, uint8_t* q, const Piece& p, sn_scheme scheme) {
-  for (Run r(p); r.next();)
-    to_nibbles<kBypass>(state, x + r.first, q + r.first / 2, r.n, Step{r.scale, r.zero_point, scheme});
+// From a whole byte on; a last odd element is followed by the nibble 8 (zero).
+template <class Quantizer, class T>
+SN_NOINLINE void some_to_bytes(Largest& state, const T* x, uint8_t* q, int64_t lanes, const Step& step) {
+  const F v = load_some(x, lanes);
+  state.key = max(state.key, key(v));
+  const I codes = select(first_lanes(lanes), quantize_lanes(step.with<Quantizer>(), v), splat_int(0));
+  uint8_t bytes[32];
+  store_nibbles(bytes, pack(codes, codes, codes, codes));
+  memcpy(q, bytes, static_cast<size_t>((lanes + 1) / 2));
 }
+// Where element i lies, and 64 from there on.
+SN_INLINE int8_t* place_of(int8_t* q, int64_t i) { return q + i; }
+SN_INLINE uint8_t* place_of(uint8_t* q, int64_t i) { return q + (i >> 1); }
+template <bool kBypass>
+SN_INLINE void store_64(int8_t* q, B bytes) {
+  store_bytes<kBypass>(q, bytes);
+}
+template <bool kBypass>
+SN_INLINE void store_64(uint8_t* q, B bytes) {
+  store_nibbles<kBypass>(q, bytes);
+}
+// Elements before the first whole line.
+SN_INLINE int64_t head_of(const int8_t* q) { return to_line(q); }
+SN_INLINE int64_t head_of(const uint8_t* q) { return 2 * to_line(q); }
+
+// 64 elements as bytes, and their magnitudes' keys into `state`; the second step is that of the last 32.
+template <class Quantizer, class T>
+SN_INLINE B divide_64(Largest& state, const T* x, const Step& first, const Step& second) {
+  const Quantizer y = first.with<Quantizer>(), z = second.with<Quantizer>();
+  F a = load_folded(x), b = load_folded(x + 16), c = load_folded(x + 32), d = load_folded(x + 48);
+  state.key = max(max(state.key, max(key(a), key(b))), max(key(c), key(d)));
+  return pack_folded(x, quantize_lanes(y, a), quantize_lanes(y, b), quantize_lanes(z, c), quantize_lanes(z, d));
+}
+
+#if defined(SN_TIER_AVX2) || defined(SN_TIER_AVX512)
+// With numbers beyond what quick quotients take, NaN or infinity.
+template <class Quantizer, class T>
+SN_NOINLINE B divide_64_rarely(Largest& state, const T* x, const Step& first, const Step& second) {
+  return divide_64<Quantizer>(state, x, first, second);
+}
+
+// Makes 64 elements bytes by quick quotients, where these do; the second step is that of the last 32.
+template <class Quantizer>
+struct Quickly;
+template <>
+struct Quickly<Integers> {
+  Quick y, z;
+  ByteRange range;
+
+  SN_INLINE Quickly(const Reciprocals& r, int64_t i, int64_t j, const Step& first, const Step& second)
+      : y(r, i),
+        z(r, j),
+        range(byte_range(first.zero_point, second.zero_point, qmin(first.scheme), qmax(first.scheme))) {}
+  template <class T>
+  SN_INLINE bool operator()(const T* x, B& bytes) const {
+    const I a = to_int(quotient(y, load_folded(x))), b = to_int(quotient(y, load_folded(x + 16)));
+    const I c = to_int(quotient(z, load_folded(x + 32))), d = to_int(quotient(z, load_folded(x + 48)));
+    return pack_within(x, a, b, c, d, range, bytes);
+  }
+};
+template <>
+struct Quickly<Float8> {
+  Quick y, z;
+  int32_t most;
+  Float8 q;
+
+  SN_INLINE Quickly(const Reciprocals& r, int64_t i, int64_t j, const Step& first, const Step&)
+      : y(r, i), z(r, j), most(r.most[i] < r.most[j] ? r.most[i] : r.most[j]), q(first.with<Float8>()) {}
+  template <class T>
+  SN_INLINE bool operator()(const T* x, B& bytes) const {
+    const F a = load_folded(x), b = load_folded(x + 16), c = load_folded(x + 32), d = load_folded(x + 48);
+    if (any_above(x, a, b, c, d, most)) return false;
+    bytes = pack_folded(x, code_of(q, quotient(y, a)), code_of(q, quotient(y, b)), code_of(q, quotient(z, c)),
+                        code_of(q, quotient(z, d)));
+    return true;
+  }
+};
+
+template <bool kBypass, class Quantizer, class T, class Q>
+SN_INLINE void step_to_bytes(Largest& state, const T* x, Q* q, const Quickly<Quantizer>& quickly, const Step& first,
+                             const Step& second) {
+  B bytes;
+  fetch_ahead(x, kFar);
+  if (__builtin_expect(!quickly(x, bytes), 0)) bytes = divide_64_rarely<Quantizer>(state, x, first, second);
+  store_64<kBypass>(q, bytes);
+}
+// The elements of one run, of any length and from anywhere.
+template <bool kBypass, class Quantizer, class T, class Q>
+SN_NOINLINE void any_run_to_bytes(Largest& state, const T* x, Q* q, int64_t n, const Quickly<Quantizer>& constants,
+                                  const Step& step) {
+  const Quickly<Quantizer> quickly = constants;
+  for_lines(
+      kBypass ? head_of(q) : 0, n,
+      [&](int64_t i, int64_t lanes) { some_to_bytes<Quantizer>(state, x + i, place_of(q, i), lanes, step); },
+      [&](int64_t i) { step_to_bytes<kBypass>(state, x + i, place_of(q, i), quickly, step, step); });
+}
+
+template <bool kBypass, class Quantizer, class T, class Q>
+SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, const Piece& p, sn_scheme scheme) {
+  Reciprocals reciprocals;
+  const int64_t group = p.slices->group;
+  const bool aligned = !kBypass || head_of(q) == 0;
+  int64_t done = 0;
+  if (group == 32 && aligned) {
+    // Two slices at once.
+    const int64_t slice = p.slices->index(p.row, p.col);
+    for (; done + 64 <= p.n; done += 64) {
+      const int64_t i = done / 32, at = i % kLanes;
+      if (at == 0) prepare(reciprocals, p.scales + slice + i, min_of(kLanes, p.n / 32 - i));
+      const Step first = p.step(slice + i, scheme), second = p.step(slice + i + 1, scheme);
+      const Quickly<Quantizer> quickly(reciprocals, at, at + 1, first, second);
+      step_to_bytes<kBypass>(state, x + done, place_of(q, done), quickly, first, second);
+    }
+  }
+  // All of the runs are made of steps, which for short ones saves work beside the elements.
+  const bool even = aligned && p.n % 64 == 0 && group % 64 == 0 && p.slices->end(p.col) % 64 == p.col % 64;
+  int64_t at = kLanes;
+  for (Run r(p, done); r.next(); ++at) {
+    if (at == kLanes) {
+      prepare(reciprocals, r.scales(), min_of(kLanes, r.count()));
+      at = 0;
+    }
+    const Step step = {r.scale, r.zero_point, scheme};
+    const Quickly<Quantizer> quickly(reciprocals, at, at, step, step);
+    const T* from = x + r.first;
+    Q* to = place_of(q, r.first);
+    if (even) {
+      for (const T* end = from + r.n; from != end; from += 64, to = place_of(to, 64))
+        step_to_bytes<kBypass>(state, from, to, quickly, step, step);
+    } else {
+      any_run_to_bytes<kBypass>(state, from, to, r.n, quickly, step);
+    }
+  }
+}
+#else
+template <bool kBypass, class Quantizer, class T, class Q>
+SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, const Piece& p, sn_scheme scheme) {
+  for (Run r(p); r.next();) {
+    const Step step = {r.scale, r.zero_point, scheme};
+    const T* from = x + r.first;
+    Q* to = place_of(q, r.first);
+    for_lines(
+        0, r.n,
+        [&](int64_t i, int64_t lanes) { some_to_bytes<Quantizer>(state, from + i, place_of(to, i), lanes, step); },
+        [&](int64_t i) { store_64<kBypass>(place_of(to, i), divide_64<Quantizer>(state, from + i, step, step)); });
+  }
+}
+#endif
 
 // A single slice over the tensor, without padded rows, is one long row.
 inline void flatten(Slices& s) {
@@ -187,18 +259,16 @@ sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale
         [&](Largest& state, int64_t row, int64_t col, int64_t n) {
           const Piece p = {&s, row, col, n, data_of<float>(scale), points_of(zero_point)};
           float buffer[kBlock];
-          const auto* from = floats_or_bf16(in + row * s.cols + col, n, buffer);
-          if (int4) {
-            uint8_t* to = data_of<uint8_t>(q) + row * row_bytes + col / 2;
-            bypass ? piece_to_nibbles<true>(state, from, to, p, scheme)
-                   : piece_to_nibbles<false>(state, from, to, p, scheme);
-            return;
-          }
-          int8_t* to = data_of<int8_t>(q) + row * row_bytes + col;
-          with_quantizer(scheme, [&](auto* kind) {
+          const auto* from = floats_or_words(in + row * s.cols + col, n, buffer);
+          auto convert = [&](auto* kind, auto* to) {
             bypass ? piece_to_bytes<true>(kind, state, from, to, p, scheme)
                    : piece_to_bytes<false>(kind, state, from, to, p, scheme);
-          });
+          };
+          if (int4) {
+            convert(static_cast<Integers*>(nullptr), data_of<uint8_t>(q) + row * row_bytes + col / 2);
+          } else {
+            with_quantizer(scheme, [&](auto* kind) { convert(kind, data_of<int8_t>(q) + row * row_bytes + col); });
+          }
         },
         [&](Largest& state) {
           if (reduce_max(state.key) >= kInfinityKey) atomic_or(&broken);
@@ -233,30 +303,47 @@ SN_INLINE void bytes_from(int64_t head, const int8_t* q, T* y, int64_t n, float 
 // The byte that holds nibble i; a division would care for negative ones.
 SN_INLINE int64_t byte_of(int64_t i) { return i >> 1; }
 
-// n elements of one slice from nibbles, from a whole byte on; the first `head` in the careful way.
-template <bool kBypass, class T>
-SN_INLINE void nibbles_from(int64_t head, const uint8_t* q, T* y, int64_t n, float scale, int zero_point) {
-  const F step = splat(scale), zero = splat(static_cast<float>(8 + zero_point));
-  auto value_of = [&](I code) { return mul(sub(from_int(code), zero), step); };
-  auto some = [&](int64_t i, int64_t lanes) {
-    uint8_t buffer[kLanes / 2] = {};
-    memcpy(buffer, q + byte_of(i), static_cast<size_t>((lanes + 1) / 2));
-    store_tail(y + i, value_of(load_nibbles(buffer)), lanes);
-  };
-  if constexpr (sizeof(T) == 2) {
-    // A slice has but 16 values, so they are computed once and then looked up, which costs less than converting.
-    static constexpr uint8_t kAll[8] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe};
-    const Table table = table_of_numbers(y, value_of(load_nibbles(kAll)));
-    for_lines<32>(head, n, some, [&](int64_t i) {
-      fetch_ahead(q + byte_of(i), kFar);
-      store_looked_up<kBypass>(y + i, table, q + byte_of(i));
-    });
-  } else {
-    for_lines<32>(head, n, some, [&](int64_t i) {
-      fetch_ahead(q + byte_of(i), kFar);
-      store_numbers<kBypass>(y + i, value_of(load_nibbles(q + byte_of(i))), value_of(load_nibbles(q + byte_of(i) + 8)));
-    });
+// What 32 nibbles at a time of one slice are, `zero` being the nibble of 0.
+template <class T, bool kWords = sizeof(T) == 2>
+struct Nibbles {
+  F zero, scale;
+
+  SN_INLINE Nibbles(float z, float s) : zero(splat(z)), scale(splat(s)) {}
+  SN_INLINE F value_of(I code) const { return mul(sub(from_int(code), zero), scale); }
+  template <bool kBypass>
+  SN_INLINE void store_32(T* y, const uint8_t* q) const {
+    fetch_ahead(q, kFar);
+    store_numbers<kBypass>(y, value_of(load_nibbles(q)), value_of(load_nibbles(q + 8)));
   }
+};
+// A slice has but 16 values, so those of 16 bits are computed once and then looked up, which costs less than
+// converting.
+template <class T>
+struct Nibbles<T, true> {
+  Table table;
+
+  SN_INLINE Nibbles(float z, float s)
+      : table(table_of_numbers(static_cast<T*>(nullptr),
+                               mul(sub(all_nibbles(static_cast<T*>(nullptr)), splat(z)), splat(s)))) {}
+  template <bool kBypass>
+  SN_INLINE void store_32(T* y, const uint8_t* q) const {
+    fetch_ahead(q, kFar);
+    store_looked_up<kBypass>(y, table, q);
+  }
+};
+// n elements of one slice, from a whole byte on; the first `head` in the careful way.
+template <bool kBypass, class T>
+SN_NOINLINE void run_from_nibbles(int64_t head, const uint8_t* q, T* y, int64_t n, float zero, float scale) {
+  const Nibbles<T> nibbles(zero, scale);
+  for_lines<32>(
+      head, n,
+      [&](int64_t i, int64_t lanes) {
+        uint8_t buffer[kLanes / 2] = {};
+        memcpy(buffer, q + byte_of(i), static_cast<size_t>((lanes + 1) / 2));
+        const F v = mul(sub(from_int(load_nibbles(buffer)), splat(zero)), splat(scale));
+        store_tail(y + i, v, lanes);
+      },
+      [&](int64_t i) { nibbles.template store_32<kBypass>(y + i, q + byte_of(i)); });
 }
 
 // Only a scale that is not finite gives NaN, and what takes many elements at once takes numbers only.
@@ -294,10 +381,20 @@ SN_NOINLINE void piece_from_bytes(const int8_t* q, T* y, const Piece& p) {
 }
 template <bool kBypass, class T>
 SN_NOINLINE void piece_from_nibbles(const uint8_t* q, T* y, const Piece& p) {
+  // All of the runs are made of steps, which for short ones saves half of the work beside the elements.
+  const bool even = p.n % 32 == 0 && p.slices->group % 32 == 0 && p.slices->end(p.col) % 32 == p.col % 32 &&
+                    (!kBypass || to_line(y) == 0);
+  float zero = 8;
   for (Run r(p); r.next();) {
     T* to = y + r.first;
-    const int64_t head = !finite(r.scale) ? r.n : kBypass ? to_line(to) : 0;
-    nibbles_from<kBypass>(head, q + r.first / 2, to, r.n, r.scale, r.zero_point);
+    const uint8_t* from = q + byte_of(r.first);
+    if (p.zero_points != nullptr) zero = static_cast<float>(8 + r.zero_point);
+    if (even && finite(r.scale)) {
+      const Nibbles<T> nibbles(zero, r.scale);
+      for (T* end = to + r.n; to != end; to += 32, from += 16) nibbles.template store_32<kBypass>(to, from);
+    } else {
+      run_from_nibbles<kBypass>(!finite(r.scale) ? r.n : kBypass ? to_line(to) : 0, from, to, r.n, zero, r.scale);
+    }
   }
 }
 template <bool kBypass, class T>
@@ -357,29 +454,75 @@ namespace {
 
 // 1 to 16 elements.
 template <class T, class Quantizer>
-SN_INLINE void fake_some(const T* x, T* y, int64_t lanes, const Quantizer& z) {
+SN_NOINLINE void fake_some(const T* x, T* y, int64_t lanes, const Quantizer& z) {
   const F v = load_some(x, lanes);
   store_tail(y, select(gt(key(v), splat_int(kInfinityKey)), v, fake_lanes(z, v)), lanes);  // NaN stays
 }
 
-template <bool kBypass, class T, class Quantizer>
-SN_NOINLINE void fake_run(const T* x, T* y, int64_t n, const Quantizer& z, bool numbers) {
-  auto some = [&](int64_t i, int64_t lanes) { fake_some(x + i, y + i, lanes, z); };
-  for_lines(!numbers  ? n
-            : kBypass ? to_line(y)
-                      : 0,
-            n, some, [&](int64_t i) {
-              fetch_ahead(x + i, kFar);
-              const F a = load_paired(x + i), b = load_paired(x + i + 16);
-              const F c = load_paired(x + i + 32), d = load_paired(x + i + 48);
-              if (__builtin_expect(any_above(x + i, a, b, c, d, kInfinityKey), 0)) {
-                for (int64_t j = i; j < i + 64; j += kLanes) some(j, kLanes);
-                return;
-              }
-              store_paired<kBypass>(y + i, fake_lanes(z, a), fake_lanes(z, b));
-              store_paired<kBypass>(y + i + 32, fake_lanes(z, c), fake_lanes(z, d));
-            });
+// 64 elements, where none is above `most`; the second quantizer is that of the last 32. Quotients come from y and z.
+template <bool kBypass, class T, class Quantizer, class Quotient>
+SN_INLINE void fake_64(const T* x, T* to, const Quantizer& first, const Quantizer& second, const Quotient& y,
+                       const Quotient& z, int32_t most) {
+  fetch_ahead(x, kFar);
+  const F a = load_paired(x), b = load_paired(x + 16), c = load_paired(x + 32), d = load_paired(x + 48);
+  if (__builtin_expect(any_above(x, a, b, c, d, most), 0)) {
+    for (int i = 0; i < 64; i += kLanes) fake_some(x + i, to + i, kLanes, i < 32 ? first : second);
+    return;
+  }
+  store_paired<kBypass>(to, value_of(first, quotient(y, a)), value_of(first, quotient(y, b)));
+  store_paired<kBypass>(to + 32, value_of(second, quotient(z, c)), value_of(second, quotient(z, d)));
 }
+
+template <bool kBypass, class T, class Quantizer, class Quotient>
+SN_INLINE void fake_run(const T* x, T* to, int64_t n, const Quantizer& z, const Quotient& y, int32_t most) {
+  for_lines(
+      most < 0  ? n
+      : kBypass ? to_line(to)
+                : 0,
+      n, [&](int64_t i, int64_t lanes) { fake_some(x + i, to + i, lanes, z); },
+      [&](int64_t i) { fake_64<kBypass>(x + i, to + i, z, z, y, y, most); });
+}
+
+#if defined(SN_TIER_AVX2) || defined(SN_TIER_AVX512)
+template <bool kBypass, class T, class Quantizer>
+SN_NOINLINE void fake_runs(Quantizer*, const T* x, T* to, const Piece& p, sn_scheme scheme) {
+  Reciprocals reciprocals;
+  int64_t done = 0;
+  if (p.slices->group == 32 && (!kBypass || to_line(to) == 0)) {
+    // Two slices at once.
+    const int64_t slice = p.slices->index(p.row, p.col);
+    for (; done + 64 <= p.n; done += 64) {
+      const int64_t i = done / 32, at = i % kLanes;
+      if (at == 0) prepare(reciprocals, p.scales + slice + i, min_of(kLanes, p.n / 32 - i));
+      const Quick y(reciprocals, at), z(reciprocals, at + 1);
+      const int32_t* most = reciprocals.most + at;
+      fake_64<kBypass>(x + done, to + done, p.step(slice + i, scheme).template with<Quantizer>(),
+                       p.step(slice + i + 1, scheme).template with<Quantizer>(), y, z,
+                       most[0] < most[1] ? most[0] : most[1]);
+    }
+  }
+  Quantizer z = quantizer<Quantizer>(1, 0, scheme);
+  int64_t at = kLanes;
+  for (Run r(p, done); r.next(); ++at) {
+    if (at == kLanes) {
+      prepare(reciprocals, r.scales(), min_of(kLanes, r.count()));
+      at = 0;
+    }
+    if (p.zero_points != nullptr) z = quantizer<Quantizer>(r.scale, r.zero_point, scheme);
+    z.scale = splat(r.scale);
+    fake_run<kBypass>(x + r.first, to + r.first, r.n, z, Quick(reciprocals, at), reciprocals.most[at]);
+  }
+}
+#else
+template <bool kBypass, class T, class Quantizer>
+SN_NOINLINE void fake_runs(Quantizer*, const T* x, T* to, const Piece& p, sn_scheme scheme) {
+  for (Run r(p); r.next();) {
+    const Quantizer z = quantizer<Quantizer>(r.scale, r.zero_point, scheme);
+    const bool finite = (bits_of(r.scale) & 0x7fffffffu) < kInfinityKey;
+    fake_run<kBypass>(x + r.first, to + r.first, r.n, z, static_cast<const Bounds&>(z), finite ? kInfinityKey : -1);
+  }
+}
+#endif
 
 // f(y, bypass) makes n elements of x where they go, or in their buffer if x was converted to F32.
 template <class X, class T, class F_>
@@ -407,17 +550,11 @@ sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* 
         device, s.rows, s.cols, 64, Nothing{},
         [&](Nothing&, int64_t row, int64_t start, int64_t length) {
           float buffer[kBlock];
-          const auto* from = floats_or_bf16(in + row * s.cols + start, length, buffer);
+          const auto* from = floats_or_words(in + row * s.cols + start, length, buffer);
           fake_piece(from, out + row * s.cols + start, buffer, length, bypass, [&](auto* to, bool past) {
-            for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
-              const Step step = {data_of<float>(scale)[slice], zero_point_at(zero_point, slice), scheme};
-              const bool numbers = (bits_of(step.scale) & 0x7fffffffu) < kInfinityKey;
-              const int64_t i = col - start;
-              with_quantizer(scheme, [&](auto* kind) {
-                const auto z = step.with<typename Pointee<decltype(kind)>::type>();
-                past ? fake_run<true>(from + i, to + i, n, z, numbers)
-                     : fake_run<false>(from + i, to + i, n, z, numbers);
-              });
+            const Piece p = {&s, row, start, length, data_of<float>(scale), points_of(zero_point)};
+            with_quantizer(scheme, [&](auto* kind) {
+              past ? fake_runs<true>(kind, from, to, p, scheme) : fake_runs<false>(kind, from, to, p, scheme);
             });
           });
         },

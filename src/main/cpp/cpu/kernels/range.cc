@@ -75,7 +75,7 @@ bool find_extremes(sn_device* device, const T* x, const Slices& s, float* lo, fl
       device, s.rows, s.cols, 64, Running{no_extremes(), -1, splat_int(0)},
       [&](Running& r, int64_t row, int64_t start, int64_t length) {
         float buffer[kBlock];
-        const auto* from = floats_or_bf16(x + row * s.cols + start, length, buffer);
+        const auto* from = floats_or_words(x + row * s.cols + start, length, buffer);
         for_runs(s, row, start, length, [&](int64_t col, int64_t n, int64_t slice) {
           if (slice != r.slice) {
             flush(r);

@@ -80,11 +80,11 @@ inline float symmetric_scale(int32_t absmax_key) {
   return scale == 0 ? float_of(1) : scale;
 }
 
-// x / scale, clamped. The operand order makes NaN the lower bound, never undefined.
-SN_INLINE F clamped(const Bounds& q, F x) { return min(max(div(x, q.scale), q.low), q.high); }
+// A quotient, clamped. The operand order makes NaN the lower bound, never undefined.
+SN_INLINE F clamped(const Bounds& q, F quotient) { return min(max(quotient, q.low), q.high); }
 
-// The stored bytes, as integers of [-128, 127].
-SN_INLINE I quantize_lanes(const Integers& q, F x) { return add(to_int(clamped(q, x)), q.zero_point); }
+// The stored bytes of a quotient, as integers of [-128, 127].
+SN_INLINE I code_of(const Integers& q, F quotient) { return add(to_int(clamped(q, quotient)), q.zero_point); }
 // E4M3 has 8 steps in each power of two down to 2^-6, and smaller ones of 2^-9 below. Adding 2^20 times that power,
 // whose last place is such a step, rounds a magnitude to whole steps, half to even.
 struct Steps {
@@ -96,8 +96,8 @@ SN_INLINE Steps steps_of(F v) {
   const F shift = as_float(add(power, splat_int(20 << 23)));
   return {power, shift, add(as_float(key(v)), shift)};
 }
-SN_INLINE I quantize_lanes(const Float8& q, F x) {
-  const F v = clamped(q, x);
+SN_INLINE I code_of(const Float8& q, F quotient) {
+  const F v = clamped(q, quotient);
   const Steps s = steps_of(v);
   // 8 codes for each power from 2^-6 on, and the steps.
   const I below = sub(shift_right<20>(s.power), splat_int((127 - 6) << 3));
@@ -105,13 +105,59 @@ SN_INLINE I quantize_lanes(const Float8& q, F x) {
   return bit_or(code, bit_and(shift_right<31>(raw_bits(v)), splat_int(-128)));
 }
 
-// What dequantizing gives back.
-SN_INLINE F fake_lanes(const Integers& q, F x) { return mul(from_int(to_int(clamped(q, x))), q.scale); }
-SN_INLINE F fake_lanes(const Float8& q, F x) {
-  const F v = clamped(q, x);
+// What dequantizing gives back for a quotient.
+SN_INLINE F value_of(const Integers& q, F quotient) { return mul(from_int(to_int(clamped(q, quotient))), q.scale); }
+SN_INLINE F value_of(const Float8& q, F quotient) {
+  const F v = clamped(q, quotient);
   const Steps s = steps_of(v);
   return mul(turn(sub(s.sum, s.shift), v), q.scale);
 }
+
+template <class Quantizer>
+SN_INLINE I quantize_lanes(const Quantizer& q, F x) {
+  return code_of(q, div(x, q.scale));
+}
+template <class Quantizer>
+SN_INLINE F fake_lanes(const Quantizer& q, F x) {
+  return value_of(q, div(x, q.scale));
+}
+
+#if defined(SN_TIER_AVX2) || defined(SN_TIER_AVX512)
+// Quotients by two multiplications in the place of a division, which would take three times as long as all else. They
+// are not always those of IEEE 754, but round to the same integers within [-512, 512] and the same E4M3 numbers
+// (docs/numerics.md has the proof), if no element's key is above `most`; larger ones, NaN and infinity become numbers
+// that no integer of 16 bits holds, or NaN. For up to 16 slices.
+struct Reciprocals {
+  float reciprocal[kLanes], rest[kLanes];  // NaN where they would round otherwise
+  int32_t most[kLanes];                    // then -1
+};
+SN_INLINE void prepare(Reciprocals& r, const float* scales, int64_t n) {
+  const F scale = load_some(scales, n), one = splat(1);
+  // Rounded down, so that the rest is not negative and a quotient of -0 stays so.
+  const F nearest = div(one, scale), minus = sub(splat(0), scale);
+  const M above = gt(splat(0), multiply_add(minus, nearest, one));
+  const F first = select(above, as_float(add(raw_bits(nearest), splat_int(-1))), nearest);
+  // Not where a product or the rest could be too small or large, nor where the last 15 bits are almost 0.
+  const I last = bit_and(raw_bits(scale), splat_int(0x7fff)), none = splat_int(-1);
+  const M close = gt(splat_int(33), bit_and(add(last, splat_int(16)), splat_int(0x7fff)));
+  const I most = raw_bits(mul(scale, splat(0x1p22f)));
+  const I lucky = select(eq(last, splat_int(0)), most, select(close, none, most));
+  const I bound = select(gt(scale, splat(0x1p-80f)), select(gt(splat(0x1p80f), scale), lucky, none), none);
+  store_int(r.most, bound);
+  store(r.reciprocal, select(gt(bound, none), first, as_float(none)));
+  store(r.rest, mul(multiply_add(minus, first, one), first));
+}
+// The constants of one slice over the lanes.
+struct Quick {
+  F reciprocal, rest;
+
+  SN_INLINE Quick(const Reciprocals& r, int64_t slice)
+      : reciprocal(splat(r.reciprocal[slice])), rest(splat(r.rest[slice])) {}
+};
+SN_INLINE F quotient(const Quick& q, F x) { return multiply_add(x, q.reciprocal, mul(x, q.rest)); }
+#else
+SN_INLINE F quotient(const Bounds& q, F x) { return div(x, q.scale); }
+#endif
 
 inline int zero_point_at(const sn_tensor* zero_point, int64_t slice) {
   return zero_point == nullptr ? 0 : data_of<int8_t>(zero_point)[slice];

@@ -42,8 +42,6 @@ SN_INLINE I dot(I sum, W w, P x) {
   return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(w.v, x))};
 #endif
 }
-// Fused, except in plain C++.
-SN_INLINE F multiply_add(F a, F b, F sum) { return _mm512_fmadd_ps(a, b, sum); }
 // The low 32 bits of the products.
 SN_INLINE I multiply_low(I a, int32_t b) { return {_mm512_mullo_epi32(a.v, _mm512_set1_epi32(b))}; }
 
@@ -98,10 +96,6 @@ SN_INLINE P splat_pair(const int16_t* p) {
 SN_INLINE I dot(I sum, W w, P x) {
   return {_mm256_add_epi32(sum.a, _mm256_madd_epi16(w.a, x)), _mm256_add_epi32(sum.b, _mm256_madd_epi16(w.b, x))};
 }
-SN_INLINE F multiply_add(F a, F b, F sum) {
-  return {_mm256_fmadd_ps(a.a, b.a, sum.a), _mm256_fmadd_ps(a.b, b.b, sum.b)};
-}
-
 SN_INLINE I multiply_low(I a, int32_t b) {
   const __m256i factor = _mm256_set1_epi32(b);
   return {_mm256_mullo_epi32(a.a, factor), _mm256_mullo_epi32(a.b, factor)};
@@ -172,7 +166,6 @@ SN_INLINE I dot(I sum, W w, P x) {
   for (int i = 0; i < 16; ++i) sum.v[i] += w.v[2 * i] * x.v[0] + w.v[2 * i + 1] * x.v[1];
   return sum;
 }
-SN_INLINE F multiply_add(F a, F b, F sum) { return add(mul(a, b), sum); }
 SN_INLINE I multiply_low(I a, int32_t b) {
   for (int32_t& v : a.v) v = static_cast<int32_t>(static_cast<uint32_t>(v) * static_cast<uint32_t>(b));
   return a;

@@ -24,6 +24,7 @@ struct B {
 
 SN_INLINE __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 SN_INLINE __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+SN_INLINE __m128i load_low64(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
 SN_INLINE void store256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 SN_INLINE void store128(void* p, __m128i v) { _mm_storeu_si128(static_cast<__m128i*>(p), v); }
 SN_INLINE __m256 join(__m128 low, __m128 high) { return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1); }
@@ -125,6 +126,9 @@ SN_INLINE I splat_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi
 SN_INLINE F add(F x, F y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
 SN_INLINE F sub(F x, F y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
 SN_INLINE F mul(F x, F y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
+SN_INLINE F multiply_add(F x, F y, F sum) {
+  return {_mm256_fmadd_ps(x.a, y.a, sum.a), _mm256_fmadd_ps(x.b, y.b, sum.b)};
+}
 SN_INLINE F div(F x, F y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
 SN_INLINE F min(F x, F y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
 SN_INLINE F max(F x, F y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
@@ -299,30 +303,46 @@ SN_INLINE __m256i pack32(I x, I y) {
 SN_INLINE B pack(I x, I y, I z, I w) { return {pack32(x, y), pack32(z, w)}; }
 SN_INLINE bool any(M m) { return _mm256_movemask_epi8(_mm256_or_si256(m.a, m.b)) != 0; }
 struct ByteRange {
-  __m256i zero_point, low, high;
+  __m256i first, second;  // zero points of 32 elements each
+  __m256i low, high;
 };
-SN_INLINE ByteRange byte_range(int zero_point, int low, int high) {
-  return {_mm256_set1_epi16(static_cast<int16_t>(zero_point)), _mm256_set1_epi8(static_cast<char>(low)),
-          _mm256_set1_epi8(static_cast<char>(high))};
+SN_INLINE ByteRange byte_range(int first, int second, int low, int high) {
+  return {_mm256_set1_epi16(static_cast<int16_t>(first)), _mm256_set1_epi16(static_cast<int16_t>(second)),
+          _mm256_set1_epi8(static_cast<char>(low)), _mm256_set1_epi8(static_cast<char>(high))};
 }
-// Sums of saturated words, packed within 128-bit lanes.
-SN_INLINE __m256i pack_within32(I x, I y, const ByteRange& r) {
-  __m256i first = _mm256_adds_epi16(_mm256_packs_epi32(x.a, x.b), r.zero_point);
-  __m256i second = _mm256_adds_epi16(_mm256_packs_epi32(y.a, y.b), r.zero_point);
-  return _mm256_max_epi8(_mm256_min_epi8(_mm256_packs_epi16(first, second), r.high), r.low);
+// Sums of saturated words, packed within 128-bit lanes; `least` takes up the words.
+SN_INLINE __m256i pack_within32(I x, I y, __m256i zero_point, const ByteRange& r, __m256i& least) {
+  __m256i a = _mm256_packs_epi32(x.a, x.b), b = _mm256_packs_epi32(y.a, y.b);
+  least = _mm256_min_epi16(least, _mm256_min_epi16(a, b));
+  __m256i sums = _mm256_packs_epi16(_mm256_adds_epi16(a, zero_point), _mm256_adds_epi16(b, zero_point));
+  return _mm256_max_epi8(_mm256_min_epi8(sums, r.high), r.low);
+}
+SN_INLINE bool pack_within64(I x, I y, I z, I w, const ByteRange& r, B& bytes) {
+  __m256i least = _mm256_setzero_si256();
+  bytes = {pack_within32(x, y, r.first, r, least), pack_within32(z, w, r.second, r, least)};
+  return _mm256_movemask_epi8(_mm256_cmpeq_epi16(least, _mm256_set1_epi16(INT16_MIN))) == 0;
 }
 template <class T>
-SN_INLINE B pack_within(const T*, I x, I y, I z, I w, const ByteRange& r) {
+SN_INLINE bool pack_within(const T*, I x, I y, I z, I w, const ByteRange& r, B& bytes) {
   __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  return {_mm256_permutevar8x32_epi32(pack_within32(x, y, r), order),
-          _mm256_permutevar8x32_epi32(pack_within32(z, w, r), order)};
+  const bool all = pack_within64(x, y, z, w, r, bytes);
+  bytes = {_mm256_permutevar8x32_epi32(bytes.a, order), _mm256_permutevar8x32_epi32(bytes.b, order)};
+  return all;
 }
-SN_INLINE bool any_above(const bf16* x, F, F, F, F, int32_t limit) {
+SN_INLINE bool any_word_above(const void* words, int limit) {
+  const char* x = static_cast<const char*>(words);
   const __m256i magnitude = _mm256_set1_epi16(0x7fff);
-  __m256i a = _mm256_and_si256(load256(x), magnitude), b = _mm256_and_si256(load256(x + 16), magnitude);
-  __m256i c = _mm256_and_si256(load256(x + 32), magnitude), d = _mm256_and_si256(load256(x + 48), magnitude);
+  __m256i a = _mm256_and_si256(load256(x), magnitude), b = _mm256_and_si256(load256(x + 32), magnitude);
+  __m256i c = _mm256_and_si256(load256(x + 64), magnitude), d = _mm256_and_si256(load256(x + 96), magnitude);
   __m256i largest = _mm256_max_epi16(_mm256_max_epi16(a, b), _mm256_max_epi16(c, d));
-  return _mm256_movemask_epi8(_mm256_cmpgt_epi16(largest, _mm256_set1_epi16(static_cast<int16_t>(limit >> 16)))) != 0;
+  return _mm256_movemask_epi8(_mm256_cmpgt_epi16(largest, _mm256_set1_epi16(static_cast<int16_t>(limit)))) != 0;
+}
+SN_INLINE bool any_above(const bf16* x, F, F, F, F, int32_t limit) { return any_word_above(x, limit >> 16); }
+SN_INLINE bool any_above(const f16* x, F, F, F, F, int32_t limit) {
+  // The key in F16, rounded down.
+  __m128 key = _mm_castsi128_ps(_mm_cvtsi32_si128(limit));
+  const int rounded = _mm_extract_epi16(_mm_cvtps_ph(key, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC), 0);
+  return any_word_above(x, limit < 0 ? -1 : rounded);
 }
 // BF16 is unfolded within 128-bit lanes by unpacking, which packing undoes.
 SN_INLINE F load_folded(const bf16* p) {
@@ -334,9 +354,10 @@ SN_INLINE __m256i pack_folded32(I x, I y) {
   return _mm256_permute4x64_epi64(packed, 0xd8);
 }
 SN_INLINE B pack_folded(const bf16*, I x, I y, I z, I w) { return {pack_folded32(x, y), pack_folded32(z, w)}; }
-SN_INLINE B pack_within(const bf16*, I x, I y, I z, I w, const ByteRange& r) {
-  return {_mm256_permute4x64_epi64(pack_within32(x, y, r), 0xd8),
-          _mm256_permute4x64_epi64(pack_within32(z, w, r), 0xd8)};
+SN_INLINE bool pack_within(const bf16*, I x, I y, I z, I w, const ByteRange& r, B& bytes) {
+  const bool all = pack_within64(x, y, z, w, r, bytes);
+  bytes = {_mm256_permute4x64_epi64(bytes.a, 0xd8), _mm256_permute4x64_epi64(bytes.b, 0xd8)};
+  return all;
 }
 // Or taken apart into even and odd elements.
 SN_INLINE __m256i upper_words(__m256i x) { return _mm256_and_si256(x, _mm256_set1_epi32(-65536)); }
@@ -379,12 +400,12 @@ template <bool kBypass = false>
 SN_INLINE void store_nibbles(uint8_t* p, B b) {
   write<kBypass>(p, nibbles(b));
 }
-SN_INLINE I widen_bytes(__m128i v) { return {_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8))}; }
 SN_INLINE I load_int(const int32_t* p) { return {load256(p), load256(p + 8)}; }
-SN_INLINE I load_int(const int8_t* p) { return widen_bytes(load128(p)); }
+SN_INLINE I load_int(const int8_t* p) {
+  return {_mm256_cvtepi8_epi32(load_low64(p)), _mm256_cvtepi8_epi32(load_low64(p + 8))};
+}
 SN_INLINE I load_index(const uint8_t* p) {
-  __m128i v = load128(p);
-  return {_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))};
+  return {_mm256_cvtepu8_epi32(load_low64(p)), _mm256_cvtepu8_epi32(load_low64(p + 8))};
 }
 SN_INLINE I index_of(uint64_t low, uint64_t high) {
   __m128i v = _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low));
@@ -426,8 +447,9 @@ template <class T>
 SN_INLINE Table table_of_numbers(const T* type, F entries) {
   return table_of(type, entries);
 }
-SN_INLINE Table table_of_numbers(const bf16*, F x) {
-  return table_of_words(pack_words(round_number(x.a), round_number(x.b)));
+SN_INLINE Table table_of_numbers(const bf16*, F x) { return table_of_words(join_pairs(x)); }
+SN_INLINE F all_nibbles(const bf16*) {
+  return {_mm256_setr_ps(0, 2, 4, 6, 8, 10, 12, 14), _mm256_setr_ps(1, 3, 5, 7, 9, 11, 13, 15)};
 }
 template <bool kBypass>
 SN_INLINE void store_looked_up(void* p, const Table& table, const uint8_t* q) {

@@ -20,6 +20,7 @@ struct B {
   __m512i v;
 };
 
+SN_INLINE __m128i load_low64(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
 SN_INLINE F load(const float* p) { return _mm512_loadu_ps(p); }
 SN_INLINE F load(const double* p) {
   return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_loadu_pd(p))),
@@ -105,6 +106,7 @@ SN_INLINE I splat_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
 SN_INLINE F add(F a, F b) { return _mm512_add_ps(a, b); }
 SN_INLINE F sub(F a, F b) { return _mm512_sub_ps(a, b); }
 SN_INLINE F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+SN_INLINE F multiply_add(F a, F b, F sum) { return _mm512_fmadd_ps(a, b, sum); }
 SN_INLINE F div(F a, F b) { return _mm512_div_ps(a, b); }
 SN_INLINE F min(F a, F b) { return _mm512_min_ps(a, b); }
 SN_INLINE F max(F a, F b) { return _mm512_max_ps(a, b); }
@@ -213,18 +215,20 @@ SN_INLINE B pack(I a, I b, I c, I d) {
 }
 SN_INLINE bool any(M m) { return m.v != 0; }
 struct ByteRange {
-  __m512i zero_point, low, high;
+  __m512i first, second;  // zero points of 32 elements each
+  __m512i low, high;
 };
-SN_INLINE ByteRange byte_range(int zero_point, int low, int high) {
-  return {_mm512_set1_epi16(static_cast<int16_t>(zero_point)), _mm512_set1_epi8(static_cast<char>(low)),
-          _mm512_set1_epi8(static_cast<char>(high))};
+SN_INLINE ByteRange byte_range(int first, int second, int low, int high) {
+  return {_mm512_set1_epi16(static_cast<int16_t>(first)), _mm512_set1_epi16(static_cast<int16_t>(second)),
+          _mm512_set1_epi8(static_cast<char>(low)), _mm512_set1_epi8(static_cast<char>(high))};
 }
 template <class T>
-SN_INLINE B pack_within(const T*, I a, I b, I c, I d, const ByteRange& r) {
-  __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(a.v, b.v), r.zero_point);
-  __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(c.v, d.v), r.zero_point);
-  __m512i packed = _mm512_max_epi8(_mm512_min_epi8(_mm512_packs_epi16(first, second), r.high), r.low);
-  return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed)};
+SN_INLINE bool pack_within(const T*, I a, I b, I c, I d, const ByteRange& r, B& bytes) {
+  __m512i first = _mm512_packs_epi32(a.v, b.v), second = _mm512_packs_epi32(c.v, d.v);
+  __m512i sums = _mm512_packs_epi16(_mm512_adds_epi16(first, r.first), _mm512_adds_epi16(second, r.second));
+  __m512i packed = _mm512_max_epi8(_mm512_min_epi8(sums, r.high), r.low);
+  bytes = {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed)};
+  return _mm512_cmpeq_epi16_mask(_mm512_min_epi16(first, second), _mm512_set1_epi16(INT16_MIN)) == 0;
 }
 template <bool kBypass = false>
 SN_INLINE void store_bytes(int8_t* p, B b) {

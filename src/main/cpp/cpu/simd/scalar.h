@@ -63,6 +63,8 @@ SN_INLINE F mul(F a, F b) {
   SN_EACH a.v[i] *= b.v[i];
   return a;
 }
+// Fused on the other tiers.
+SN_INLINE F multiply_add(F a, F b, F sum) { return add(mul(a, b), sum); }
 SN_INLINE F div(F a, F b) {
   SN_EACH a.v[i] /= b.v[i];
   return a;

@@ -40,7 +40,6 @@ struct LaneTables {
 };
 static constexpr LaneTables kLaneTables;
 
-SN_INLINE __m128i load_low64(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
 SN_INLINE void store_low64(void* p, __m128i v) { _mm_storel_epi64(static_cast<__m128i*>(p), v); }
 SN_INLINE __m128i load_any128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 // Of a mask of 64 bits, so that no register has to be extended.

@@ -2,7 +2,7 @@
 // that loop bounds, tails and the order of float64 sums are the same everywhere, and with them every result bit.
 //
 // clang-format off
-//   F      16 x f32   load, store, splat, add, sub, mul, div, min, max, turn, gt, select, look_up8, gather
+//   F      16 x f32   load, store, splat, add, sub, mul, div, multiply_add (fused, but for scalar), min, max, turn, gt, select, look_up8, gather
 //   I      16 x i32   key, order_value, raw_bits, as_float, to_int, from_int, add, multiply, gt, eq, bit_and, shifts, ...
 //   M      16 x bool  bits, count
 //   D      16 x f64   sums: add, add_product, reduce (always folded 16 -> 8 -> 4 -> 2 -> 1)
@@ -92,6 +92,13 @@ constexpr int paired_bits(const T*) {
 template <bool kBypass, class T>
 SN_INLINE void store_paired(T* p, F a, F b) {
   store_numbers<kBypass>(p, a, b);
+}
+
+// The numbers 0 to 15, from whose values table_of_numbers makes a table that nibbles select from.
+template <class T>
+SN_INLINE F all_nibbles(const T*) {
+  static constexpr float kAll[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return load(kAll);
 }
 
 // 0..15 elements as a vector, the missing ones zero. Goes through the stack, so it never touches memory past the end.
