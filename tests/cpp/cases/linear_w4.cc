@@ -44,6 +44,16 @@ void groups(const Emit& emit) {
   }
 }
 
+// Groups of many rows: whole tiles of them and rests, groups of one tile, of two, and between.
+void tiles(const Emit& emit) {
+  for (const LayerShape& s : {LayerShape{16, 128, 16}, {17, 160, 19}, {70, 456, 35}}) {
+    for (int64_t grain : {int64_t{32}, int64_t{64}, int64_t{100}, int64_t{128}, int64_t{192}}) {
+      const uint64_t seed = next_seed();
+      emit_int4(emit, random_layer(s, seed), grain, grain % 64 == 0, seed);
+    }
+  }
+}
+
 void types(const Emit& emit) {
   for (sn_dtype x : {SN_F32, SN_BF16}) {
     for (sn_dtype y : {SN_F32, SN_BF16}) {
@@ -94,6 +104,7 @@ Call timed() {
 const Register registered({"linear_w4",
                            {{"shapes", shapes},
                             {"groups", groups},
+                            {"tiles", tiles},
                             {"types", types},
                             {"empty", empty},
                             {"special_values", special_values},

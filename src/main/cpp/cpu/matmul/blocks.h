@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cpu/matmul/panels.h"
+#include "cpu/matmul/tiles.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -77,22 +78,46 @@ inline Token quantize_block(const T* x, int64_t n, int16_t* q, int64_t padded) {
   return {scale, reduce_sum(sum)};
 }
 
-// Quantized rows. Those of one kTogether lie together block by block, so that a block of them is in one piece.
+#if defined(SN_TIER_AMX)
+// 64 integers q = 256 high + low, each a signed byte, as the rows of two tiles that follow each other.
+inline void store_in_tiles(const int16_t* q, int8_t* high) {
+  for (int64_t i = 0; i < kTileCols; i += 32) {
+    const __m512i words = _mm512_loadu_si512(q + i);
+    const __m512i rounded = _mm512_add_epi16(words, _mm512_set1_epi16(128));
+    write<false>(high + i, _mm512_cvtepi16_epi8(_mm512_srai_epi16(rounded, 8)));
+    write<false>(high + kTileBytes + i, _mm512_cvtepi16_epi8(words));
+  }
+}
+constexpr bool kHasTiles = true;
+#else
+inline void store_in_tiles(const int16_t*, int8_t*) {}
+constexpr bool kHasTiles = false;
+#endif
+
+// Quantized rows. Those of one kTogether lie together block by block, so that a block of them is in one piece: row by
+// row or, for the matrix unit, in tiles. For every 16 rows those are, for every 64 columns, one of the high and one of
+// the low bytes.
 struct FixedActivations {
-  Blocks blocks;
+  Blocks blocks, tiles;  // as weights are packed, and padded to whole tiles
   int64_t rows;
+  bool tiled;
   Token* tokens;
   int16_t* q;
 
-  FixedActivations(const Blocks& b, int64_t n, void* scratch) : blocks(b), rows(n) {
+  // As tiles if there are more rows than `few` and padding does not more than double what is multiplied. Without
+  // scratch it only says how much it needs.
+  FixedActivations(const sn_weights& w, int64_t unit, int64_t n, int64_t few, void* scratch)
+      : blocks(w, unit),
+        tiles(w, kTileCols),
+        rows(n),
+        tiled(kHasTiles && n > few && tiles.padded <= 2 * blocks.padded) {
     tokens = static_cast<Token*>(scratch);
-    q = reinterpret_cast<int16_t*>(static_cast<char*>(scratch) + token_bytes(b, n));
+    q = scratch == nullptr ? nullptr : reinterpret_cast<int16_t*>(static_cast<char*>(scratch) + token_bytes());
   }
-  static int64_t token_bytes(const Blocks& b, int64_t rows) {
-    return round_up(rows * b.count * int64_t{sizeof(Token)}, 64);
-  }
-  static int64_t bytes(const Blocks& b, int64_t rows) {
-    return token_bytes(b, rows) + rows * b.padded * int64_t{sizeof(int16_t)};
+  int64_t token_bytes() const { return round_up(rows * blocks.count * int64_t{sizeof(Token)}, 64); }
+  int64_t bytes() const {
+    const int64_t integers = tiled ? round_up(rows, kTileRows) * tiles.padded : rows * blocks.padded;
+    return token_bytes() + integers * int64_t{sizeof(int16_t)};
   }
 
   // The rows from `first`, a multiple of kTogether, on that lie together.
@@ -104,13 +129,28 @@ struct FixedActivations {
     return q + first * blocks.padded + blocks.offset(block) * together(first);
   }
   int64_t stride(int64_t block) const { return blocks.steps(block) * blocks.unit; }
+  // The tiles of a block.
+  int8_t* tiles_of(int64_t first, int64_t block) const {
+    return reinterpret_cast<int8_t*>(q + first * tiles.padded +
+                                     tiles.offset(block) * round_up(together(first), kTileRows));
+  }
 
   template <class X>
   void quantize(const X* x, int64_t row) const {
     const int64_t first = row / kTogether * kTogether;
     for (int64_t b = 0; b < blocks.count; ++b) {
-      tokens_of(first, b)[row - first] = quantize_block(x + row * blocks.cols + blocks.first(b), blocks.size(b),
-                                                        block_of(first, b) + (row - first) * stride(b), stride(b));
+      Token& token = tokens_of(first, b)[row - first];
+      const X* from = x + row * blocks.cols + blocks.first(b);
+      if (!tiled) {
+        token = quantize_block(from, blocks.size(b), block_of(first, b) + (row - first) * stride(b), stride(b));
+        continue;
+      }
+      alignas(64) int16_t words[kBlockColumns];
+      const int64_t count = tiles.steps(b);
+      token = quantize_block(from, blocks.size(b), words, count * kTileCols);
+      int8_t* to =
+          tiles_of(first, b) + (row - first) / kTileRows * count * 2 * kTileBytes + row % kTileRows * kTileCols;
+      for (int64_t i = 0; i < count; ++i) store_in_tiles(words + i * kTileCols, to + i * 2 * kTileBytes);
     }
   }
 };

@@ -165,6 +165,74 @@ SN_NOINLINE void many_rows(const sn_weights& w, const FixedActivations& x, int64
   for (int64_t r = 0; r < rows; ++r) store(totals[r], scaled(load(totals[r]), source));
 }
 
+#if defined(SN_TIER_AMX)
+
+// Of every two pairs of columns the bytes of a row of a tile: the four of a channel side by side.
+template <class Source, int kIndex, class Raw>
+SN_INLINE void store_bytes_of(const Raw& raw, int8_t* bytes) {
+  if constexpr (2 * kIndex < Source::kUnit) {
+    const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+    const __m512i eight_and_eight =
+        _mm512_packs_epi16(Source::template pair<kIndex>(raw).v, Source::template pair<kIndex + 1>(raw).v);
+    write<false>(bytes + kIndex * 32, _mm512_shuffle_epi8(eight_and_eight, order));
+    store_bytes_of<Source, kIndex + 2>(raw, bytes);
+  }
+}
+
+// high[r][c] and low[r][c] = the products of the bytes of row r of a block with channel c, rows rounded up to 16. The
+// block's weights are one tile or two.
+inline void multiply_block_in_tiles(const int8_t* q, int64_t rows, int64_t tiles, const int8_t* weights, int32_t* high,
+                                    int32_t* low) {
+  _tile_loadd(6, weights, 64);
+  if (tiles == 2) _tile_loadd(7, weights + kTileBytes, 64);
+  for (int64_t r = 0; r < rows; r += kTileRows, q += tiles * 2 * kTileBytes) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_loadd(2, q, 64);
+    _tile_dpbssd(0, 2, 6);
+    _tile_loadd(3, q + kTileBytes, 64);
+    _tile_dpbssd(1, 3, 6);
+    if (tiles == 2) {
+      _tile_loadd(4, q + 2 * kTileBytes, 64);
+      _tile_dpbssd(0, 4, 7);
+      _tile_loadd(5, q + 3 * kTileBytes, 64);
+      _tile_dpbssd(1, 5, 7);
+    }
+    _tile_stored(0, high + r * kPanel, 64);
+    _tile_stored(1, low + r * kPanel, 64);
+  }
+}
+
+// many_rows with activations in tiles. q w = 256 high w + low w, whose sums have the same bits modulo 2^32 in any
+// order.
+template <class Source>
+SN_NOINLINE void many_rows_in_tiles(const sn_weights& w, const FixedActivations& x, int64_t first, int64_t panel,
+                                    float (*totals)[kPanel]) {
+  const Blocks& blocks = x.blocks;
+  const int64_t rows = x.together(first);
+  // Zeros, or what was there before, stand beyond the last column: activations are 0 there.
+  alignas(64) int8_t bytes[kBlockColumns * kPanel] = {};
+  alignas(64) int32_t high[kTogether * kPanel], low[kTogether * kPanel];
+  memset(totals, 0, static_cast<size_t>(rows) * sizeof totals[0]);
+  Source source;
+  source.open(w, blocks, panel);
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    for (int64_t s = 0; s < blocks.steps(b); ++s)
+      store_bytes_of<Source, 0>(source.next(), bytes + s * Source::kUnit * kPanel);
+    multiply_block_in_tiles(x.tiles_of(first, b), rows, x.tiles.steps(b), bytes, high, low);
+    const BlockTerms terms(source, blocks.group_of(b));
+    const Token* tokens = x.tokens_of(first, b);
+    for (int64_t r = 0; r < rows; ++r) {
+      const I upper = {_mm512_slli_epi32(load_int(high + r * kPanel).v, 8)};
+      const I sum = add(terms.start(tokens[r]), add(upper, load_int(low + r * kPanel)));
+      store(totals[r], terms.add_to(load(totals[r]), sum, tokens[r]));
+    }
+  }
+  for (int64_t r = 0; r < rows; ++r) store(totals[r], scaled(load(totals[r]), source));
+}
+
+#endif
+
 // Panels [panel, panel + panels) for up to kFewRows rows.
 template <class Source, int kRows = kFewRows, class T>
 inline void few_rows_of(const sn_weights& w, const FixedActivations& x, int64_t panel, int64_t panels,
@@ -193,10 +261,13 @@ inline void few_rows_of(const sn_weights& w, const FixedActivations& x, int64_t 
 template <class Source>
 struct FixedKind {
   static Blocks blocks(const sn_weights& w) { return Blocks(w, Source::kUnit); }
-  static int64_t bytes(const sn_weights& w, int64_t rows, sn_dtype) { return FixedActivations::bytes(blocks(w), rows); }
+  static FixedActivations activations_in(const sn_weights& w, int64_t rows, void* scratch) {
+    return FixedActivations(w, Source::kUnit, rows, kFewRows, scratch);
+  }
+  static int64_t bytes(const sn_weights& w, int64_t rows, sn_dtype) { return activations_in(w, rows, nullptr).bytes(); }
   template <class X>
   static FixedActivations activations(const sn_weights& w, const X*, int64_t rows, void* scratch) {
-    return FixedActivations(blocks(w), rows, scratch);
+    return activations_in(w, rows, scratch);
   }
   template <class X>
   static void prepare(const FixedActivations& activations, const X* x, int64_t row) {
@@ -206,9 +277,25 @@ struct FixedKind {
   static void multiply(const sn_weights& w, const FixedActivations& x, int64_t first, int64_t panel, int64_t panels,
                        const Layer<T>& layer) {
     if (x.rows <= kFewRows) return few_rows_of<Source>(w, x, panel, panels, layer);
+#if defined(SN_TIER_AMX)
+    if (x.tiled) {
+      const TileRegisters registers;
+      return by_panels(x, first, panel, panels, layer,
+                       [&](int64_t p, auto* results) { many_rows_in_tiles<Source>(w, x, first, p, results); });
+    }
+#endif
+    by_panels(x, first, panel, panels, layer,
+              [&](int64_t p, auto* results) { many_rows<Source>(w, x, first, p, results); });
+  }
+
+ private:
+  // compute(panel, results) for each panel, and what follows.
+  template <class T, class F_>
+  static void by_panels(const FixedActivations& x, int64_t first, int64_t panel, int64_t panels, const Layer<T>& layer,
+                        F_ compute) {
     alignas(64) float results[kTogether][kPanel];
     for (int64_t p = panel; p < panel + panels; ++p) {
-      many_rows<Source>(w, x, first, p, results);
+      compute(p, results);
       for (int64_t r = 0; r < x.together(first); ++r) finish(layer, first + r, p * kPanel, load(results[r]));
     }
   }
