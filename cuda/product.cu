@@ -1,6 +1,8 @@
-// Products of matrices of floats: matmul, and linear layers of many rows. See sinew.h.
+// Products of matrices of floats: matmul, and linear layers of many rows. Large ones go to cuBLASLt where it is found.
+// See sinew.h.
 #include "float_tile.h"
 #include "linear.h"
+#include "lt.h"
 
 namespace sn {
 namespace cuda {
@@ -81,10 +83,43 @@ struct MultiplyFloats {
   }
 };
 
+// Bias and activation of sums, up to kStep channels of a row a step.
+struct FinishRows {
+  static constexpr bool kFinds = false;
+  const float* sums;
+  Results to;
+
+  SN_HD int64_t parts() const { return (to.out + kStep - 1) / kStep; }
+  SN_HD void step(int64_t i, Findings&) const {
+    const int64_t row = i / parts(), channel = (i - row * parts()) * kStep, left = to.out - channel;
+    const int n = left < kStep ? static_cast<int>(left) : kStep;
+    const Elements<float> v = load(sums + row * to.out + channel, n);
+    SN_UNROLL
+    for (int first = 0; first < kStep; first += 4) {
+      if (first >= n) break;
+      float four[4];
+      SN_UNROLL
+      for (int j = 0; j < 4; ++j) four[j] = first + j < n ? to.finished(v.of[first + j], channel + first + j) : 0.0f;
+      to.put_four(row, channel + first, n - first < 4 ? n - first : 4, four);
+    }
+  }
+};
+
 }  // namespace
 
 sn_status linear_floats(Call& call, const Activations& x, const sn_weights* w, const Results& to) {
   const int64_t pitch = pitch_of(w) / stored_size(w);
+  // F32 layers keep their bits, as on the CPU.
+  if (x.dtype == SN_BF16 && w->dtype == SN_BF16) {
+    float* sums = call.scratch_of<float>(x.rows * w->rows);
+    const LtProduct product = {SN_BF16, SN_F32, x.rows, w->rows, w->cols, 1, x.x, x.cols, 0, w->part<void>(kWeightPart),
+                               pitch,   0,      true,   sums};
+    bool done = false;
+    sn_status status = lt_multiply(call, product, &done);
+    const FinishRows finish = {sums, to};
+    if (status == SN_OK && done) status = run(call, finish, x.rows * finish.parts(), nullptr);
+    if (status != SN_OK || done) return status;
+  }
   const MultiplyFloats body = {{x.dtype, x.x, x.rows, x.cols, 1, 0},
                                {w->dtype, w->part<void>(kWeightPart), w->rows, pitch, 1, 0},
                                w->cols,
@@ -98,11 +133,31 @@ sn_status matmul(sn_device* device, const sn_tensor* a, const sn_tensor* b, int3
   if (y->elements == 0) return call.status();
   const int64_t rows = y->shape[y->rank - 2], cols = y->shape[y->rank - 1], inner = a->shape[a->rank - 1];
   const bool shared = b->rank == 2;
+  const int64_t products = y->elements / (rows * cols);
+  if (a->dtype == b->dtype) {
+    const LtProduct product = {a->dtype,
+                               y->dtype,
+                               rows,
+                               cols,
+                               inner,
+                               products,
+                               a->data,
+                               inner,
+                               rows * inner,
+                               b->data,
+                               transpose_b ? inner : cols,
+                               shared ? 0 : cols * inner,
+                               transpose_b != 0,
+                               y->data};
+    bool done = false;
+    const sn_status status = lt_multiply(call, product, &done);
+    if (status != SN_OK || done) return status;
+  }
   const MultiplyFloats body = {
       {a->dtype, a->data, rows, inner, 1, rows * inner},
       {b->dtype, b->data, cols, transpose_b ? inner : 1, transpose_b ? 1 : cols, shared ? 0 : cols * inner},
       inner,
-      y->elements / (rows * cols),
+      products,
       {nullptr, SN_NONE, y->dtype, y->data, cols}};
   return run_teams(call, body, body.tiles(), nullptr);
 }

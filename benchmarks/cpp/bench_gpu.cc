@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "gpu_products.h"
 #include "layer.h"
 #include "measure.h"
 #include "support/call.h"
@@ -184,6 +185,7 @@ int run(int64_t mib, int pairs) {
         right = measure_layer(device, std::string(op) + " " + timed.name, timed.make(), mib, pairs) && right;
     }
   }
+  right = measure_products(device, pairs) && right;
   sn_device_close(device);
   return right ? 0 : 1;
 }

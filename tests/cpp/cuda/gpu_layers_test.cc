@@ -1,7 +1,10 @@
 // Layers of a GPU beside those of the CPU, where both promise the same bits.
 #include <gtest/gtest.h>
 
+#include <dlfcn.h>
+
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -85,6 +88,61 @@ TEST(GpuLayers, ConvolveFloatsAsVectorUnits) {
 TEST(GpuLayers, MultiplyManyRowsAsVectorUnits) {
   if (std::string(sn_cpu_isa()) == "scalar") GTEST_SKIP() << "the scalar tier rounds products";
   for (int64_t rows : {32, 65}) expect_same({SN_F32, {rows, 131}, {70, 131}, {rows, 70}, {}, 1});
+}
+
+// Of the stand-in for cuBLASLt, which tests on the CPU name; 0 if it is another library.
+int64_t products_of_stub() {
+  const char* path = std::getenv("SINEW_CUBLASLT");
+  void* library = path == nullptr ? nullptr : dlopen(path, RTLD_NOW | RTLD_NOLOAD);
+  void* count = library == nullptr ? nullptr : dlsym(library, "sn_lt_stub_products");
+  return count == nullptr ? 0 : *static_cast<int64_t*>(count);
+}
+
+std::vector<uint8_t> product(bool on_gpu, sn_dtype dtype, bool transposed, const std::vector<int64_t>& a_shape,
+                             const std::vector<int64_t>& b_shape, const std::vector<int64_t>& y_shape) {
+  sn_device* device = opened(on_gpu);
+  Tensor a(device, dtype, a_shape), b(device, dtype, b_shape), y(device, SN_F32, y_shape);
+  const std::vector<uint8_t> left = uniform_elements(dtype, static_cast<int64_t>(a.size()) / size_of(dtype), 1, 3);
+  const std::vector<uint8_t> right = uniform_elements(dtype, static_cast<int64_t>(b.size()) / size_of(dtype), 1, 4);
+  write(a, left.data(), left.size());
+  write(b, right.data(), right.size());
+  EXPECT_EQ(sn_matmul(a, b, transposed, y), SN_OK) << sn_last_error();
+  std::vector<uint8_t> bytes(y.size());
+  EXPECT_EQ(sn_tensor_read(y, 0, bytes.data(), static_cast<int64_t>(y.size())), SN_OK) << sn_last_error();
+  sn_device_close(device);
+  return bytes;
+}
+
+void expect_close(const std::vector<double>& expected, const std::vector<double>& found) {
+  ASSERT_EQ(expected.size(), found.size());
+  for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(expected[i], found[i], 1e-4) << "element " << i;
+}
+
+// What cuBLASLt is told of shapes, pitches, transposes and batches.
+TEST(GpuLayers, LargeProductsAreThoseOfTheCpu) {
+  const int64_t before = products_of_stub();
+  for (sn_dtype dtype : {SN_F32, SN_BF16}) {
+    for (bool transposed : {false, true}) {
+      const std::vector<int64_t> b = transposed ? std::vector<int64_t>{72, 80} : std::vector<int64_t>{80, 72};
+      std::vector<int64_t> batch = b;
+      batch.insert(batch.begin(), 3);
+      for (const auto& right : {b, batch}) {
+        const auto run = [&](bool on_gpu) {
+          return doubles_of(SN_F32, product(on_gpu, dtype, transposed, {3, 64, 80}, right, {3, 64, 72}));
+        };
+        expect_close(run(false), run(true));
+        expect_close(run(false), run(true));  // as chosen before
+      }
+    }
+  }
+  const int64_t large = products_of_stub();
+  // Pitches that are not multiples of 16 bytes are for our own kernel.
+  const auto odd = [&](bool on_gpu) {
+    return doubles_of(SN_F32, product(on_gpu, SN_BF16, false, {100, 81}, {81, 75}, {100, 75}));
+  };
+  expect_close(odd(false), odd(true));
+  EXPECT_EQ(products_of_stub(), large);
+  EXPECT_TRUE(large == 0 || large - before >= 16) << large - before;
 }
 
 // Their columns are in the order of convolutions, also for layers that are none.

@@ -1,0 +1,312 @@
+// cuBLASLt is opened when the first product asks for it, from SINEW_CUBLASLT, or by its name: what JavaCPP's preset or
+// another part of the process has loaded is found so as well. Of each shape the first product tries what the library
+// proposes and keeps the fastest. Declarations follow the documented C interface of cuBLASLt 13.
+#include "lt.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+namespace sn {
+namespace cuda {
+#if !defined(SINEW_CUDA)
+void open_memory();
+void close_memory();
+#endif
+namespace {
+
+constexpr int kF32 = 0, kBf16 = 14;               // cudaDataType
+constexpr int kComputeF32 = 68;                   // cublasComputeType_t: F32, not TF32
+constexpr int kTransposeA = 3;                    // cublasLtMatmulDescAttributes_t
+constexpr int kBatchCount = 5, kBatchStride = 6;  // cublasLtMatrixLayoutAttribute_t
+constexpr int kMostWorkspace = 1;                 // cublasLtMatmulPreferenceAttributes_t
+constexpr int kProposals = 8;
+constexpr size_t kWorkspace = size_t{32} << 20;
+constexpr int64_t kLeastProducts = 1 << 18;  // multiplications; smaller ones are over before a choice pays
+
+struct Algorithm {
+  uint64_t data[8];
+};
+struct Proposal {
+  Algorithm algorithm;
+  size_t workspace;
+  int state;
+  float waves;
+  int reserved[4];
+};
+
+struct Library {
+  int (*create)(void** handle);
+  size_t (*version)();
+  int (*create_product)(void** product, int compute, int scale);
+  int (*destroy_product)(void* product);
+  int (*set_product)(void* product, int attribute, const void* value, size_t bytes);
+  int (*create_layout)(void** layout, int type, uint64_t rows, uint64_t cols, int64_t pitch);
+  int (*destroy_layout)(void* layout);
+  int (*set_layout)(void* layout, int attribute, const void* value, size_t bytes);
+  int (*create_preference)(void** preference);
+  int (*destroy_preference)(void* preference);
+  int (*set_preference)(void* preference, int attribute, const void* value, size_t bytes);
+  int (*propose)(void* handle, void* product, void* a, void* b, void* c, void* d, void* preference, int wanted,
+                 Proposal* proposals, int* found);
+  int (*multiply)(void* handle, void* product, const void* alpha, const void* a, void* a_layout, const void* b,
+                  void* b_layout, const void* beta, const void* c, void* c_layout, void* d, void* d_layout,
+                  const Algorithm* algorithm, void* workspace, size_t workspace_bytes, void* stream);
+  bool found = false;
+  char description[600];
+
+  Library() {
+    const char* asked = getenv("SINEW_CUBLASLT");
+    const char* const names[] = {"libcublasLt.so.13", "/usr/local/cuda/lib64/libcublasLt.so.13"};
+    void* library = nullptr;
+    if (asked != nullptr && *asked != '\0') {
+      if (strcmp(asked, "none") != 0) library = dlopen(asked, RTLD_NOW | RTLD_LOCAL);
+    } else {
+      for (int i = 0; i < 2 && library == nullptr; ++i) library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    }
+    if (library == nullptr) {
+      snprintf(
+          description, sizeof description,
+          "cuBLASLt: not found, large products take longer: install CUDA 13's cuBLAS, or name its libcublasLt.so.13 "
+          "in the environment variable SINEW_CUBLASLT%s%.200s",
+          asked == nullptr ? "" : ", which is now ", asked == nullptr ? "" : asked);
+      return;
+    }
+    const struct {
+      const char* name;
+      void* to;
+    } functions[] = {{"cublasLtCreate", &create},
+                     {"cublasLtGetVersion", &version},
+                     {"cublasLtMatmulDescCreate", &create_product},
+                     {"cublasLtMatmulDescDestroy", &destroy_product},
+                     {"cublasLtMatmulDescSetAttribute", &set_product},
+                     {"cublasLtMatrixLayoutCreate", &create_layout},
+                     {"cublasLtMatrixLayoutDestroy", &destroy_layout},
+                     {"cublasLtMatrixLayoutSetAttribute", &set_layout},
+                     {"cublasLtMatmulPreferenceCreate", &create_preference},
+                     {"cublasLtMatmulPreferenceDestroy", &destroy_preference},
+                     {"cublasLtMatmulPreferenceSetAttribute", &set_preference},
+                     {"cublasLtMatmulAlgoGetHeuristic", &propose},
+                     {"cublasLtMatmul", &multiply}};
+    for (const auto& function : functions) {
+      void* address = dlsym(library, function.name);
+      if (address == nullptr) {
+        snprintf(description, sizeof description, "cuBLASLt: not used, as the library found has no %s", function.name);
+        dlclose(library);
+        return;
+      }
+      memcpy(function.to, &address, sizeof address);
+    }
+    Dl_info where;
+    void* address;
+    memcpy(&address, &version, sizeof address);
+    const size_t number = version();
+    snprintf(description, sizeof description, "cuBLASLt: %zu.%zu found at %.400s", number / 10000, number / 100 % 100,
+             dladdr(address, &where) != 0 && where.dli_fname != nullptr ? where.dli_fname : "an unknown place");
+    found = true;
+  }
+};
+
+const Library& library() {
+  static const Library opened;
+  return opened;
+}
+
+// Of a GPU and everything that a choice may depend on.
+struct Key {
+  int64_t parts[11];
+};
+struct Chosen {
+  bool any;
+  Algorithm algorithm;
+  size_t workspace;
+};
+// Kept until the process ends. A list, since networks have few shapes, and the templates of containers would be
+// exported.
+struct Choice {
+  Key key;
+  Chosen chosen;
+  Choice* next;
+};
+constexpr int kMostGpus = 64;
+pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+void* handles[kMostGpus];
+Choice* choices = nullptr;
+
+int current_gpu() {
+  int gpu = 0;
+#if defined(SINEW_CUDA)
+  cudaGetDevice(&gpu);
+#endif
+  return gpu;
+}
+
+void* stream_of(const Call& call) {
+#if defined(SINEW_CUDA)
+  return call.stream();
+#else
+  (void)call;
+  return nullptr;
+#endif
+}
+// Whether the stream has come to an end without an error.
+bool finishes(void* stream) {
+#if defined(SINEW_CUDA)
+  return cudaStreamSynchronize(static_cast<cudaStream_t>(stream)) == cudaSuccess;
+#else
+  return stream == nullptr;
+#endif
+}
+
+// What the library wants to know of a product. Its matrices are column-major, so that it gets the transposes: y' = b'
+// a'.
+class Described {
+ public:
+  explicit Described(const LtProduct& p) : lt_(library()), p_(p) {
+    const int type = p.dtype == SN_F32 ? kF32 : kBf16, y_type = p.y_dtype == SN_F32 ? kF32 : kBf16;
+    const uint64_t rows = static_cast<uint64_t>(p.rows), cols = static_cast<uint64_t>(p.cols);
+    const uint64_t inner = static_cast<uint64_t>(p.inner);
+    const int32_t transpose = p.transposed ? 1 : 0;
+    made_ = lt_.create_product(&product_, kComputeF32, kF32) == 0 &&
+            lt_.set_product(product_, kTransposeA, &transpose, sizeof transpose) == 0 &&
+            layout(&left_, type, p.transposed ? inner : cols, p.transposed ? cols : inner, p.b_pitch, p.b_batch) &&
+            layout(&right_, type, inner, rows, p.a_pitch, p.a_batch) &&
+            layout(&result_, y_type, cols, rows, p.cols, p.rows * p.cols);
+  }
+  ~Described() {
+    if (product_ != nullptr) lt_.destroy_product(product_);
+    void* const layouts[] = {left_, right_, result_};
+    for (void* made : layouts) {
+      if (made != nullptr) lt_.destroy_layout(made);
+    }
+  }
+  Described(const Described&) = delete;
+  Described& operator=(const Described&) = delete;
+
+  bool made() const { return made_; }
+  int propose(void* handle, Proposal* proposals) const {
+    void* preference = nullptr;
+    int found = 0;
+    if (lt_.create_preference(&preference) != 0) return 0;
+    if (lt_.set_preference(preference, kMostWorkspace, &kWorkspace, sizeof kWorkspace) != 0 ||
+        lt_.propose(handle, product_, left_, right_, result_, result_, preference, kProposals, proposals, &found) != 0)
+      found = 0;
+    lt_.destroy_preference(preference);
+    return found;
+  }
+  bool multiply(void* handle, const Algorithm& algorithm, void* workspace, size_t bytes, void* stream) const {
+    const float one = 1, zero = 0;
+#if !defined(SINEW_CUDA)
+    open_memory();
+#endif
+    const int status = lt_.multiply(handle, product_, &one, p_.b, left_, p_.a, right_, &zero, p_.y, result_, p_.y,
+                                    result_, &algorithm, workspace, bytes, stream);
+#if !defined(SINEW_CUDA)
+    close_memory();
+#endif
+    return status == 0;
+  }
+
+ private:
+  bool layout(void** made, int type, uint64_t rows, uint64_t cols, int64_t pitch, int64_t batch) const {
+    if (lt_.create_layout(made, type, rows, cols, pitch) != 0) return false;
+    const int32_t count = static_cast<int32_t>(p_.products);
+    return count == 1 || (lt_.set_layout(*made, kBatchCount, &count, sizeof count) == 0 &&
+                          lt_.set_layout(*made, kBatchStride, &batch, sizeof batch) == 0);
+  }
+
+  const Library& lt_;
+  const LtProduct& p_;
+  void *product_ = nullptr, *left_ = nullptr, *right_ = nullptr, *result_ = nullptr;
+  bool made_;
+};
+
+double now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+// The fastest of what the library proposes, by the best of three products after one that warms up.
+Chosen choose(Call& call, void* handle, const Described& described) {
+  Proposal proposals[kProposals];
+  Chosen best = {false, {}, 0};
+  const int found = described.propose(handle, proposals);
+  if (found == 0) return best;
+  void* workspace = call.scratch(static_cast<int64_t>(kWorkspace));
+  void* stream = stream_of(call);
+  double least = 0;
+  for (int i = 0; i < found && workspace != nullptr; ++i) {
+    const Proposal& p = proposals[i];
+    if (p.state != 0 || p.workspace > kWorkspace) continue;
+    double seconds = 0;
+    bool works = true;
+    for (int round = 0; round < 4 && works; ++round) {
+      const double start = now();
+      works = described.multiply(handle, p.algorithm, workspace, kWorkspace, stream) && finishes(stream);
+      const double took = now() - start;
+      if (round == 1 || (round > 1 && took < seconds)) seconds = took;
+    }
+    if (!works || (best.any && seconds >= least)) continue;
+    best = {true, p.algorithm, p.workspace};
+    least = seconds;
+  }
+  return best;
+}
+
+// What was chosen for such a product before, or is now. Under the lock.
+Chosen choice_for(Call& call, int gpu, void* handle, const LtProduct& p, const Described& described) {
+  const Key key = {
+      {gpu, p.dtype, p.y_dtype, p.rows, p.cols, p.inner, p.products, p.a_pitch, p.b_pitch, p.b_batch, p.transposed}};
+  for (const Choice* known = choices; known != nullptr; known = known->next) {
+    if (memcmp(&known->key, &key, sizeof key) == 0) return known->chosen;
+  }
+  const Chosen chosen = choose(call, handle, described);
+  Choice* kept = call.status() == SN_OK ? static_cast<Choice*>(malloc(sizeof(Choice))) : nullptr;
+  if (kept != nullptr) {
+    *kept = {key, chosen, choices};
+    choices = kept;
+  }
+  return chosen;
+}
+
+bool is_taken(const LtProduct& p) {
+  const int64_t size = p.dtype == SN_F32 ? 4 : 2, y_size = p.y_dtype == SN_F32 ? 4 : 2;
+  const auto odd = [](const void* data) { return (reinterpret_cast<uintptr_t>(data) & 15) != 0; };
+  if (odd(p.a) || odd(p.b) || odd(p.y) || p.a_pitch * size % 16 != 0 || p.b_pitch * size % 16 != 0) return false;
+  if (p.cols * y_size % 16 != 0 || p.a_batch * size % 16 != 0 || p.b_batch * size % 16 != 0) return false;
+  if (p.rows > INT_MAX || p.cols > INT_MAX || p.inner > INT_MAX || p.products > INT_MAX) return false;
+  return p.rows >= 16 && p.inner > 0 && p.rows * p.cols >= kLeastProducts / p.inner &&
+         (p.dtype == SN_BF16 || p.y_dtype == SN_F32);
+}
+
+}  // namespace
+
+const char* lt_description() { return library().description; }
+
+sn_status lt_multiply(Call& call, const LtProduct& product, bool* done) {
+  *done = false;
+  if (call.status() != SN_OK || !is_taken(product) || !library().found) return call.status();
+  const Described described(product);
+  if (!described.made()) return SN_OK;
+  const int gpu = current_gpu();
+  if (gpu < 0 || gpu >= kMostGpus) return SN_OK;
+  Chosen chosen = {false, {}, 0};
+  pthread_mutex_lock(&mutex);
+  if (handles[gpu] == nullptr && library().create(&handles[gpu]) != 0) handles[gpu] = nullptr;
+  void* handle = handles[gpu];
+  if (handle != nullptr) chosen = choice_for(call, gpu, handle, product, described);
+  pthread_mutex_unlock(&mutex);
+  if (call.status() != SN_OK || !chosen.any) return call.status();
+  void* workspace = chosen.workspace > 0 ? call.scratch(static_cast<int64_t>(chosen.workspace)) : nullptr;
+  if (call.status() != SN_OK) return call.status();
+  *done = described.multiply(handle, chosen.algorithm, workspace, chosen.workspace, stream_of(call));
+  return SN_OK;
+}
+
+}  // namespace cuda
+}  // namespace sn
