@@ -34,6 +34,7 @@ TEST(CollectiveMpi, EveryOperation) {
   }
   // Several pieces with a tail.
   check_operations(group, SN_F32, 2200003, 1);
+  check_all_reduce(group, SN_BF16, 32 << 20, SN_SUM, true, 0);
   check_many_calls(group, 300);
 }
 

@@ -43,6 +43,21 @@ TEST(CollectiveProcesses, SameBitsOnAllRanks) {
   }
 }
 
+TEST(CollectiveProcesses, EightRanks) {
+  run_group(8, [](sn_communicator* c) {
+    for (sn_dtype dtype : {SN_F32, SN_I8}) {
+      for (int64_t n : {0, 67, 20011}) check_operations(c, dtype, n, n % 2);
+    }
+  });
+}
+
+#if !defined(SINEW_TEST_SANITIZED)
+// 64 MiB: results bypass the caches, from a line's border on, which is not where they begin.
+TEST(CollectiveProcesses, LargeTensors) {
+  run_group(2, [](sn_communicator* c) { check_all_reduce(c, SN_F32, 16 << 20, SN_SUM, false, 1); });
+}
+#endif
+
 // Sums that depend on the order: those of ranks that are threads.
 TEST(CollectiveProcesses, SumsAreThoseOfThreads) {
   for (int world : {3, 4}) {

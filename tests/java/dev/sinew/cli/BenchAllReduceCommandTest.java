@@ -2,6 +2,8 @@ package dev.sinew.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.sinew.ChildJvm;
+import dev.sinew.Mpirun;
 import dev.sinew.Tensor;
 import java.util.List;
 import java.util.Map;
@@ -41,7 +43,26 @@ class BenchAllReduceCommandTest extends CommandLineTest {
   }
 
   @Test
+  void ranksOfMpi() throws Exception {
+    ChildJvm.Result result =
+        Mpirun.twoRanks(
+            List.of(), Main.class, "bench", "allreduce", "--mpi", "--sizes", "4,100004");
+    assertEquals(0, result.exit(), result.output());
+    // One of the two has printed: a heading of two lines, and a line for each size and way.
+    List<String> lines = result.output().lines().filter(line -> !line.isBlank()).toList();
+    assertEquals(6, lines.size(), result.output());
+    assertEquals(
+        "4 MPI 0, 4 MPI, compressed 0, 100004 MPI 0, 100004 MPI, compressed 0",
+        lines.stream()
+            .skip(2)
+            .map(line -> line.trim().split(" {2,}"))
+            .map(row -> row[0] + " " + row[1] + " " + row[5])
+            .collect(Collectors.joining(", ")));
+  }
+
+  @Test
   void wrongUsage() {
+    run("bench", "allreduce", "--mpi", "--ranks", "2").failed(2, "without --ranks");
     run("bench", "allreduce", "--ranks", "0").failed(2, "--ranks takes a number from 1 to 128");
     run("bench", "allreduce", "--sizes", "6").failed(2, "--sizes takes multiples of 4");
     run("bench", "allreduce", "--ranks", "128", "--sizes", "1073741824")

@@ -2,12 +2,9 @@ package dev.sinew.collective;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.sinew.ChildJvm;
-import java.io.File;
-import java.util.ArrayList;
-import java.util.Arrays;
+import dev.sinew.Mpirun;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
@@ -17,7 +14,7 @@ import org.junit.jupiter.api.Timeout;
 class MpiTest {
   @Test
   void twoJvmsGetTheValues() throws Exception {
-    ChildJvm.Result result = twoRanks("values");
+    ChildJvm.Result result = Mpirun.twoRanks(List.of(), MpiRank.class, "values");
     String values = "of 2 [1.0, 2.0, -1.0, 3.0, 2.0, -1.0][2.0, 2.0, -1.0][254.0, -4.0, 0.0]";
     assertEquals("rank 0: " + values + "\nrank 1: " + values, said(result));
     assertEquals(0, result.exit(), result.output());
@@ -25,7 +22,7 @@ class MpiTest {
 
   @Test
   void aRankThatDisagreesOrDiesIsNamed() throws Exception {
-    ChildJvm.Result result = twoRanks("fail", "--enable-recovery");
+    ChildJvm.Result result = Mpirun.twoRanks(List.of("--enable-recovery"), MpiRank.class, "fail");
     assertEquals(
         """
         rank 0: rank 1 has 11 elements where rank 0 has 10, in all-reduce
@@ -45,25 +42,6 @@ class MpiTest {
     } finally {
       System.clearProperty("sinew.mpi");
     }
-  }
-
-  private static ChildJvm.Result twoRanks(String task, String... options) throws Exception {
-    String folder = "/dev/sinew/internal/linux-x86_64/";
-    assumeTrue(
-        MpiTest.class.getResource(folder + "libsinew_mpi.so") != null && isProgram("mpirun"),
-        "Open MPI is not installed (Debian's openmpi-bin and libopenmpi-dev)");
-    List<String> launcher = new ArrayList<>();
-    // mpirun refuses root, and rewrites the arguments of a program called java.
-    launcher.addAll(List.of("env", "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"));
-    launcher.addAll(List.of("mpirun", "--oversubscribe", "-n", "2"));
-    launcher.addAll(Arrays.asList(options));
-    launcher.add("env");
-    return ChildJvm.runUnder(launcher, MpiRank.class, List.of(), task);
-  }
-
-  private static boolean isProgram(String name) {
-    return Arrays.stream(System.getenv("PATH").split(":"))
-        .anyMatch(folder -> new File(folder, name).canExecute());
   }
 
   /** What the ranks have said, in their order, without what mpirun says. */

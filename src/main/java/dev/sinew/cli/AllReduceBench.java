@@ -4,7 +4,9 @@ import dev.sinew.cli.MeasuredRank.Request;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Times all-reduce of ranks that are threads and of ranks that are processes, plain and compressed,
@@ -72,29 +74,44 @@ final class AllReduceBench implements AutoCloseable {
   }
 
   private final int ranks;
-  private final MeasuredGroup threads;
-  private final MeasuredGroup processes;
-  private final AllReduceLoop loop;
+  private final Map<String, MeasuredGroup> groups = new LinkedHashMap<>();
+  private final AllReduceLoop loop; // or null
   private final List<Series> series = new ArrayList<>();
   private int sizes;
 
+  /** Threads and processes of this host, and the loop. */
   AllReduceBench(int ranks) throws IOException {
     this.ranks = ranks;
     this.loop = new AllReduceLoop(ranks);
-    this.threads = MeasuredGroup.threads(ranks);
-    this.processes = MeasuredGroup.processes(ranks);
+    groups.put("threads", MeasuredGroup.threads(ranks));
+    groups.put("processes", MeasuredGroup.processes(ranks));
+    addSeries();
+  }
+
+  /**
+   * What mpirun has started, in which every process makes and asks for the same. Rounds last as
+   * long in all of them, since their times are those of the slowest rank.
+   */
+  AllReduceBench(MeasuredGroup mpi) {
+    this.ranks = mpi.size();
+    this.loop = null;
+    groups.put("MPI", mpi);
+    addSeries();
+  }
+
+  private void addSeries() {
     for (boolean compressed : new boolean[] {false, true}) {
-      series.add(new Series("threads", threads, compressed));
-      series.add(new Series("processes", processes, compressed));
+      groups.forEach((name, group) -> series.add(new Series(name, group, compressed)));
     }
   }
 
   /** A result for each transport, plain ones first. */
   List<Result> measure(long bytes) throws Exception {
     int elements = (int) (bytes / 4);
-    threads.ask(Request.PREPARE, elements);
-    processes.ask(Request.PREPARE, elements);
-    boolean compared = loop.prepare(elements);
+    for (MeasuredGroup group : groups.values()) {
+      group.ask(Request.PREPARE, elements);
+    }
+    boolean compared = loop != null && loop.prepare(elements);
     int loopCalls = 0;
     if (compared) {
       // Until Java has compiled it.
@@ -148,8 +165,9 @@ final class AllReduceBench implements AutoCloseable {
 
   @Override
   public void close() {
-    loop.close();
-    threads.close();
-    processes.close();
+    if (loop != null) {
+      loop.close();
+    }
+    groups.values().forEach(MeasuredGroup::close);
   }
 }

@@ -16,7 +16,7 @@ import picocli.CommandLine.Option;
     description = {
       "Measures all-reduce (sum of F32) between threads and between processes, plain and compressed,",
       "in the terms of nccl-tests, against a plain loop in which threads read each other's arrays.",
-      "Every result is checked."
+      "Every result is checked. With --mpi, started by mpirun, between the processes of MPI."
     })
 final class BenchAllReduceCommand extends SinewCommand {
   private static final long MOST_BYTES = 1L << 30;
@@ -31,6 +31,11 @@ final class BenchAllReduceCommand extends SinewCommand {
   private Integer ranks;
 
   @Option(
+      names = "--mpi",
+      description = "The ranks are the processes that mpirun has started; the first one prints.")
+  private boolean mpi;
+
+  @Option(
       names = "--sizes",
       paramLabel = "BYTES",
       split = ",",
@@ -40,6 +45,9 @@ final class BenchAllReduceCommand extends SinewCommand {
 
   @Override
   public Integer call() throws Exception {
+    if (mpi && ranks != null) {
+      throw wrongUsage("--mpi takes as many ranks as mpirun has started, without --ranks");
+    }
     int count = ranks != null ? ranks : Device.availableProcessors();
     if (count < 1 || count > Communicator.MAX_SIZE) {
       throw wrongUsage(
@@ -50,9 +58,18 @@ final class BenchAllReduceCommand extends SinewCommand {
         throw wrongUsage("--sizes takes multiples of 4 from 4 to " + MOST_BYTES + ", not " + bytes);
       }
     }
+    if (mpi) {
+      MeasuredGroup group = MeasuredGroup.mpi();
+      return measure(new AllReduceBench(group), group.size(), group.rank() == 0);
+    }
     requireMemory(count);
+    return measure(new AllReduceBench(count), count, true);
+  }
+
+  private int measure(AllReduceBench bench, int count, boolean first) throws Exception {
     List<AllReduceBench.Result> results = new ArrayList<>();
-    try (AllReduceBench bench = new AllReduceBench(count)) {
+    boolean prints = first && !json;
+    try (bench) {
       Table table =
           new Table()
               .right("size (B)", 11)
@@ -63,7 +80,7 @@ final class BenchAllReduceCommand extends SinewCommand {
               .right("#wrong", 7)
               .right("loop (us)", 11)
               .right("ratio", 6);
-      if (!json) {
+      if (prints) {
         terminal()
             .out()
             .printf(
@@ -74,13 +91,13 @@ final class BenchAllReduceCommand extends SinewCommand {
       for (long bytes : sizes) {
         for (AllReduceBench.Result result : bench.measure(bytes)) {
           results.add(result);
-          if (!json) {
+          if (prints) {
             print(table, result);
           }
         }
       }
     }
-    if (json) {
+    if (json && first) {
       printJson(count, results);
     }
     for (AllReduceBench.Result result : results) {

@@ -46,6 +46,22 @@ final class MeasuredGroup implements AutoCloseable {
     }
   }
 
+  /** Ranks that mpirun has started, all of which run the same command; one of them is here. */
+  static MeasuredGroup mpi() {
+    MeasuredGroup group = new MeasuredGroup();
+    group.here.add(new MeasuredRank(Communicator.mpi(MeasuredRank.TIMEOUT)));
+    return group;
+  }
+
+  /** Of the first rank here. */
+  int rank() {
+    return here.get(0).rank();
+  }
+
+  int size() {
+    return here.get(0).size();
+  }
+
   /** As this JVM was started, but with another program. */
   private static List<String> command(String name, int rank, int ranks) {
     List<String> command = new ArrayList<>();

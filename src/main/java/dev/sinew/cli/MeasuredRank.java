@@ -55,6 +55,14 @@ final class MeasuredRank implements AutoCloseable {
     }
   }
 
+  int rank() {
+    return communicator.rank();
+  }
+
+  int size() {
+    return communicator.size();
+  }
+
   /** Called by all ranks of the group at about the same time. */
   double perform(Request request, int count) {
     switch (request) {
