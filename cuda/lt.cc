@@ -286,11 +286,12 @@ bool is_taken(const LtProduct& p) {
 
 }  // namespace
 
+bool lt_found() { return library().found; }
 const char* lt_description() { return library().description; }
 
 sn_status lt_multiply(Call& call, const LtProduct& product, bool* done) {
   *done = false;
-  if (call.status() != SN_OK || !is_taken(product) || !library().found) return call.status();
+  if (call.status() != SN_OK || !is_taken(product) || !lt_found()) return call.status();
   const Described described(product);
   if (!described.made()) return SN_OK;
   const int gpu = current_gpu();

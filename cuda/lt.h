@@ -21,6 +21,7 @@ struct LtProduct {
 
 // Computes it and sets *done, if there is the library and the product is one for it: large, and aligned to 16 bytes.
 sn_status lt_multiply(Call& call, const LtProduct& product, bool* done);
+bool lt_found();
 // Where the library was found, or what to add.
 const char* lt_description();
 

@@ -110,7 +110,7 @@ struct FinishRows {
 sn_status linear_floats(Call& call, const Activations& x, const sn_weights* w, const Results& to) {
   const int64_t pitch = pitch_of(w) / stored_size(w);
   // F32 layers keep their bits, as on the CPU.
-  if (x.dtype == SN_BF16 && w->dtype == SN_BF16) {
+  if (x.dtype == SN_BF16 && w->dtype == SN_BF16 && lt_found()) {
     float* sums = call.scratch_of<float>(x.rows * w->rows);
     const LtProduct product = {SN_BF16, SN_F32, x.rows, w->rows, w->cols, 1, x.x, x.cols, 0, w->part<void>(kWeightPart),
                                pitch,   0,      true,   sums};
