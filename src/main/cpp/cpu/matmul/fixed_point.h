@@ -183,6 +183,7 @@ SN_INLINE void store_bytes_of(const Raw& raw, int8_t* bytes) {
 // block's weights are one tile or two.
 inline void multiply_block_in_tiles(const int8_t* q, int64_t rows, int64_t tiles, const int8_t* weights, int32_t* high,
                                     int32_t* low) {
+  settle_memory();
   _tile_loadd(6, weights, 64);
   if (tiles == 2) _tile_loadd(7, weights + kTileBytes, 64);
   for (int64_t r = 0; r < rows; r += kTileRows, q += tiles * 2 * kTileBytes) {

@@ -27,14 +27,20 @@ struct TileShapes {
   uint16_t row_bytes[16];
   uint8_t rows[16];
 };
-// Not on the stack, where g++ 12 drops its initialization.
+// Not on the stack, where g++ 12 drops its initialization: its intrinsics do not say what memory they read.
 alignas(64) static const TileShapes kTileShapes = {
     1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
+// What was written before is in memory when the tiles that follow are loaded.
+SN_INLINE void settle_memory() { __asm__ volatile("" ::: "memory"); }
 
 // The tile registers for the time of a task; a thread that keeps them makes its context switches slower.
 class TileRegisters {
  public:
-  TileRegisters() { _tile_loadconfig(&kTileShapes); }
+  TileRegisters() {
+    _tile_loadconfig(&kTileShapes);
+    settle_memory();
+  }
   ~TileRegisters() { _tile_release(); }
   TileRegisters(const TileRegisters&) = delete;
   TileRegisters& operator=(const TileRegisters&) = delete;
