@@ -94,13 +94,12 @@ SN_NOINLINE void some_to_bytes(Largest& state, const T* x, uint8_t* q, int64_t l
 // Where element i lies, and 64 from there on.
 SN_INLINE int8_t* place_of(int8_t* q, int64_t i) { return q + i; }
 SN_INLINE uint8_t* place_of(uint8_t* q, int64_t i) { return q + (i >> 1); }
-template <bool kBypass>
-SN_INLINE void store_64(int8_t* q, B bytes) {
-  store_bytes<kBypass>(q, bytes);
+// Whether to bypass caches is asked here, since two copies of all that calls this would take twice as long to compile.
+SN_INLINE void store_64(int8_t* q, B bytes, bool bypass) {
+  bypass ? store_bytes<true>(q, bytes) : store_bytes<false>(q, bytes);
 }
-template <bool kBypass>
-SN_INLINE void store_64(uint8_t* q, B bytes) {
-  store_nibbles<kBypass>(q, bytes);
+SN_INLINE void store_64(uint8_t* q, B bytes, bool bypass) {
+  bypass ? store_nibbles<true>(q, bytes) : store_nibbles<false>(q, bytes);
 }
 // Elements before the first whole line.
 SN_INLINE int64_t head_of(const int8_t* q) { return to_line(q); }
@@ -159,30 +158,31 @@ struct Quickly<Float8> {
   }
 };
 
-template <bool kBypass, class Quantizer, class T, class Q>
+template <class Quantizer, class T, class Q>
 SN_INLINE void step_to_bytes(Largest& state, const T* x, Q* q, const Quickly<Quantizer>& quickly, const Step& first,
-                             const Step& second) {
+                             const Step& second, bool bypass) {
   B bytes;
   fetch_ahead(x, kFar);
   if (__builtin_expect(!quickly(x, bytes), 0)) bytes = divide_64_rarely<Quantizer>(state, x, first, second);
-  store_64<kBypass>(q, bytes);
+  store_64(q, bytes, bypass);
 }
 // The elements of one run, of any length and from anywhere.
-template <bool kBypass, class Quantizer, class T, class Q>
+template <class Quantizer, class T, class Q>
 SN_NOINLINE void any_run_to_bytes(Largest& state, const T* x, Q* q, int64_t n, const Quickly<Quantizer>& constants,
-                                  const Step& step) {
+                                  const Step& step, bool bypass) {
   const Quickly<Quantizer> quickly = constants;
   for_lines(
-      kBypass ? head_of(q) : 0, n,
+      bypass ? head_of(q) : 0, n,
       [&](int64_t i, int64_t lanes) { some_to_bytes<Quantizer>(state, x + i, place_of(q, i), lanes, step); },
-      [&](int64_t i) { step_to_bytes<kBypass>(state, x + i, place_of(q, i), quickly, step, step); });
+      [&](int64_t i) { step_to_bytes(state, x + i, place_of(q, i), quickly, step, step, bypass); });
 }
 
-template <bool kBypass, class Quantizer, class T, class Q>
-SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, const Piece& p, sn_scheme scheme) {
+template <class Quantizer, class T, class Q>
+SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, const Piece& p, sn_scheme scheme,
+                                bool bypass) {
   Reciprocals reciprocals;
   const int64_t group = p.slices->group;
-  const bool aligned = !kBypass || head_of(q) == 0;
+  const bool aligned = !bypass || head_of(q) == 0;
   int64_t done = 0;
   if (group == 32 && aligned) {
     // Two slices at once.
@@ -192,7 +192,7 @@ SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, co
       if (at == 0) prepare(reciprocals, p.scales + slice + i, min_of(kLanes, p.n / 32 - i));
       const Step first = p.step(slice + i, scheme), second = p.step(slice + i + 1, scheme);
       const Quickly<Quantizer> quickly(reciprocals, at, at + 1, first, second);
-      step_to_bytes<kBypass>(state, x + done, place_of(q, done), quickly, first, second);
+      step_to_bytes(state, x + done, place_of(q, done), quickly, first, second, bypass);
     }
   }
   // All of the runs are made of steps, which for short ones saves work beside the elements.
@@ -209,15 +209,16 @@ SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, co
     Q* to = place_of(q, r.first);
     if (even) {
       for (const T* end = from + r.n; from != end; from += 64, to = place_of(to, 64))
-        step_to_bytes<kBypass>(state, from, to, quickly, step, step);
+        step_to_bytes(state, from, to, quickly, step, step, bypass);
     } else {
-      any_run_to_bytes<kBypass>(state, from, to, r.n, quickly, step);
+      any_run_to_bytes(state, from, to, r.n, quickly, step, bypass);
     }
   }
 }
 #else
-template <bool kBypass, class Quantizer, class T, class Q>
-SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, const Piece& p, sn_scheme scheme) {
+template <class Quantizer, class T, class Q>
+SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, const Piece& p, sn_scheme scheme,
+                                bool bypass) {
   for (Run r(p); r.next();) {
     const Step step = {r.scale, r.zero_point, scheme};
     const T* from = x + r.first;
@@ -225,7 +226,7 @@ SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, co
     for_lines(
         0, r.n,
         [&](int64_t i, int64_t lanes) { some_to_bytes<Quantizer>(state, from + i, place_of(to, i), lanes, step); },
-        [&](int64_t i) { store_64<kBypass>(place_of(to, i), divide_64<Quantizer>(state, from + i, step, step)); });
+        [&](int64_t i) { store_64(place_of(to, i), divide_64<Quantizer>(state, from + i, step, step), bypass); });
   }
 }
 #endif
@@ -260,10 +261,7 @@ sn_status quantize(sn_device* device, const sn_tensor* x, const sn_tensor* scale
           const Piece p = {&s, row, col, n, data_of<float>(scale), points_of(zero_point)};
           float buffer[kBlock];
           const auto* from = floats_or_words(in + row * s.cols + col, n, buffer);
-          auto convert = [&](auto* kind, auto* to) {
-            bypass ? piece_to_bytes<true>(kind, state, from, to, p, scheme)
-                   : piece_to_bytes<false>(kind, state, from, to, p, scheme);
-          };
+          auto convert = [&](auto* kind, auto* to) { piece_to_bytes(kind, state, from, to, p, scheme, bypass); };
           if (int4) {
             convert(static_cast<Integers*>(nullptr), data_of<uint8_t>(q) + row * row_bytes + col / 2);
           } else {
@@ -460,35 +458,43 @@ SN_NOINLINE void fake_some(const T* x, T* y, int64_t lanes, const Quantizer& z) 
 }
 
 // 64 elements, where none is above `most`; the second quantizer is that of the last 32. Quotients come from y and z.
-template <bool kBypass, class T, class Quantizer, class Quotient>
+template <class T, class Quantizer, class Quotient>
 SN_INLINE void fake_64(const T* x, T* to, const Quantizer& first, const Quantizer& second, const Quotient& y,
-                       const Quotient& z, int32_t most) {
+                       const Quotient& z, int32_t most, bool bypass) {
   fetch_ahead(x, kFar);
   const F a = load_paired(x), b = load_paired(x + 16), c = load_paired(x + 32), d = load_paired(x + 48);
   if (__builtin_expect(any_above(x, a, b, c, d, most), 0)) {
     for (int i = 0; i < 64; i += kLanes) fake_some(x + i, to + i, kLanes, i < 32 ? first : second);
     return;
   }
-  store_paired<kBypass>(to, value_of(first, quotient(y, a)), value_of(first, quotient(y, b)));
-  store_paired<kBypass>(to + 32, value_of(second, quotient(z, c)), value_of(second, quotient(z, d)));
+  const F e = value_of(first, quotient(y, a)), f = value_of(first, quotient(y, b));
+  const F g = value_of(second, quotient(z, c)), h = value_of(second, quotient(z, d));
+  if (bypass) {
+    store_paired<true>(to, e, f);
+    store_paired<true>(to + 32, g, h);
+  } else {
+    store_paired<false>(to, e, f);
+    store_paired<false>(to + 32, g, h);
+  }
 }
 
-template <bool kBypass, class T, class Quantizer, class Quotient>
-SN_INLINE void fake_run(const T* x, T* to, int64_t n, const Quantizer& z, const Quotient& y, int32_t most) {
+template <class T, class Quantizer, class Quotient>
+SN_INLINE void fake_run(const T* x, T* to, int64_t n, const Quantizer& z, const Quotient& y, int32_t most,
+                        bool bypass) {
   for_lines(
-      most < 0  ? n
-      : kBypass ? to_line(to)
-                : 0,
+      most < 0 ? n
+      : bypass ? to_line(to)
+               : 0,
       n, [&](int64_t i, int64_t lanes) { fake_some(x + i, to + i, lanes, z); },
-      [&](int64_t i) { fake_64<kBypass>(x + i, to + i, z, z, y, y, most); });
+      [&](int64_t i) { fake_64(x + i, to + i, z, z, y, y, most, bypass); });
 }
 
 #if defined(SN_TIER_AVX2) || defined(SN_TIER_AVX512)
-template <bool kBypass, class T, class Quantizer>
-SN_NOINLINE void fake_runs(Quantizer*, const T* x, T* to, const Piece& p, sn_scheme scheme) {
+template <class T, class Quantizer>
+SN_NOINLINE void fake_runs(Quantizer*, const T* x, T* to, const Piece& p, sn_scheme scheme, bool bypass) {
   Reciprocals reciprocals;
   int64_t done = 0;
-  if (p.slices->group == 32 && (!kBypass || to_line(to) == 0)) {
+  if (p.slices->group == 32 && (!bypass || to_line(to) == 0)) {
     // Two slices at once.
     const int64_t slice = p.slices->index(p.row, p.col);
     for (; done + 64 <= p.n; done += 64) {
@@ -496,9 +502,9 @@ SN_NOINLINE void fake_runs(Quantizer*, const T* x, T* to, const Piece& p, sn_sch
       if (at == 0) prepare(reciprocals, p.scales + slice + i, min_of(kLanes, p.n / 32 - i));
       const Quick y(reciprocals, at), z(reciprocals, at + 1);
       const int32_t* most = reciprocals.most + at;
-      fake_64<kBypass>(x + done, to + done, p.step(slice + i, scheme).template with<Quantizer>(),
-                       p.step(slice + i + 1, scheme).template with<Quantizer>(), y, z,
-                       most[0] < most[1] ? most[0] : most[1]);
+      fake_64(x + done, to + done, p.step(slice + i, scheme).template with<Quantizer>(),
+              p.step(slice + i + 1, scheme).template with<Quantizer>(), y, z, most[0] < most[1] ? most[0] : most[1],
+              bypass);
     }
   }
   Quantizer z = quantizer<Quantizer>(1, 0, scheme);
@@ -510,16 +516,16 @@ SN_NOINLINE void fake_runs(Quantizer*, const T* x, T* to, const Piece& p, sn_sch
     }
     if (p.zero_points != nullptr) z = quantizer<Quantizer>(r.scale, r.zero_point, scheme);
     z.scale = splat(r.scale);
-    fake_run<kBypass>(x + r.first, to + r.first, r.n, z, Quick(reciprocals, at), reciprocals.most[at]);
+    fake_run(x + r.first, to + r.first, r.n, z, Quick(reciprocals, at), reciprocals.most[at], bypass);
   }
 }
 #else
-template <bool kBypass, class T, class Quantizer>
-SN_NOINLINE void fake_runs(Quantizer*, const T* x, T* to, const Piece& p, sn_scheme scheme) {
+template <class T, class Quantizer>
+SN_NOINLINE void fake_runs(Quantizer*, const T* x, T* to, const Piece& p, sn_scheme scheme, bool bypass) {
   for (Run r(p); r.next();) {
     const Quantizer z = quantizer<Quantizer>(r.scale, r.zero_point, scheme);
     const bool finite = (bits_of(r.scale) & 0x7fffffffu) < kInfinityKey;
-    fake_run<kBypass>(x + r.first, to + r.first, r.n, z, static_cast<const Bounds&>(z), finite ? kInfinityKey : -1);
+    fake_run(x + r.first, to + r.first, r.n, z, static_cast<const Bounds&>(z), finite ? kInfinityKey : -1, bypass);
   }
 }
 #endif
@@ -553,9 +559,7 @@ sn_status fake_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* 
           const auto* from = floats_or_words(in + row * s.cols + start, length, buffer);
           fake_piece(from, out + row * s.cols + start, buffer, length, bypass, [&](auto* to, bool past) {
             const Piece p = {&s, row, start, length, data_of<float>(scale), points_of(zero_point)};
-            with_quantizer(scheme, [&](auto* kind) {
-              past ? fake_runs<true>(kind, from, to, p, scheme) : fake_runs<false>(kind, from, to, p, scheme);
-            });
+            with_quantizer(scheme, [&](auto* kind) { fake_runs(kind, from, to, p, scheme, past); });
           });
         },
         [](Nothing&) {});

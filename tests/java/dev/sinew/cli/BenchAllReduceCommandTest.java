@@ -5,9 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import dev.sinew.ChildJvm;
 import dev.sinew.Mpirun;
 import dev.sinew.Tensor;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
 class BenchAllReduceCommandTest extends CommandLineTest {
@@ -60,9 +63,44 @@ class BenchAllReduceCommandTest extends CommandLineTest {
             .collect(Collectors.joining(", ")));
   }
 
+  /** In a JVM of its own, as a library of GPUs that was loaded stays. */
+  private static ChildJvm.Result onGpus(String library, String gpus) throws Exception {
+    return ChildJvm.run(
+        Main.class,
+        List.of("-Dsinew.cuda=" + library),
+        "bench",
+        "allreduce",
+        "--gpus",
+        gpus,
+        "--sizes",
+        "4,100004");
+  }
+
+  @Test
+  void ranksOnGpus() throws Exception {
+    String library = System.getProperty("sinew.test.cuda", "");
+    Assumptions.assumeTrue(Files.exists(Path.of(library)), "there is no " + library);
+    ChildJvm.Result result = onGpus(library, "0,0");
+    assertEquals(0, result.exit(), result.output());
+    List<String[]> rows =
+        result.output().lines().skip(2).map(line -> line.trim().split(" {2,}")).toList();
+    assertEquals(2, rows.size(), result.output());
+    assertEquals("100004 GPUs 0", rows.get(1)[0] + " " + rows.get(1)[1] + " " + rows.get(1)[5]);
+  }
+
+  @Test
+  void gpusThatAreNotThere() throws Exception {
+    ChildJvm.Result result = onGpus("none", "0");
+    assertEquals(1, result.exit(), result.output());
+    assertEquals("sinew: no GPU can be used, as sinew.cuda is none", result.output().strip());
+    run("bench", "allreduce", "--nccl").failed(1, "the environment variable WORLD_SIZE is not set");
+  }
+
   @Test
   void wrongUsage() {
-    run("bench", "allreduce", "--mpi", "--ranks", "2").failed(2, "without --ranks");
+    run("bench", "allreduce", "--mpi", "--ranks", "2").failed(2, "only one of --ranks, --mpi");
+    run("bench", "allreduce", "--nccl", "--gpus", "0").failed(2, "only one of --ranks, --mpi");
+    run("bench", "allreduce", "--gpus", "x").failed(2, "--gpus: 'x'");
     run("bench", "allreduce", "--ranks", "0").failed(2, "--ranks takes a number from 1 to 128");
     run("bench", "allreduce", "--sizes", "6").failed(2, "--sizes takes multiples of 4");
     run("bench", "allreduce", "--ranks", "128", "--sizes", "1073741824")

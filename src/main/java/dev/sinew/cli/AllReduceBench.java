@@ -10,7 +10,8 @@ import java.util.Map;
 
 /**
  * Times all-reduce of ranks that are threads and of ranks that are processes, plain and compressed,
- * and {@link AllReduceLoop}, in turns, so that what the machine does besides concerns all of them.
+ * and {@link AllReduceLoop}, in turns, so that what the machine does besides concerns all of them;
+ * or of a single other group.
  */
 final class AllReduceBench implements AutoCloseable {
   static final int ROUNDS = 7;
@@ -85,24 +86,29 @@ final class AllReduceBench implements AutoCloseable {
     this.loop = new AllReduceLoop(ranks);
     groups.put("threads", MeasuredGroup.threads(ranks));
     groups.put("processes", MeasuredGroup.processes(ranks));
-    addSeries();
+    addSeries(false);
+    addSeries(true);
   }
 
   /**
-   * What mpirun has started, in which every process makes and asks for the same. Rounds last as
-   * long in all of them, since their times are those of the slowest rank.
+   * One group, which is closed with this. Where its ranks are processes that something else has
+   * started, every process makes and asks for the same; rounds last as long in all of them, since
+   * their times are those of the slowest rank.
+   *
+   * @param compresses whether it has compressed all-reduce
    */
-  AllReduceBench(MeasuredGroup mpi) {
-    this.ranks = mpi.size();
+  AllReduceBench(String transport, MeasuredGroup group, boolean compresses) {
+    this.ranks = group.size();
     this.loop = null;
-    groups.put("MPI", mpi);
-    addSeries();
+    groups.put(transport, group);
+    addSeries(false);
+    if (compresses) {
+      addSeries(true);
+    }
   }
 
-  private void addSeries() {
-    for (boolean compressed : new boolean[] {false, true}) {
-      groups.forEach((name, group) -> series.add(new Series(name, group, compressed)));
-    }
+  private void addSeries(boolean compressed) {
+    groups.forEach((name, group) -> series.add(new Series(name, group, compressed)));
   }
 
   /** A result for each transport, plain ones first. */

@@ -8,6 +8,7 @@ import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -16,7 +17,8 @@ import picocli.CommandLine.Option;
     description = {
       "Measures all-reduce (sum of F32) between threads and between processes, plain and compressed,",
       "in the terms of nccl-tests, against a plain loop in which threads read each other's arrays.",
-      "Every result is checked. With --mpi, started by mpirun, between the processes of MPI."
+      "Every result is checked. With --mpi, started by mpirun, between the processes of MPI; with",
+      "--gpus between GPUs of this host; with --nccl, started by torchrun or its like, over NCCL."
     })
 final class BenchAllReduceCommand extends SinewCommand {
   private static final long MOST_BYTES = 1L << 30;
@@ -36,6 +38,18 @@ final class BenchAllReduceCommand extends SinewCommand {
   private boolean mpi;
 
   @Option(
+      names = "--gpus",
+      paramLabel = "N",
+      split = ",",
+      description = "A rank for each number, with its tensors on that GPU; several may have one.")
+  private List<Integer> gpus;
+
+  @Option(
+      names = "--nccl",
+      description = "The ranks are processes with a GPU each, as RANK, WORLD_SIZE and others say.")
+  private boolean nccl;
+
+  @Option(
       names = "--sizes",
       paramLabel = "BYTES",
       split = ",",
@@ -45,8 +59,8 @@ final class BenchAllReduceCommand extends SinewCommand {
 
   @Override
   public Integer call() throws Exception {
-    if (mpi && ranks != null) {
-      throw wrongUsage("--mpi takes as many ranks as mpirun has started, without --ranks");
+    if (Stream.of(ranks != null, mpi, gpus != null, nccl).filter(given -> given).count() > 1) {
+      throw wrongUsage("only one of --ranks, --mpi, --gpus and --nccl says what the ranks are");
     }
     int count = ranks != null ? ranks : Device.availableProcessors();
     if (count < 1 || count > Communicator.MAX_SIZE) {
@@ -59,11 +73,30 @@ final class BenchAllReduceCommand extends SinewCommand {
       }
     }
     if (mpi) {
-      MeasuredGroup group = MeasuredGroup.mpi();
-      return measure(new AllReduceBench(group), group.size(), group.rank() == 0);
+      return measure("MPI", MeasuredGroup.mpi(), true);
+    }
+    if (gpus != null) {
+      List<Device> devices = gpus.stream().map(Device::cuda).toList();
+      return measure("GPUs", MeasuredGroup.gpus(devices), false);
+    }
+    if (nccl) {
+      return measure("NCCL", nccl(), false);
     }
     requireMemory(count);
     return measure(new AllReduceBench(count), count, true);
+  }
+
+  private static MeasuredGroup nccl() throws CommandException {
+    try {
+      return MeasuredGroup.nccl();
+    } catch (IllegalStateException e) {
+      throw new CommandException(Text.sentence(e.getMessage())); // of the environment
+    }
+  }
+
+  private int measure(String transport, MeasuredGroup group, boolean compresses) throws Exception {
+    AllReduceBench bench = new AllReduceBench(transport, group, compresses);
+    return measure(bench, group.size(), group.rank() == 0);
   }
 
   private int measure(AllReduceBench bench, int count, boolean first) throws Exception {

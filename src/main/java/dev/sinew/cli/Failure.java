@@ -2,6 +2,7 @@ package dev.sinew.cli;
 
 import dev.sinew.DeviceLostException;
 import dev.sinew.NotFiniteException;
+import dev.sinew.collective.RankFailedException;
 import dev.sinew.internal.Messages;
 import dev.sinew.model.CheckpointException;
 import java.io.IOException;
@@ -63,6 +64,8 @@ final class Failure {
     }
     if (cause instanceof NotFiniteException
         || cause instanceof IllegalArgumentException
+        || cause instanceof UnsupportedOperationException
+        || cause instanceof RankFailedException
         || cause instanceof DeviceLostException) {
       return message != null ? message : unexpected(cause);
     }

@@ -1,5 +1,6 @@
 package dev.sinew.cli;
 
+import dev.sinew.Device;
 import dev.sinew.collective.Communicator;
 import dev.sinew.internal.RankThreads;
 import java.io.IOException;
@@ -22,7 +23,16 @@ final class MeasuredGroup implements AutoCloseable {
   static MeasuredGroup threads(int ranks) {
     MeasuredGroup group = new MeasuredGroup();
     for (Communicator c : Communicator.threads(ranks, MeasuredRank.TIMEOUT)) {
-      group.here.add(new MeasuredRank(c));
+      group.here.add(new MeasuredRank(c, Device.cpu()));
+    }
+    return group;
+  }
+
+  /** Rank r has its tensors on GPU r of these. */
+  static MeasuredGroup gpus(List<Device> devices) {
+    MeasuredGroup group = new MeasuredGroup();
+    for (Communicator c : Communicator.gpus(devices, MeasuredRank.TIMEOUT)) {
+      group.here.add(new MeasuredRank(c, devices.get(c.rank())));
     }
     return group;
   }
@@ -38,7 +48,7 @@ final class MeasuredGroup implements AutoCloseable {
         group.elsewhere.add(builder.redirectError(ProcessBuilder.Redirect.INHERIT).start());
       }
       Communicator first = Communicator.processes(name, 0, ranks, MeasuredRank.TIMEOUT);
-      group.here.add(new MeasuredRank(first));
+      group.here.add(new MeasuredRank(first, Device.cpu()));
       return group;
     } catch (IOException | RuntimeException e) {
       group.close();
@@ -49,7 +59,16 @@ final class MeasuredGroup implements AutoCloseable {
   /** Ranks that mpirun has started, all of which run the same command; one of them is here. */
   static MeasuredGroup mpi() {
     MeasuredGroup group = new MeasuredGroup();
-    group.here.add(new MeasuredRank(Communicator.mpi(MeasuredRank.TIMEOUT)));
+    group.here.add(new MeasuredRank(Communicator.mpi(MeasuredRank.TIMEOUT), Device.cpu()));
+    return group;
+  }
+
+  /** Ranks with a GPU each that a launcher such as torchrun has started; one of them is here. */
+  static MeasuredGroup nccl() {
+    MeasuredGroup group = new MeasuredGroup();
+    Communicator communicator = Communicator.nccl(MeasuredRank.TIMEOUT);
+    Device gpu = Device.cuda(Integer.parseInt(System.getenv().getOrDefault("LOCAL_RANK", "0")));
+    group.here.add(new MeasuredRank(communicator, gpu));
     return group;
   }
 

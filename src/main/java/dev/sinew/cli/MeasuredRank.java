@@ -33,11 +33,18 @@ final class MeasuredRank implements AutoCloseable {
   }
 
   private final Communicator communicator;
+  private final Device device;
   private Tensor x;
   private Tensor out;
 
-  MeasuredRank(Communicator communicator) {
+  /**
+   * A rank.
+   *
+   * @param device where its tensors are
+   */
+  MeasuredRank(Communicator communicator, Device device) {
     this.communicator = communicator;
+    this.device = device;
   }
 
   /** Arguments: the group's name, rank, ranks. */
@@ -47,7 +54,8 @@ final class MeasuredRank implements AutoCloseable {
     int ranks = Integer.parseInt(arguments[2]);
     BufferedReader requests =
         new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII));
-    try (MeasuredRank self = new MeasuredRank(Communicator.processes(name, rank, ranks, TIMEOUT))) {
+    Communicator communicator = Communicator.processes(name, rank, ranks, TIMEOUT);
+    try (MeasuredRank self = new MeasuredRank(communicator, Device.cpu())) {
       for (String line = requests.readLine(); line != null; line = requests.readLine()) {
         String[] words = line.split(" ");
         self.perform(Request.valueOf(words[0]), Integer.parseInt(words[1]));
@@ -79,10 +87,8 @@ final class MeasuredRank implements AutoCloseable {
 
   private void prepare(int elements) {
     closeTensors();
-    x = Tensor.allocate(Device.cpu(), DType.F32, elements);
-    out = Tensor.allocate(Device.cpu(), DType.F32, elements);
-    fill(x, i -> input(communicator.rank(), i));
-    fill(out, i -> Float.NaN);
+    x = filled(elements, i -> input(communicator.rank(), i));
+    out = filled(elements, i -> Float.NaN);
   }
 
   private void call(boolean compressed) {
@@ -103,7 +109,9 @@ final class MeasuredRank implements AutoCloseable {
   }
 
   private double check(boolean compressed) {
-    fill(out, i -> Float.NaN);
+    int elements = (int) out.elements();
+    out.close();
+    out = filled(elements, i -> Float.NaN);
     call(compressed);
     int ranks = communicator.size();
     float[] expected = new float[9];
@@ -120,7 +128,7 @@ final class MeasuredRank implements AutoCloseable {
   }
 
   private double ofAllRanks(double value, ReduceOp op) {
-    try (Tensor one = Tensor.of(new float[] {(float) value}, 1)) {
+    try (Tensor one = filled(1, i -> (float) value)) {
       communicator.allReduce(one, op, one);
       return one.toFloats()[0];
     }
@@ -130,7 +138,9 @@ final class MeasuredRank implements AutoCloseable {
     float at(int index);
   }
 
-  private static void fill(Tensor tensor, Value value) {
+  /** A tensor on the rank's device. */
+  private Tensor filled(int elements, Value value) {
+    Tensor tensor = Tensor.allocate(Device.cpu(), DType.F32, elements);
     tensor.withBuffer(
         0,
         (int) tensor.byteSize(),
@@ -140,6 +150,12 @@ final class MeasuredRank implements AutoCloseable {
             floats.put(i, value.at(i));
           }
         });
+    if (!device.isGpu()) {
+      return tensor;
+    }
+    try (tensor) {
+      return tensor.to(device);
+    }
   }
 
   /** Integers from -4 to 4, whose sums are exact in F32. */
@@ -149,6 +165,11 @@ final class MeasuredRank implements AutoCloseable {
 
   /** How many elements are farther than the bound from those expected, which repeat. */
   static long countWrong(Tensor result, float[] expected, double bound) {
+    if (result.device().isGpu()) {
+      try (Tensor host = result.to(Device.cpu())) {
+        return countWrong(host, expected, bound);
+      }
+    }
     long[] wrong = new long[1];
     result.withBuffer(
         0,
