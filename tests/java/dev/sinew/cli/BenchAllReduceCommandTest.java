@@ -49,13 +49,13 @@ class BenchAllReduceCommandTest extends CommandLineTest {
   void ranksOfMpi() throws Exception {
     ChildJvm.Result result =
         Mpirun.twoRanks(
-            List.of(), Main.class, "bench", "allreduce", "--mpi", "--sizes", "4,100004");
+            List.of(), Main.class, "bench", "allreduce", "--mpi", "--sizes", "100004");
     assertEquals(0, result.exit(), result.output());
-    // One of the two has printed: a heading of two lines, and a line for each size and way.
+    // One of the two has printed: a heading of two lines, and a line for each way.
     List<String> lines = result.output().lines().filter(line -> !line.isBlank()).toList();
-    assertEquals(6, lines.size(), result.output());
+    assertEquals(4, lines.size(), result.output());
     assertEquals(
-        "4 MPI 0, 4 MPI, compressed 0, 100004 MPI 0, 100004 MPI, compressed 0",
+        "100004 MPI 0, 100004 MPI, compressed 0",
         lines.stream()
             .skip(2)
             .map(line -> line.trim().split(" {2,}"))
@@ -73,7 +73,7 @@ class BenchAllReduceCommandTest extends CommandLineTest {
         "--gpus",
         gpus,
         "--sizes",
-        "4,100004");
+        "100004");
   }
 
   @Test
@@ -84,8 +84,8 @@ class BenchAllReduceCommandTest extends CommandLineTest {
     assertEquals(0, result.exit(), result.output());
     List<String[]> rows =
         result.output().lines().skip(2).map(line -> line.trim().split(" {2,}")).toList();
-    assertEquals(2, rows.size(), result.output());
-    assertEquals("100004 GPUs 0", rows.get(1)[0] + " " + rows.get(1)[1] + " " + rows.get(1)[5]);
+    assertEquals(1, rows.size(), result.output());
+    assertEquals("100004 GPUs 0", rows.get(0)[0] + " " + rows.get(0)[1] + " " + rows.get(0)[5]);
   }
 
   @Test
