@@ -48,8 +48,7 @@ class BenchAllReduceCommandTest extends CommandLineTest {
   @Test
   void ranksOfMpi() throws Exception {
     ChildJvm.Result result =
-        Mpirun.twoRanks(
-            List.of(), Main.class, "bench", "allreduce", "--mpi", "--sizes", "100004");
+        Mpirun.twoRanks(List.of(), Main.class, "bench", "allreduce", "--mpi", "--sizes", "100004");
     assertEquals(0, result.exit(), result.output());
     // One of the two has printed: a heading of two lines, and a line for each way.
     List<String> lines = result.output().lines().filter(line -> !line.isBlank()).toList();
