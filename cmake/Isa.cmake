@@ -44,8 +44,8 @@ set(SINEW_SCALAR_OPTIMIZATION -O2)
 if(SINEW_SANITIZE)
   # Instrumented in full, a file takes ten times as long to compile. Vectors are values without addresses, so that following
   # their scopes finds nothing; a null pointer ends a test by itself, and one out of bounds is found where it is used; checks of
-  # addresses may be calls.
-  set(SINEW_KERNEL_OPTIMIZATION -O1 -fno-sanitize-address-use-after-scope -fno-sanitize=null,object-size,vptr,pointer-overflow
+  # addresses may be calls. What bypasses the caches need not be large to be looked at (SINEW_TEST_LARGE is as small).
+  set(SINEW_KERNEL_OPTIMIZATION -O1 -DSN_STREAM_FROM=1048576 -fno-sanitize-address-use-after-scope -fno-sanitize=null,object-size,vptr,pointer-overflow
     -fno-sanitize=nonnull-attribute,returns-nonnull-attribute --param asan-instrumentation-with-call-threshold=0)
   # The loops over the arrays that scalar vectors are would take five times as long once more if they were inlined.
   set(SINEW_SCALAR_OPTIMIZATION ${SINEW_KERNEL_OPTIMIZATION} -fno-inline)

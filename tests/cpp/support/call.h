@@ -103,6 +103,7 @@ extern const std::vector<std::vector<int64_t>> kShapes;
 // A few of each, for operations with many variants.
 extern const std::vector<std::vector<int64_t>> kFewShapes;
 // So many elements that an output of this dtype just reaches the size from which outputs bypass the caches, and a tail.
+// Of a library that was built with another size (SN_STREAM_FROM) SINEW_TEST_LARGE tells it.
 int64_t large_count(sn_dtype output);
 // Enough elements for every thread to get tasks, where no output is large.
 constexpr int64_t kManyTasks = 1300021;

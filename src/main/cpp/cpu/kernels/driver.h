@@ -13,7 +13,10 @@ inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 constexpr int64_t kBlock = 4096;  // elements that one float64 partial sum covers
 constexpr int32_t kInfinityKey = 0x7f800000;
-constexpr int64_t kStreamFrom = 8 << 20;  // outputs of this many bytes bypass the caches
+#if !defined(SN_STREAM_FROM)
+#define SN_STREAM_FROM (8 << 20)
+#endif
+constexpr int64_t kStreamFrom = SN_STREAM_FROM;  // outputs of this many bytes bypass the caches
 
 inline bool bypass_caches(const sn_tensor* out) { return out->bytes() >= kStreamFrom; }
 // In place, the lines to be written are in the caches already.
