@@ -1,8 +1,10 @@
-// Convolutions. With F32 weights, output channels are the rows of a product whose panels are 16 neighbouring windows,
-// gathered a block of channels at a time; y is written in its own order. A depthwise convolution multiplies whole rows
-// of its plane by one weight at a time. Other kinds of weights get rows of windows. See sinew.h.
+// Convolutions. With F32 weights, output channels are the rows of a product whose panels are 16 neighbouring windows;
+// y is written in its own order. With stride 1 and rows that fit, those are read where they lie (sheets.h), else
+// gathered a block of channels at a time. A depthwise convolution multiplies whole rows of its plane by one weight at a
+// time. Other kinds of weights get rows of windows. See sinew.h.
 #include "cpu/matmul/conv2d.h"
 #include "cpu/kernels/rows.h"
+#include "cpu/matmul/sheets.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -15,8 +17,11 @@ constexpr int kChannels = 6, kWindowPanels = 1;
 #else
 constexpr int kChannels = 4, kWindowPanels = 1;
 #endif
-constexpr int64_t kGathered =
-    1 << 16;  // floats of panels that a task gathers at a time: a part of the second-level cache
+// Floats of windows that a task reads at a time: a part of the second-level cache.
+constexpr int64_t kGathered = 1 << 16;
+// Windows of a task that are not gathered, about, and floats that those read at most: with more channels gathering
+// pays, as what is gathered lies together and is used by more of them.
+constexpr int64_t kSheetWindows = 384, kSheetFloats = 1 << 14;
 
 // Weight (row, k) is at(row)[k * step], and so are those of the rows after it up to the end of a panel.
 struct Weights {
@@ -76,30 +81,50 @@ void multiply_windows(const float* weights, int64_t step, const float* panels, i
   }
 }
 
-template <int kPanels>
-void multiply_channels(int64_t rows, const float* weights, int64_t step, const float* panels, int64_t panel_floats,
-                       int64_t steps, int64_t channel, int64_t first, bool begins, bool ends, const Output& output) {
-#define SN_CHANNELS(n)                                                                                            \
-  case n:                                                                                                         \
-    return multiply_windows<n, kPanels>(weights, step, panels, panel_floats, steps, channel, first, begins, ends, \
-                                        output)
-  switch (rows) {
-    SN_CHANNELS(1);
-    SN_CHANNELS(2);
-    SN_CHANNELS(3);
-    SN_CHANNELS(4);
+template <int kCount>
+struct Count {
+  static constexpr int value = kCount;
+};
+
+// Calls f with the Count of so many channels, up to kChannels.
+template <class F_>
+SN_INLINE void with_channels(int64_t channels, F_ f) {
+  switch (channels) {
+    case 1:
+      return f(Count<1>());
+    case 2:
+      return f(Count<2>());
+    case 3:
+      return f(Count<3>());
+    case 4:
+      return f(Count<4>());
 #if defined(SN_TIER_AVX512) || defined(SN_TIER_AVX2)
-    SN_CHANNELS(5);
-    SN_CHANNELS(6);
+    case 5:
+      return f(Count<5>());
+    case 6:
+      return f(Count<6>());
 #endif
 #if defined(SN_TIER_AVX512)
-    SN_CHANNELS(7);
-    SN_CHANNELS(8);
+    case 7:
+      return f(Count<7>());
+    case 8:
+      return f(Count<8>());
 #endif
     default:
       return;
   }
-#undef SN_CHANNELS
+}
+
+// Calls f(channel, channels) for parts of [begin, end), each within a panel of weights and of one size as far as
+// possible: few sums at once would wait for each other.
+template <class F_>
+SN_INLINE void for_channels(int64_t begin, int64_t end, F_ f) {
+  for (int64_t channel = begin; channel < end;) {
+    const int64_t left = min_of(end - channel, kPanel - channel % kPanel);
+    const int64_t channels = ceil_div(left, ceil_div(left, kChannels));
+    f(channel, channels);
+    channel += channels;
+  }
 }
 
 // Windows [first, last) of one image and group, output channels [begin, end).
@@ -109,27 +134,126 @@ void convolve_windows(const Convolution& c, const float* x, const Weights& weigh
   for (int64_t from = 0; from == 0 || from < c.in_group; from += at_once) {
     const int64_t to = min_of(from + at_once, c.in_group), steps = (to - from) * c.taps();
     for (int64_t p = 0; p < panels; ++p) gather_panel(c, x, from, to, first + p * kPanel, gathered + p * panel_floats);
-    for (int64_t channel = begin; channel < end;) {
-      // Of one size as far as possible: few sums at once would wait for each other.
-      const int64_t left = min_of(end - channel, kPanel - channel % kPanel);
-      const int64_t rows = ceil_div(left, ceil_div(left, kChannels));
+    for_channels(begin, end, [&](int64_t channel, int64_t channels) {
       const float* w = weights.at(channel) + from * c.taps() * weights.step;
+      const auto multiply = [&](int64_t p, auto many) {
+        with_channels(channels, [&](auto rows) {
+          multiply_windows<rows.value, many.value>(w, weights.step, gathered + p * panel_floats, panel_floats, steps,
+                                                   channel, first + p * kPanel, from == 0, to == c.in_group, output);
+        });
+      };
       int64_t p = 0;
-      for (; p + kWindowPanels <= panels; p += kWindowPanels) {
-        multiply_channels<kWindowPanels>(rows, w, weights.step, gathered + p * panel_floats, panel_floats, steps,
-                                         channel, first + p * kPanel, from == 0, to == c.in_group, output);
-      }
-      for (; p < panels; ++p) {
-        multiply_channels<1>(rows, w, weights.step, gathered + p * panel_floats, panel_floats, steps, channel,
-                             first + p * kPanel, from == 0, to == c.in_group, output);
-      }
-      channel += rows;
-    }
+      for (; p + kWindowPanels <= panels; p += kWindowPanels) multiply(p, Count<kWindowPanels>());
+      for (; p < panels; ++p) multiply(p, Count<1>());
+    });
   }
 }
 
 Output output_of(const Convolution& c, float* y, int64_t image, const float* bias, sn_activation activation) {
   return {y + image * c.out * c.positions(), c.positions(), bias, activation};
+}
+
+// How many tasks share the channels of a group, where there are so many tasks: with few windows, as in the last layers
+// of a network, more than one.
+int64_t channel_parts(sn_device* device, const Convolution& c, int64_t tasks) {
+  const int64_t wanted = device->threads == 1 ? 1 : ceil_div(int64_t{4} * device->threads, tasks);
+  const int64_t channels = round_up(ceil_div(c.out_group, min_of(wanted, ceil_div(c.out_group, 32))), kPanel);
+  return ceil_div(c.out_group, channels);
+}
+
+// Rows of windows of one image from `first_row` on, and what they read.
+struct SheetBlock {
+  Sheet sheet;
+  const float* data;
+  const int32_t* offsets;
+  int64_t inner, first_row, cols;
+};
+
+// kRows channels of kPanels x 16 windows from `window` on. Where whole vectors fit they are stored, and what is too
+// much is overwritten by the windows that follow: those have to come in order.
+template <int kRows, int kPanels>
+void multiply_sheet(const float* weights, int64_t step, const SheetBlock& block, int64_t window, int64_t channel,
+                    const Output& output) {
+  F sum[kRows][kPanels];
+  clear(sum);
+  const float* from = block.data + window;
+  for (int64_t k = 0; k < block.inner; ++k, weights += step) {
+    const float* at = from + block.offsets[k];
+    F v[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) v[p] = load(at + p * kPanel);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const F w = splat(weights[r]);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) sum[r][p] = multiply_add(w, v[p], sum[r][p]);
+    }
+  }
+  alignas(64) float buffer[kRows][2 * kPanel];
+  const int64_t pitch = block.sheet.pitch, positions = block.sheet.rows * block.cols;
+  float* y = output.y + channel * output.positions + block.first_row * block.cols;
+#pragma GCC unroll 16
+  for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      store(buffer[r], output.finished(sum[r][p], channel + r));
+      store(buffer[r] + kPanel, splat(0));
+    }
+    int64_t row = (window + p * kPanel) / pitch, col = (window + p * kPanel) % pitch;
+    for (int64_t i = 0; i < kPanel && row < block.sheet.rows; i += pitch - col, col = 0, ++row) {
+      if (col >= block.cols) continue;
+      const int64_t at = row * block.cols + col;
+      for (int64_t r = 0; r < kRows; ++r)
+        store_some(y + r * output.positions + at, load(buffer[r] + i), min_of(kPanel, positions - at));
+    }
+  }
+}
+
+// The rows of windows of a task if the convolution is computed by sheets, else 0.
+int64_t sheet_rows(const Convolution& c) {
+  if (c.stride_rows != 1 || c.stride_cols != 1) return 0;
+  const int64_t most = max_of(1, kSheetWindows / Sheet(c, 1).pitch);
+  const int64_t rows = ceil_div(c.rows, ceil_div(c.rows, most));
+  if (Sheet(c, rows).floats() > kSheetFloats) return 0;
+  // Windows behind the rows' ends must not cost more than gathering.
+  const int64_t panels = ceil_div(Sheet(c, rows).windows(c), kPanel), least = ceil_div(rows * c.cols, kPanel);
+  return 4 * panels <= 5 * least ? rows : 0;
+}
+
+sn_status convolve_sheets(sn_device* device, const Convolution& c, int64_t rows, const float* x, const Weights& weights,
+                          const float* bias, sn_activation activation, float* y) {
+  const int64_t blocks = ceil_div(c.rows, rows), tasks = c.batch * c.groups * blocks;
+  const int64_t parts = channel_parts(device, c, tasks), channels = round_up(ceil_div(c.out_group, parts), kPanel);
+  const int64_t sheet_bytes = round_up(Sheet(c, rows).floats() * static_cast<int64_t>(sizeof(float)), 64);
+  const int64_t bytes = sheet_bytes + c.inner() * static_cast<int64_t>(sizeof(int32_t));
+  int32_t starved = 0;
+  auto task = [&](int64_t index) {
+    const int64_t part = index % parts, first = index / parts % blocks * rows,
+                  group = index / parts / blocks % c.groups;
+    const int64_t image = index / parts / blocks / c.groups, begin = group * c.out_group + part * channels;
+    const Scratch scratch(device, bytes);
+    if (scratch.data() == nullptr) return atomic_or(&starved);
+    auto* data = reinterpret_cast<float*>(scratch.data());
+    auto* offsets = reinterpret_cast<int32_t*>(scratch.data() + sheet_bytes);
+    const SheetBlock block = {Sheet(c, min_of(rows, c.rows - first)), data, offsets, c.inner(), first, c.cols};
+    fill_sheet(c, x + (image * c.channels + group * c.in_group) * c.plane(), first, block.sheet, data);
+    sheet_offsets(c, block.sheet, offsets);
+    const Output output = output_of(c, y, image, bias, activation);
+    const int64_t panels = ceil_div(block.sheet.windows(c), kPanel);
+    for_channels(begin, min_of(begin + channels, (group + 1) * c.out_group), [&](int64_t channel, int64_t count) {
+      const auto multiply = [&](int64_t p, auto many) {
+        with_channels(count, [&](auto kernels) {
+          multiply_sheet<kernels.value, many.value>(weights.at(channel), weights.step, block, p * kPanel, channel,
+                                                    output);
+        });
+      };
+      int64_t p = 0;
+      for (; p + kWindowPanels <= panels; p += kWindowPanels) multiply(p, Count<kWindowPanels>());
+      for (; p < panels; ++p) multiply(p, Count<1>());
+    });
+  };
+  for_tasks(device, tasks * parts, task);
+  return starved ? no_scratch(bytes) : SN_OK;
 }
 
 sn_status convolve(sn_device* device, const Convolution& c, const float* x, const Weights& weights, const float* bias,
@@ -138,10 +262,7 @@ sn_status convolve(sn_device* device, const Convolution& c, const float* x, cons
   const int64_t panel_floats = at_once * c.taps() * kPanel;
   const int64_t a_block = max_of(1, min_of(16, kGathered / max_of(panel_floats, 1))) * kPanel;
   const int64_t blocks = ceil_div(c.positions(), a_block), tasks = c.batch * c.groups * blocks;
-  // Few windows, as in the last layers of a network: tasks share the channels as well.
-  const int64_t wanted = device->threads == 1 ? 1 : ceil_div(int64_t{4} * device->threads, tasks);
-  const int64_t channels = round_up(ceil_div(c.out_group, min_of(wanted, ceil_div(c.out_group, 32))), kPanel);
-  const int64_t parts = ceil_div(c.out_group, channels);
+  const int64_t parts = channel_parts(device, c, tasks), channels = round_up(ceil_div(c.out_group, parts), kPanel);
   const int64_t bytes = a_block * at_once * c.taps() * static_cast<int64_t>(sizeof(float));
   int32_t starved = 0;
   auto task = [&](int64_t index) {
@@ -345,6 +466,9 @@ sn_status conv2d(sn_device* device, const sn_tensor* x, const sn_weights* w, con
   if (w->kind == SN_W8A8 && groups == 1) return conv2d_w8a8(device, all, x, *w, biases, activation, y);
   const auto run = [&](const Weights& weights) {
     return with_floats(device, all, x, y, [&](const Convolution& c, const float* from, float* to) {
+      // Several channels that are made of one share what is read of it.
+      const int64_t rows = c.in_group == 1 && c.out_group < 4 ? 0 : sheet_rows(c);
+      if (rows > 0) return convolve_sheets(device, c, rows, from, weights, biases, activation, to);
       return c.in_group == 1 ? convolve_depthwise(device, c, from, weights, biases, activation, to)
                              : convolve(device, c, from, weights, biases, activation, to);
     });
