@@ -1,6 +1,6 @@
-// cuBLASLt is opened when the first product asks for it, from SINEW_CUBLASLT, or by its name: what JavaCPP's preset or
-// another part of the process has loaded is found so as well. Of each shape the first product tries what the library
-// proposes and keeps the fastest. Declarations follow the documented C interface of cuBLASLt 13.
+// cuBLASLt is opened when the first product asks for it, from a file that was named, or by its name: what another part
+// of the process has loaded is found so as well. Of each shape the first product tries what the library proposes and
+// keeps the fastest. Declarations follow the documented C interface of cuBLASLt 13.
 #include "lt.h"
 
 #include <dlfcn.h>
@@ -26,7 +26,7 @@ constexpr int kBatchCount = 5, kBatchStride = 6;  // cublasLtMatrixLayoutAttribu
 constexpr int kMostWorkspace = 1;                 // cublasLtMatmulPreferenceAttributes_t
 constexpr int kProposals = 8;
 constexpr size_t kWorkspace = size_t{32} << 20;
-constexpr int64_t kLeastProducts = 1 << 18;  // multiplications; smaller ones are over before a choice pays
+constexpr int64_t kLeastProducts = SN_CUBLASLT_LEAST;  // smaller ones are over before a choice pays
 
 struct Algorithm {
   uint64_t data[8];
@@ -38,6 +38,10 @@ struct Proposal {
   float waves;
   int reserved[4];
 };
+
+pthread_mutex_t naming = PTHREAD_MUTEX_INITIALIZER;
+char named[4096];         // by lt_name; under the lock, as the next
+bool looked_for = false;  // from when on a name comes too late
 
 struct Library {
   int (*create)(void** handle);
@@ -60,20 +64,34 @@ struct Library {
   char description[600];
 
   Library() {
-    const char* asked = getenv("SINEW_CUBLASLT");
+    pthread_mutex_lock(&naming);
+    looked_for = true;
+    pthread_mutex_unlock(&naming);
+    const char* const variable = getenv("SINEW_CUBLASLT");
+    const char* const asked = *named != '\0' ? named : variable != nullptr ? variable : "";
     const char* const names[] = {"libcublasLt.so.13", "/usr/local/cuda/lib64/libcublasLt.so.13"};
     void* library = nullptr;
-    if (asked != nullptr && *asked != '\0') {
-      if (strcmp(asked, "none") != 0) library = dlopen(asked, RTLD_NOW | RTLD_LOCAL);
+    if (strcmp(asked, "none") == 0) {
+      snprintf(description, sizeof description, "Sinew, as no cuBLASLt was asked for");
+      return;
+    }
+    if (*asked != '\0') {
+      library = dlopen(asked, RTLD_NOW | RTLD_LOCAL);
     } else {
-      for (int i = 0; i < 2 && library == nullptr; ++i) library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+      for (const char* name : names) {
+        if (library == nullptr) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+      }
+    }
+    if (library == nullptr && *asked != '\0') {
+      const char* why = dlerror();
+      snprintf(description, sizeof description, "Sinew, as cuBLASLt cannot be opened: %.400s",
+               why == nullptr ? asked : why);
+      return;
     }
     if (library == nullptr) {
-      snprintf(
-          description, sizeof description,
-          "cuBLASLt: not found, large products take longer: install CUDA 13's cuBLAS, or name its libcublasLt.so.13 "
-          "in the environment variable SINEW_CUBLASLT%s%.200s",
-          asked == nullptr ? "" : ", which is now ", asked == nullptr ? "" : asked);
+      snprintf(description, sizeof description,
+               "Sinew, as cuBLASLt, which is faster, was not found: add org.bytedeco:cuda-redist-cublas of CUDA 13, "
+               "classifier linux-x86_64, to the class path, or install CUDA 13's cuBLAS");
       return;
     }
     const struct {
@@ -95,7 +113,8 @@ struct Library {
     for (const auto& function : functions) {
       void* address = dlsym(library, function.name);
       if (address == nullptr) {
-        snprintf(description, sizeof description, "cuBLASLt: not used, as the library found has no %s", function.name);
+        snprintf(description, sizeof description, "Sinew, as '%.400s' is not cuBLASLt 13: it has no %s",
+                 *asked != '\0' ? asked : "libcublasLt.so.13", function.name);
         dlclose(library);
         return;
       }
@@ -105,7 +124,7 @@ struct Library {
     void* address;
     memcpy(&address, &version, sizeof address);
     const size_t number = version();
-    snprintf(description, sizeof description, "cuBLASLt: %zu.%zu found at %.400s", number / 10000, number / 100 % 100,
+    snprintf(description, sizeof description, "cuBLASLt %zu.%zu, %.400s", number / 10000, number / 100 % 100,
              dladdr(address, &where) != 0 && where.dli_fname != nullptr ? where.dli_fname : "an unknown place");
     found = true;
   }
@@ -288,6 +307,17 @@ bool is_taken(const LtProduct& p) {
 
 bool lt_found() { return library().found; }
 const char* lt_description() { return library().description; }
+
+sn_status lt_name(const char* path) {
+  if (path != nullptr && strlen(path) >= sizeof named)
+    return fail(SN_INVALID_ARGUMENT, "the name of cuBLASLt's file has more than %zu bytes", sizeof named - 1);
+  pthread_mutex_lock(&naming);
+  const bool late = looked_for;
+  if (!late) strcpy(named, path == nullptr ? "" : path);
+  pthread_mutex_unlock(&naming);
+  if (!late) return SN_OK;
+  return fail(SN_INVALID_ARGUMENT, "cuBLASLt was looked for before its file was named");
+}
 
 sn_status lt_multiply(Call& call, const LtProduct& product, bool* done) {
   *done = false;

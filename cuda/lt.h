@@ -22,7 +22,8 @@ struct LtProduct {
 // Computes it and sets *done, if there is the library and the product is one for it: large, and aligned to 16 bytes.
 sn_status lt_multiply(Call& call, const LtProduct& product, bool* done);
 bool lt_found();
-// Where the library was found, or what to add.
+// See sn_cuda_cublaslt in sinew.h.
+sn_status lt_name(const char* path);
 const char* lt_description();
 
 }  // namespace cuda

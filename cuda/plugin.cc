@@ -44,10 +44,9 @@ sn_status describe(int32_t index, char* text, int64_t capacity) {
   cudaGetLastError();
   if (error != cudaSuccess) return fail(SN_UNSUPPORTED, "GPU %d cannot be used: %s", index, cudaGetErrorString(error));
   snprintf(text, static_cast<size_t>(capacity),
-           "%.200s, compute capability %d.%d, %d multiprocessors, %.1f GiB, driver for CUDA %d.%d; %s", properties.name,
+           "%.200s, compute capability %d.%d, %d multiprocessors, %.1f GiB, driver for CUDA %d.%d", properties.name,
            properties.major, properties.minor, properties.multiProcessorCount,
-           static_cast<double>(properties.totalGlobalMem) / (1 << 30), driver / 1000, driver % 1000 / 10,
-           lt_description());
+           static_cast<double>(properties.totalGlobalMem) / (1 << 30), driver / 1000, driver % 1000 / 10);
   return SN_OK;
 }
 
@@ -68,6 +67,7 @@ sn_status fail(sn_status status, const char* format, ...) {
 __attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_host* caller) {
   if (caller->layout != sn::backend_layout()) return nullptr;
   sn::cuda::host = caller;
-  static const sn_plugin plugin = {sn::backend_layout(), sn::cuda::count, sn::cuda::describe, sn::cuda::open_device};
+  static const sn_plugin plugin = {sn::backend_layout(),  sn::cuda::count,   sn::cuda::describe,
+                                   sn::cuda::open_device, sn::cuda::lt_name, sn::cuda::lt_description};
   return &plugin;
 }

@@ -118,6 +118,21 @@ void expect_close(const std::vector<double>& expected, const std::vector<double>
   for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(expected[i], found[i], 1e-4) << "element " << i;
 }
 
+// A name is taken until the library is looked for, which the description does at the latest.
+TEST(GpuLayers, CublasLtIsNamedBeforeItIsLookedFor) {
+  opened(true);
+  const std::string longest(4095, 'x');
+  EXPECT_EQ(sn_cuda_cublaslt((longest + "x").c_str()), SN_INVALID_ARGUMENT);
+  EXPECT_STREQ(sn_last_error(), "the name of cuBLASLt's file has more than 4095 bytes");
+  const std::string found = sn_cuda_cublaslt_description();
+  EXPECT_TRUE(found.rfind("cuBLASLt 13.", 0) == 0 || found.rfind("Sinew, as ", 0) == 0) << found;
+  const char* path = std::getenv("SINEW_CUBLASLT");
+  EXPECT_TRUE(path == nullptr || found.find(path) != std::string::npos) << found;
+  EXPECT_EQ(sn_cuda_cublaslt("none"), SN_INVALID_ARGUMENT);
+  EXPECT_STREQ(sn_last_error(), "cuBLASLt was looked for before its file was named");
+  EXPECT_EQ(sn_cuda_cublaslt_description(), found);
+}
+
 // What cuBLASLt is told of shapes, pitches, transposes and batches.
 TEST(GpuLayers, LargeProductsAreThoseOfTheCpu) {
   const int64_t before = products_of_stub();

@@ -12,6 +12,7 @@
 
 #include "core/plugin.h"
 #include "launch.h"
+#include "lt.h"
 
 namespace sn {
 namespace cuda {
@@ -153,7 +154,8 @@ sn_status fail(sn_status status, const char* format, ...) {
 }  // namespace sn
 
 __attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_host* caller) {
-  static const sn_plugin plugin = {sn::backend_layout(), sn::cuda::count, sn::cuda::describe, sn::cuda::open};
+  static const sn_plugin plugin = {sn::backend_layout(), sn::cuda::count,   sn::cuda::describe,
+                                   sn::cuda::open,       sn::cuda::lt_name, sn::cuda::lt_description};
   sn::cuda::host = caller;
   return &plugin;
 }

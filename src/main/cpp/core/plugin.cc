@@ -98,3 +98,14 @@ sn_status sn_cuda_open(int32_t index, sn_device** device) {
   const sn_status status = sn::with_device(index, &plugin);
   return status != SN_OK ? status : plugin->open(index, device);
 }
+
+sn_status sn_cuda_cublaslt(const char* path) {
+  const sn_plugin* plugin = nullptr;
+  const sn_status status = sn::loaded(&plugin);
+  return status != SN_OK ? status : plugin->name_cublaslt(path);
+}
+
+const char* sn_cuda_cublaslt_description(void) {
+  const sn_plugin* plugin = nullptr;
+  return sn::loaded(&plugin) != SN_OK ? "" : plugin->describe_cublaslt();
+}

@@ -159,6 +159,15 @@ SN_EXPORT sn_status sn_cuda_count(int32_t* count);
 /* What GPU `index` is, in words; valid until the thread's next call of this function. "" if there is no such GPU, and
  * sn_last_error() says why. */
 SN_EXPORT const char* sn_cuda_description(int32_t index);
+/* cuBLASLt, NVIDIA's library of matrix products, is opened when the first product of SN_CUBLASLT_LEAST multiplications
+ * or more wants it: the file that this names, else the one of the environment variable SINEW_CUBLASLT, else the
+ * system's libcublasLt.so.13. "none" leaves products to Sinew's own kernels, and so does a file that cannot be used.
+ * Null takes a name back. SN_INVALID_ARGUMENT once it has been looked for. */
+SN_EXPORT sn_status sn_cuda_cublaslt(const char* path);
+#define SN_CUBLASLT_LEAST 262144
+/* What computes such products, with version and file, or what to add; looks for the library. "" if there is no plug-in,
+ * and sn_last_error() says why. */
+SN_EXPORT const char* sn_cuda_cublaslt_description(void);
 /* GPU `index`, from 0 on, with a stream of its own: calls take effect in the order they were made in, by whichever
  * thread. Functions that give numbers or look for NaN wait for their result, others return once they are under way;
  * sn_tensor_read waits. An operation that has no kernel yet is SN_UNSUPPORTED. */

@@ -1,6 +1,7 @@
 package dev.sinew;
 
 import dev.sinew.internal.Blas;
+import dev.sinew.internal.CublasLt;
 import dev.sinew.internal.Cuda;
 import dev.sinew.internal.DeviceAccess;
 import dev.sinew.internal.Handle;
@@ -192,6 +193,20 @@ public final class Device implements AutoCloseable {
    */
   public static String blas() {
     return Blas.description();
+  }
+
+  /**
+   * What computes large products of matrices on GPUs ({@link Functional#matmul}, and {@link
+   * Functional#linear} of BF16): NVIDIA's cuBLASLt 13 with its version and place, or Sinew's own
+   * kernels, why, and what to add. cuBLASLt is taken from the class path ({@code
+   * org.bytedeco:cuda-redist-cublas} with classifier {@code linux-x86_64}; extracted by the first
+   * such product, not by this), else from the system; the system property {@code sinew.cublaslt} or
+   * the environment variable {@code SINEW_CUBLASLT} names another library, or is {@code none}.
+   *
+   * @throws UnsupportedOperationException if there is no plug-in for GPUs
+   */
+  public static String cublasLt() {
+    return CublasLt.description();
   }
 
   sn_device acquire() {

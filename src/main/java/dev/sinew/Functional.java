@@ -1,6 +1,7 @@
 package dev.sinew;
 
 import dev.sinew.internal.Blas;
+import dev.sinew.internal.CublasLt;
 import dev.sinew.internal.SinewNative;
 
 /**
@@ -35,6 +36,9 @@ public final class Functional {
   public static void linear(
       Tensor x, PackedWeights weights, Tensor bias, Activation activation, Tensor y) {
     int code = activation.ordinal();
+    if (weights != null && weights.kind() == PackedWeights.Kind.FLOAT) {
+      prepareProduct(y, weights.in());
+    }
     NativeCall.callWithWeights(
         x, weights, bias, y, (px, pw, pb, py) -> SinewNative.sn_linear(px, pw, pb, code, py));
   }
@@ -243,17 +247,29 @@ public final class Functional {
         (px, pw, pb, py) -> SinewNative.sn_conv2d(px, pw, window, options.groups(), pb, code, py));
   }
 
+  private static void prepareProduct(Tensor y, long inner) {
+    if (y != null && y.device().isGpu()) {
+      CublasLt.prepare((double) y.elements() * inner);
+    }
+  }
+
   /**
    * {@code y = a b}, or {@code a b^T}: products of the matrices in the last two dimensions, all F32
    * or BF16. The sums are F32. Where all are F32 and OpenBLAS is there, it computes them (see
-   * {@link Device#blas()}); results then depend on it, but not on the number of threads.
+   * {@link Device#blas()}); results then depend on it, but not on the number of threads. On a GPU
+   * large products are those of cuBLASLt, if that is there (see {@link Device#cublasLt()}).
    *
    * @param a [..., m, k]
    * @param b [..., k, n], or transposed [..., n, k], with a's leading dimensions or none
    * @param y [..., m, n]
    */
   public static void matmul(Tensor a, Tensor b, boolean transposeB, Tensor y) {
-    Blas.load();
+    if (a != null && a.device().isGpu()) {
+      long[] shape = a.shape();
+      prepareProduct(y, shape.length == 0 ? 0 : shape[shape.length - 1]);
+    } else {
+      Blas.load();
+    }
     NativeCall.call(
         a, b, y, null, (pa, pb, py, d) -> SinewNative.sn_matmul(pa, pb, transposeB ? 1 : 0, py));
   }

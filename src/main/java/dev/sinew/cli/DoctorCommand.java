@@ -26,6 +26,7 @@ final class DoctorCommand extends SinewCommand {
       String blas,
       List<String> gpus,
       String gpuProblem,
+      String cublasLt,
       int processors,
       int threads,
       String problem) {
@@ -34,8 +35,10 @@ final class DoctorCommand extends SinewCommand {
         NativeLibrary.load();
         List<String> gpus = List.of();
         String gpuProblem = null;
+        String cublasLt = null;
         try {
           gpus = Device.gpus();
+          cublasLt = Device.cublasLt();
         } catch (UnsupportedOperationException e) {
           gpuProblem = Text.sentence(e.getMessage());
         }
@@ -46,6 +49,7 @@ final class DoctorCommand extends SinewCommand {
             Device.blas(),
             gpus,
             gpuProblem,
+            cublasLt,
             Device.availableProcessors(),
             Device.cpu().threads(),
             null);
@@ -56,6 +60,7 @@ final class DoctorCommand extends SinewCommand {
             null,
             null,
             List.of(),
+            null,
             null,
             0,
             0,
@@ -92,6 +97,9 @@ final class DoctorCommand extends SinewCommand {
       }
       if (facts.gpuProblem() != null) {
         line("GPU", facts.gpuProblem());
+      }
+      if (facts.cublasLt() != null) {
+        line("GPU products", facts.cublasLt());
       }
       line(
           "processors",
@@ -175,6 +183,7 @@ final class DoctorCommand extends SinewCommand {
       }
       generator.writeEndArray();
       generator.writeStringField("gpu_problem", facts.gpuProblem());
+      generator.writeStringField("cublaslt", facts.cublasLt());
       generator.writeNumberField("processors", platform.processors());
       generator.writeNumberField("processors_usable", facts.processors());
       Json.number(
