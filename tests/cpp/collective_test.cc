@@ -112,6 +112,18 @@ TEST(Collective, DisagreementEndsTheCallOnAllRanks) {
          Tensor x(device_with(1), SN_F32, {10});
          return sn_broadcast(c, other ? 2 : 0, x);
        }},
+      {"rank 1 has 7 elements where rank 0 has 8, in reduce-scatter",
+       [](sn_communicator* c, bool other) { return sn_agree(c, SN_REDUCE_SCATTER, SN_F32, SN_SUM, 0, other ? 7 : 8); }},
+      {"rank 1 agrees on all-reduce where rank 0 calls it",
+       [](sn_communicator* c, bool other) {
+         Tensor x(device_with(1), SN_F32, {10});
+         return other ? sn_agree(c, SN_ALL_REDUCE, SN_F32, SN_SUM, 0, 10) : sn_all_reduce(c, x, SN_SUM, x);
+       }},
+      {"rank 0 agrees on all-reduce where rank 1 calls it",
+       [](sn_communicator* c, bool other) {
+         Tensor x(device_with(1), SN_F32, {10});
+         return other ? sn_all_reduce(c, x, SN_SUM, x) : sn_agree(c, SN_ALL_REDUCE, SN_F32, SN_SUM, 0, 10);
+       }},
       {"rank 1 calls barrier where rank 0 calls broadcast",
        [](sn_communicator* c, bool other) {
          Tensor x(device_with(1), SN_F32, {10});
@@ -124,6 +136,7 @@ TEST(Collective, DisagreementEndsTheCallOnAllRanks) {
     group.run([&](sn_communicator* c) {
       // A rank that leaves it late finds that the others' next call has failed.
       ASSERT_EQ(sn_barrier(c), SN_OK);
+      ASSERT_EQ(sn_agree(c, SN_BROADCAST, SN_I8, SN_SUM, 2, 5), SN_OK);
       EXPECT_EQ(kind.call(c, sn_communicator_rank(c) == 1), SN_RANK_FAILED);
       const std::string message = sn_last_error();
       // Whoever notices first says it from its own side.
@@ -237,10 +250,13 @@ TEST(Collective, Arguments) {
   EXPECT_EQ(sn_communicator_threads(1, 0, c), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_communicator_threads(1, 1000, nullptr), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_barrier(nullptr), SN_INVALID_ARGUMENT);
+  EXPECT_EQ(sn_agree(nullptr, SN_BARRIER, SN_F32, SN_SUM, 0, 0), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_communicator_rank(nullptr), -1);
   EXPECT_EQ(sn_communicator_failed_rank(nullptr), -1);
   sn_communicator_close(nullptr);
   ASSERT_EQ(sn_communicator_threads(3, 1000, c), SN_OK);
+  EXPECT_EQ(sn_agree(c[0], SN_BARRIER + 1, SN_F32, SN_SUM, 0, 0), SN_INVALID_ARGUMENT);
+  EXPECT_STREQ(sn_last_error(), "7 is not an operation of ranks");
   Tensor x(device_with(1), SN_F32, {6}), y(device_with(1), SN_F32, {2}), doubles(device_with(1), SN_F64, {6});
   EXPECT_EQ(sn_all_reduce(c[0], nullptr, SN_SUM, x), SN_INVALID_ARGUMENT);
   EXPECT_EQ(sn_all_reduce(c[0], doubles, SN_SUM, doubles), SN_INVALID_ARGUMENT);

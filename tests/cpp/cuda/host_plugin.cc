@@ -159,3 +159,7 @@ __attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_
   sn::cuda::host = caller;
   return &plugin;
 }
+
+// For other libraries that stand for those of a GPU.
+extern "C" __attribute__((visibility("default"))) void sn_host_open_memory() { sn::cuda::open_memory(); }
+extern "C" __attribute__((visibility("default"))) void sn_host_close_memory() { sn::cuda::close_memory(); }

@@ -210,6 +210,15 @@ sn_status sn_barrier(sn_communicator* communicator) {
   return call(communicator, request, nullptr, nullptr, [&] { return communicator->transport->barrier(communicator); });
 }
 
+sn_status sn_agree(sn_communicator* communicator, sn_collective operation, sn_dtype dtype, sn_reduction reduction,
+                   int32_t root, int64_t elements) {
+  SN_TRY(usable(communicator));
+  if (operation < SN_ALL_REDUCE || operation > SN_BARRIER)
+    return fail(SN_INVALID_ARGUMENT, "%d is not an operation of ranks", operation);
+  const Request request = {static_cast<Operation>(operation), dtype, reduction, root, elements, 1};
+  return call(communicator, request, nullptr, nullptr, [&] { return communicator->transport->barrier(communicator); });
+}
+
 sn_status sn_reduce(const sn_tensor* const* x, int32_t count, sn_reduction reduction, sn_tensor* const* out,
                     int32_t outs) {
   if (x == nullptr || out == nullptr) return fail(SN_INVALID_ARGUMENT, "an array is null");

@@ -48,7 +48,7 @@ const char* reduction_name(sn_reduction reduction) {
 
 // What a rank asks for, each number read once: another process may write it at any time.
 Request read(const volatile Request& request) {
-  return {request.operation, request.dtype, request.reduction, request.root, request.elements};
+  return {request.operation, request.dtype, request.reduction, request.root, request.elements, request.elsewhere};
 }
 
 // "rank 2 has 1001 elements where rank 0 has 1000, in all-reduce"
@@ -68,6 +68,10 @@ void describe_difference(const Request& a, int32_t rank_a, const Request& b, int
   } else if (a.root != b.root) {
     snprintf(text, size, "rank %d takes rank %d for the root where rank %d takes rank %d, in %s", rank_a, a.root,
              rank_b, b.root, operation);
+  } else if (a.elements == b.elements) {
+    const bool first = a.elsewhere != 0;
+    snprintf(text, size, "rank %d agrees on %s where rank %d calls it", first ? rank_a : rank_b, operation,
+             first ? rank_b : rank_a);
   } else {
     snprintf(text, size, "rank %d has %lld elements where rank %d has %lld, in %s", rank_a,
              static_cast<long long>(a.elements), rank_b, static_cast<long long>(b.elements), operation);
@@ -153,7 +157,7 @@ sn_status meet_all(sn_communicator* c, bool compare) {
 
 bool same_request(const Request& a, const Request& b) {
   return a.operation == b.operation && a.dtype == b.dtype && a.reduction == b.reduction && a.root == b.root &&
-         a.elements == b.elements;
+         a.elements == b.elements && a.elsewhere == b.elsewhere;
 }
 
 int64_t now_ns() {

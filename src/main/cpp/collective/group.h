@@ -15,13 +15,13 @@
 namespace sn {
 
 enum Operation : int32_t {
-  kAllReduce,
-  kCompressedAllReduce,
-  kAllReduceNorm,
-  kReduceScatter,
-  kAllGather,
-  kBroadcast,
-  kBarrier,
+  kAllReduce = SN_ALL_REDUCE,
+  kCompressedAllReduce = SN_ALL_REDUCE_COMPRESSED,
+  kAllReduceNorm = SN_ALL_REDUCE_RMS_NORM,
+  kReduceScatter = SN_REDUCE_SCATTER,
+  kAllGather = SN_ALL_GATHER,
+  kBroadcast = SN_BROADCAST,
+  kBarrier = SN_BARRIER,
   kStart
 };
 
@@ -29,8 +29,9 @@ struct Request {
   Operation operation;
   sn_dtype dtype;
   sn_reduction reduction;
-  int32_t root;      // of a norm: the length of a row
-  int64_t elements;  // of x
+  int32_t root;           // of a norm: the length of a row
+  int64_t elements;       // of x
+  int32_t elsewhere = 0;  // 1: only agreed on here, and done by other means
 };
 
 // What follows an all-reduce: a residual, an RMS norm and where they go.

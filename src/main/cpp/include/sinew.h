@@ -110,6 +110,16 @@ typedef int32_t sn_reduction;
 #define SN_MIN 2
 #define SN_MAX 3
 
+/* What ranks do together. */
+typedef int32_t sn_collective;
+#define SN_ALL_REDUCE 0
+#define SN_ALL_REDUCE_COMPRESSED 1
+#define SN_ALL_REDUCE_RMS_NORM 2
+#define SN_REDUCE_SCATTER 3
+#define SN_ALL_GATHER 4
+#define SN_BROADCAST 5
+#define SN_BARRIER 6
+
 /* What a layer applies to each element v of its result. */
 typedef int32_t sn_activation;
 #define SN_NONE 0
@@ -515,6 +525,11 @@ SN_EXPORT sn_status sn_all_gather(sn_communicator* communicator, const sn_tensor
 SN_EXPORT sn_status sn_broadcast(sn_communicator* communicator, int32_t root, sn_tensor* x);
 /* Returns when every rank has called it. */
 SN_EXPORT sn_status sn_barrier(sn_communicator* communicator);
+/* A barrier for ranks that are about to do what `operation` names by other means, such as NCCL: compares dtype,
+ * reduction, root and elements as that call does. A rank that makes the call itself disagrees with those that agree on
+ * it. */
+SN_EXPORT sn_status sn_agree(sn_communicator* communicator, sn_collective operation, sn_dtype dtype,
+                             sn_reduction reduction, int32_t root, int64_t elements);
 
 /* The arithmetic of sn_all_reduce on tensors of one process: every one of the `outs` tensors in `out` becomes the
  * reduction of the `count` tensors in x, 1 <= count, outs <= SN_MAX_WORLD_SIZE, all of one dtype and size. In place: an

@@ -41,6 +41,11 @@ public final class Device implements AutoCloseable {
           public void release(Device device) {
             device.release();
           }
+
+          @Override
+          public int gpu(Device device) {
+            return device.gpu;
+          }
         });
   }
 

@@ -46,6 +46,11 @@ public final class Tensor implements AutoCloseable {
           public void release(Tensor tensor) {
             tensor.release();
           }
+
+          @Override
+          public int code(DType dtype) {
+            return dtype.code();
+          }
         });
   }
 

@@ -1,12 +1,14 @@
 package dev.sinew.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.ChildJvm;
 import dev.sinew.Mpirun;
 import dev.sinew.Tensor;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
@@ -63,16 +65,13 @@ class BenchAllReduceCommandTest extends CommandLineTest {
   }
 
   /** In a JVM of its own, as a library of GPUs that was loaded stays. */
-  private static ChildJvm.Result onGpus(String library, String gpus) throws Exception {
+  private static ChildJvm.Result onGpus(String library, String gpus, String... more)
+      throws Exception {
+    List<String> words = new ArrayList<>(List.of("bench", "allreduce", "--sizes", "100004"));
+    words.addAll(List.of("--gpus", gpus));
+    words.addAll(List.of(more));
     return ChildJvm.run(
-        Main.class,
-        List.of("-Dsinew.cuda=" + library),
-        "bench",
-        "allreduce",
-        "--gpus",
-        gpus,
-        "--sizes",
-        "100004");
+        Main.class, List.of("-Dsinew.cuda=" + library), words.toArray(String[]::new));
   }
 
   @Test
@@ -88,6 +87,17 @@ class BenchAllReduceCommandTest extends CommandLineTest {
   }
 
   @Test
+  void severalRanksOnAGpuHaveNoNccl() throws Exception {
+    String library = System.getProperty("sinew.test.cuda", "");
+    Assumptions.assumeTrue(Files.exists(Path.of(library)), "there is no " + library);
+    ChildJvm.Result result = onGpus(library, "0,0", "--nccl-from", "0");
+    assertEquals(1, result.exit(), result.output());
+    assertTrue(
+        result.output().startsWith("sinew: NCCL has one rank on a GPU, and several are on one"),
+        result.output());
+  }
+
+  @Test
   void gpusThatAreNotThere() throws Exception {
     ChildJvm.Result result = onGpus("none", "0");
     assertEquals(1, result.exit(), result.output());
@@ -100,6 +110,8 @@ class BenchAllReduceCommandTest extends CommandLineTest {
     run("bench", "allreduce", "--mpi", "--ranks", "2").failed(2, "only one of --ranks, --mpi");
     run("bench", "allreduce", "--nccl", "--gpus", "0").failed(2, "only one of --ranks, --mpi");
     run("bench", "allreduce", "--gpus", "x").failed(2, "--gpus: 'x'");
+    run("bench", "allreduce", "--nccl-from", "4").failed(2, "and goes with --gpus");
+    run("bench", "allreduce", "--gpus", "0", "--nccl-from", "-1").failed(2, "a number of bytes");
     run("bench", "allreduce", "--ranks", "0").failed(2, "--ranks takes a number from 1 to 128");
     run("bench", "allreduce", "--sizes", "6").failed(2, "--sizes takes multiples of 4");
     run("bench", "allreduce", "--ranks", "128", "--sizes", "1073741824")

@@ -54,7 +54,8 @@ class TcpBootstrapTest {
     own[0] = (byte) (rank + 1);
     own[127] = 77;
     return CompletableFuture.supplyAsync(
-        () -> TcpBootstrap.of(environment(rank, size, port)).share(own, timeout), threads);
+        () -> TcpBootstrap.of(environment(rank, size, port)).meet(own, false, timeout).bytes(),
+        threads);
   }
 
   private static RankFailedException failure(CompletableFuture<byte[]> future) {

@@ -45,6 +45,12 @@ final class BenchAllReduceCommand extends SinewCommand {
   private List<Integer> gpus;
 
   @Option(
+      names = "--nccl-from",
+      paramLabel = "BYTES",
+      description = "With --gpus: tensors of at least so many bytes are reduced by way of NCCL.")
+  private Long ncclFrom;
+
+  @Option(
       names = "--nccl",
       description = "The ranks are processes with a GPU each, as RANK, WORLD_SIZE and others say.")
   private boolean nccl;
@@ -62,6 +68,9 @@ final class BenchAllReduceCommand extends SinewCommand {
     if (Stream.of(ranks != null, mpi, gpus != null, nccl).filter(given -> given).count() > 1) {
       throw wrongUsage("only one of --ranks, --mpi, --gpus and --nccl says what the ranks are");
     }
+    if (ncclFrom != null && (gpus == null || ncclFrom < 0)) {
+      throw wrongUsage("--nccl-from takes a number of bytes, and goes with --gpus");
+    }
     int count = ranks != null ? ranks : Device.availableProcessors();
     if (count < 1 || count > Communicator.MAX_SIZE) {
       throw wrongUsage(
@@ -77,7 +86,7 @@ final class BenchAllReduceCommand extends SinewCommand {
     }
     if (gpus != null) {
       List<Device> devices = gpus.stream().map(Device::cuda).toList();
-      return measure("GPUs", MeasuredGroup.gpus(devices), false);
+      return measure("GPUs", MeasuredGroup.gpus(devices, ncclFrom), false);
     }
     if (nccl) {
       return measure("NCCL", nccl(), false);

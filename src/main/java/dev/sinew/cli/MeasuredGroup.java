@@ -28,10 +28,17 @@ final class MeasuredGroup implements AutoCloseable {
     return group;
   }
 
-  /** Rank r has its tensors on GPU r of these. */
-  static MeasuredGroup gpus(List<Device> devices) {
+  /**
+   * Rank r has its tensors on GPU r of these.
+   *
+   * @param ncclFrom from how many bytes on they are reduced by way of NCCL; null for never
+   */
+  static MeasuredGroup gpus(List<Device> devices, Long ncclFrom) {
     MeasuredGroup group = new MeasuredGroup();
-    for (Communicator c : Communicator.gpus(devices, MeasuredRank.TIMEOUT)) {
+    for (Communicator c :
+        ncclFrom == null
+            ? Communicator.gpus(devices, MeasuredRank.TIMEOUT)
+            : Communicator.gpus(devices, MeasuredRank.TIMEOUT, ncclFrom)) {
       group.here.add(new MeasuredRank(c, devices.get(c.rank())));
     }
     return group;

@@ -19,7 +19,9 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Supplier;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.PointerPointer;
 
@@ -50,7 +52,7 @@ import org.bytedeco.javacpp.PointerPointer;
  * neither ends a call nor gets lost.
  */
 public abstract sealed class Communicator implements AutoCloseable
-    permits NativeCommunicator, NcclCommunicator {
+    permits NativeCommunicator, NcclCommunicator, GpusCommunicator {
   /** How long a rank waits for the others unless told otherwise. */
   public static final Duration DEFAULT_TIMEOUT = Duration.ofSeconds(30);
 
@@ -124,6 +126,44 @@ public abstract sealed class Communicator implements AutoCloseable
         DeviceAccess.get().release(devices.get(--acquired));
       }
       Reference.reachabilityFence(buffer);
+    }
+  }
+
+  /**
+   * As {@link #gpus(List, Duration)}, but messages of at least so many bytes go by way of NVIDIA's
+   * NCCL, which {@link #nccl(Duration)} describes: their results are values, not bits, and may
+   * differ in the last ones from those of smaller messages. A message's bytes are those of {@code
+   * x}, of an all-gather those of {@code out}. Ranks agree on each message before NCCL begins, so
+   * that those that are late or disagree are named. {@link #allReduceRmsNorm} stays with Sinew's
+   * kernels. Has never run on a GPU.
+   *
+   * @param devices all different, as NCCL has one rank on a GPU
+   * @param ncclFrom at least 0; there is no right number for all machines, so measure
+   * @throws UnsupportedOperationException also if NCCL cannot be used
+   */
+  public static List<Communicator> gpus(List<Device> devices, Duration timeout, long ncclFrom) {
+    if (ncclFrom < 0) {
+      throw new IllegalArgumentException("messages cannot have " + ncclFrom + " bytes");
+    }
+    if (Set.copyOf(devices).size() < devices.size()) {
+      throw new UnsupportedOperationException(
+          "NCCL has one rank on a GPU, and several are on one here; leave out from how many bytes"
+              + " on to use it");
+    }
+    List<Communicator> own = gpus(devices, timeout);
+    try {
+      List<Agreement> agreements =
+          own.stream().map(c -> (Agreement) ((NativeCommunicator) c)::agree).toList();
+      List<NcclCommunicator> nccl =
+          withNccl(() -> NcclCommunicator.openAll(devices, timeout, agreements));
+      List<Communicator> group = new ArrayList<>();
+      for (int r = 0; r < nccl.size(); r++) {
+        group.add(new GpusCommunicator((NativeCommunicator) own.get(r), nccl.get(r), ncclFrom));
+      }
+      return List.copyOf(group);
+    } catch (RuntimeException | Error e) {
+      own.forEach(Communicator::close);
+      throw e;
     }
   }
 
@@ -217,7 +257,10 @@ public abstract sealed class Communicator implements AutoCloseable
    * org.bytedeco:cuda}) binds; it and libnccl.so.2 have to be there. The environment variables
    * RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT say who meets where. NCCL promises
    * values, not bits. {@link #allReduceCompressed} and {@link #allReduceRmsNorm} are {@link
-   * UnsupportedOperationException}. Has never run.
+   * UnsupportedOperationException}. NCCL does not compare what ranks ask for: if they disagree,
+   * calls end at the timeout, and {@link RankFailedException#rank} is -1. With the system property
+   * {@code sinew.nccl.check} set to true on rank 0, they are compared before each call, over the
+   * network, which takes a round trip to rank 0. Has never run on a GPU.
    *
    * @param timeout how long to wait for the other ranks, here and in every call; at least a
    *     millisecond
@@ -236,12 +279,17 @@ public abstract sealed class Communicator implements AutoCloseable
     }
     TcpBootstrap ranks = TcpBootstrap.of(environment);
     Device gpu = Device.cuda(ranks.localRank());
+    return withNccl(() -> NcclCommunicator.open(ranks, gpu, timeout));
+  }
+
+  private static <T> T withNccl(Supplier<T> start) {
     try {
-      return NcclCommunicator.open(ranks, gpu, timeout);
+      return start.get();
     } catch (LinkageError e) {
       throw new UnsupportedOperationException(
           "NCCL cannot be used, as JavaCPP's preset of CUDA (org.bytedeco:cuda, also with classifier"
-              + " linux-x86_64) or libnccl.so.2 cannot be loaded: "
+              + " linux-x86_64) or libnccl.so.2 (org.bytedeco:cuda-redist-nccl, or NVIDIA's package)"
+              + " cannot be loaded: "
               + e.getMessage(),
           e);
     }

@@ -61,6 +61,14 @@ final class NativeCommunicator extends Communicator {
     call((c, t) -> SinewNative.sn_barrier(c));
   }
 
+  /** A barrier of ranks that are about to do what they have all asked for by other means. */
+  void agree(Agreement.Request r) {
+    int dtype = TensorAccess.get().code(r.dtype());
+    call(
+        (c, t) ->
+            SinewNative.sn_agree(c, r.operation(), dtype, r.reduction(), r.root(), r.elements()));
+  }
+
   @Override
   public void close() {
     handle.close();

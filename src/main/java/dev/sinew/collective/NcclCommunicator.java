@@ -5,6 +5,7 @@ import static org.bytedeco.cuda.global.cudart.cudaGetDevice;
 import static org.bytedeco.cuda.global.cudart.cudaGetErrorString;
 import static org.bytedeco.cuda.global.cudart.cudaSetDevice;
 import static org.bytedeco.cuda.global.cudart.cudaStreamCreateWithFlags;
+import static org.bytedeco.cuda.global.cudart.cudaStreamDestroy;
 import static org.bytedeco.cuda.global.cudart.cudaStreamNonBlocking;
 import static org.bytedeco.cuda.global.cudart.cudaStreamQuery;
 import static org.bytedeco.cuda.global.cudart.cudaSuccess;
@@ -33,11 +34,16 @@ import static org.bytedeco.cuda.global.nccl.ncclSum;
 import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.Tensor;
+import dev.sinew.internal.DeviceAccess;
 import dev.sinew.internal.SinewNative;
 import dev.sinew.internal.TensorAccess;
 import dev.sinew.internal.sn_tensor;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.function.IntSupplier;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.nccl;
@@ -50,12 +56,16 @@ import org.bytedeco.javacpp.Pointer;
 
 /**
  * A rank of NCCL. Its calls do not block: each is polled until it is done or the deadline has come,
- * and then aborted. Compiled, never run.
+ * and then aborted. Compiled, and run with a library in the place of NCCL; never on a GPU.
  */
 final class NcclCommunicator extends Communicator {
   private static final int MAGIC = 0xcafebeef; // of NCCL_CONFIG_INITIALIZER
   private static final int UNDEFINED = Integer.MIN_VALUE; // NCCL_CONFIG_UNDEF_INT
   private static final int ID_BYTES = 128;
+  private static final String START = "the start";
+
+  /** Rank 0's decides whether ranks of many processes compare what they ask for. */
+  private static final String CHECK_PROPERTY = "sinew.nccl.check";
 
   private final Device gpu;
   private final int index;
@@ -68,42 +78,93 @@ final class NcclCommunicator extends Communicator {
           },
           gpu -> checkCuda(cudaSetDevice(gpu)));
   private final Duration timeout;
+  private final Agreement agreement;
   private final ncclComm communicator = new ncclComm();
   private final CUstream_st stream = new CUstream_st();
   private Tensor token; // of barriers
-  private String broken;
+  private RankFailedException broken;
   private boolean closed;
 
-  private NcclCommunicator(TcpBootstrap ranks, Device gpu, Duration timeout) {
-    super(ranks.rank(), ranks.size());
+  private NcclCommunicator(int rank, int size, Device gpu, Duration timeout, Agreement agreement) {
+    super(rank, size);
     this.gpu = gpu;
-    this.index = ranks.localRank();
+    this.index = DeviceAccess.get().gpu(gpu);
     this.timeout = timeout;
+    this.agreement = agreement;
   }
 
-  /** Fails with a LinkageError where the preset or NCCL is missing. */
-  static Communicator open(TcpBootstrap ranks, Device gpu, Duration timeout) {
+  /** This process's rank. Fails with a LinkageError where the preset or NCCL is missing. */
+  static NcclCommunicator open(TcpBootstrap ranks, Device gpu, Duration timeout) {
     Loader.load(nccl.class);
-    NcclCommunicator communicator = new NcclCommunicator(ranks, gpu, timeout);
-    communicator.current.during(communicator.index, () -> communicator.start(ranks));
+    byte[] own = ranks.rank() == 0 ? uniqueId() : new byte[ID_BYTES];
+    TcpBootstrap.Met met = ranks.meet(own, Boolean.getBoolean(CHECK_PROPERTY), timeout);
+    NcclCommunicator communicator =
+        new NcclCommunicator(ranks.rank(), ranks.size(), gpu, timeout, met.agreement());
+    communicator.start(met.bytes());
     return communicator;
   }
 
-  private void start(TcpBootstrap ranks) {
+  /**
+   * All ranks of a group whose GPUs are of this process. As {@link #open}.
+   *
+   * @param agreements those of the ranks, which are not closed with them
+   */
+  static List<NcclCommunicator> openAll(
+      List<Device> gpus, Duration timeout, List<Agreement> agreements) {
+    Loader.load(nccl.class);
+    byte[] id = uniqueId();
+    List<NcclCommunicator> group = new ArrayList<>();
+    // Each on a thread of its own, as the start ends when all have started.
+    List<CompletableFuture<Void>> starts = new ArrayList<>();
+    for (int r = 0; r < gpus.size(); r++) {
+      NcclCommunicator rank =
+          new NcclCommunicator(r, gpus.size(), gpus.get(r), timeout, agreements.get(r));
+      group.add(rank);
+      starts.add(
+          CompletableFuture.runAsync(() -> rank.start(id), task -> new Thread(task).start()));
+    }
+    Throwable failure = null;
+    for (CompletableFuture<Void> start : starts) {
+      try {
+        start.join();
+      } catch (CompletionException e) {
+        failure = failure == null ? e.getCause() : failure;
+      }
+    }
+    if (failure == null) {
+      return group;
+    }
+    group.forEach(NcclCommunicator::close);
+    if (failure instanceof Error error) {
+      throw error;
+    }
+    throw (RuntimeException) failure;
+  }
+
+  private static byte[] uniqueId() {
     // In a buffer of Java's, as JavaCPP refuses to allocate beyond a limit of its own.
-    ByteBuffer bytes = ByteBuffer.allocateDirect(ID_BYTES);
-    ncclUniqueId id = new ncclUniqueId(new BytePointer(bytes));
-    byte[] own = new byte[ID_BYTES];
-    if (rank() == 0) {
-      check(ncclGetUniqueId(id));
-      bytes.get(0, own);
-    }
-    bytes.put(0, ranks.share(own, timeout));
+    ByteBuffer buffer = ByteBuffer.allocateDirect(ID_BYTES);
+    check(ncclGetUniqueId(new ncclUniqueId(new BytePointer(buffer))));
+    byte[] bytes = new byte[ID_BYTES];
+    buffer.get(0, bytes);
+    return bytes;
+  }
+
+  private void start(byte[] bytes) {
+    ncclUniqueId id =
+        new ncclUniqueId(new BytePointer(ByteBuffer.allocateDirect(ID_BYTES).put(0, bytes)));
     try (ncclConfig_t config = configuration()) {
-      await(() -> ncclCommInitRankConfig(communicator, size(), id, rank(), config), "the start");
+      current.during(
+          index,
+          () -> {
+            await(() -> ncclCommInitRankConfig(communicator, size(), id, rank(), config), START);
+            checkCuda(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking));
+          });
+      token = Tensor.allocate(gpu, DType.F32, 1);
+    } catch (RuntimeException | Error e) {
+      close();
+      throw e;
     }
-    checkCuda(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking));
-    token = Tensor.allocate(gpu, DType.F32, 1);
   }
 
   private static ncclConfig_t configuration() {
@@ -135,7 +196,7 @@ final class NcclCommunicator extends Communicator {
   public void allReduce(Tensor x, ReduceOp op, Tensor out) {
     requireParts(x, x, out, 1);
     call(
-        "all-reduce",
+        request(SinewNative.SN_ALL_REDUCE, x, op.code(), 0),
         (px, po) -> ncclAllReduce(px, po, x.elements(), type(x), code(op), communicator, stream),
         x,
         out);
@@ -157,7 +218,7 @@ final class NcclCommunicator extends Communicator {
   public void reduceScatter(Tensor x, ReduceOp op, Tensor out) {
     requireParts(x, x, out, size());
     call(
-        "reduce-scatter",
+        request(SinewNative.SN_REDUCE_SCATTER, x, op.code(), 0),
         (px, po) ->
             ncclReduceScatter(px, po, out.elements(), type(x), code(op), communicator, stream),
         x,
@@ -168,7 +229,7 @@ final class NcclCommunicator extends Communicator {
   public void allGather(Tensor x, Tensor out) {
     requireParts(x, out, x, size());
     call(
-        "all-gather",
+        request(SinewNative.SN_ALL_GATHER, x, 0, 0),
         (px, po) -> ncclAllGather(px, po, x.elements(), type(x), communicator, stream),
         x,
         out);
@@ -181,7 +242,7 @@ final class NcclCommunicator extends Communicator {
     }
     requireParts(x, x, x, 1);
     call(
-        "broadcast",
+        request(SinewNative.SN_BROADCAST, x, 0, root),
         (px, po) -> ncclBroadcast(px, po, x.elements(), type(x), root, communicator, stream),
         x,
         x);
@@ -189,7 +250,15 @@ final class NcclCommunicator extends Communicator {
 
   @Override
   public void barrier() {
-    allReduce(token, ReduceOp.SUM, token);
+    call(
+        request(SinewNative.SN_BARRIER, token, 0, 0),
+        (px, po) -> ncclAllReduce(px, po, 1, ncclFloat32, code(ReduceOp.MAX), communicator, stream),
+        token,
+        token);
+  }
+
+  private static Agreement.Request request(int operation, Tensor x, int reduction, int root) {
+    return new Agreement.Request(operation, x.dtype(), reduction, root, x.elements());
   }
 
   // Both on this rank's GPU, of one dtype, and so many parts like `part` in the whole.
@@ -232,29 +301,36 @@ final class NcclCommunicator extends Communicator {
     int run(Pointer x, Pointer out);
   }
 
-  private void call(String name, Call call, Tensor x, Tensor out) {
+  /** Throws if a call has failed before. */
+  void requireUsable() {
+    if (broken != null) {
+      throw new RankFailedException(
+          broken.rank(),
+          "the communicator is unusable since a call failed: " + broken.getMessage());
+    }
+  }
+
+  private void call(Agreement.Request request, Call call, Tensor x, Tensor out) {
     alone(
         () -> {
           if (closed) {
             throw new IllegalStateException("the communicator is closed");
           }
-          if (broken != null) {
-            throw new RankFailedException(
-                -1, "the communicator is unusable since a call failed: " + broken);
-          }
+          requireUsable();
           TensorAccess access = TensorAccess.get();
           sn_tensor px = access.acquire(x);
           try {
             sn_tensor po = access.acquire(out);
             try {
+              agree(request);
               gpu.synchronize(); // NCCL's stream is another
               Pointer from = SinewNative.sn_tensor_data(px);
               Pointer to = SinewNative.sn_tensor_data(po);
               current.during(
                   index,
                   () -> {
-                    await(() -> call.run(from, to), name);
-                    awaitStream(name);
+                    await(() -> call.run(from, to), request.name());
+                    awaitStream(request.name());
                   });
             } finally {
               access.release(out);
@@ -263,6 +339,15 @@ final class NcclCommunicator extends Communicator {
             access.release(x);
           }
         });
+  }
+
+  private void agree(Agreement.Request request) {
+    try {
+      agreement.agree(request);
+    } catch (RankFailedException e) {
+      abort(e);
+      throw e;
+    }
   }
 
   // What NCCL goes on with after the call has returned.
@@ -301,19 +386,28 @@ final class NcclCommunicator extends Communicator {
           name
               + " was not complete within "
               + timeout.toMillis() / 1000.0
-              + " s: a rank has failed or hangs");
+              + " s: a rank has failed, hangs or asks for something else"
+              + (agreement == Agreement.NONE && !name.equals(START)
+                  ? "; -D" + CHECK_PROPERTY + "=true on rank 0 says which"
+                  : ""));
     }
     Thread.onSpinWait();
   }
 
-  // Aborting ends what still runs on the GPU, so that tensors can be freed.
   private RankFailedException failed(String sentence) {
-    broken = sentence;
-    ncclCommAbort(communicator);
-    return new RankFailedException(-1, sentence);
+    RankFailedException e = new RankFailedException(-1, sentence);
+    abort(e);
+    return e;
   }
 
-  private void check(int code) {
+  // Ends what still runs on the GPU, so that tensors can be freed.
+  private void abort(RankFailedException why) {
+    broken = why;
+    current.during(index, () -> ncclCommAbort(communicator));
+    agreement.close();
+  }
+
+  private static void check(int code) {
     if (code != ncclSuccess) {
       throw new UnsupportedOperationException(
           "NCCL cannot be used: " + ncclGetErrorString(code).getString());
@@ -331,11 +425,22 @@ final class NcclCommunicator extends Communicator {
   public void close() {
     alone(
         () -> {
-          if (!closed && broken == null) {
-            // Not destroyed, which would wait for the others.
-            current.during(index, () -> ncclCommAbort(communicator));
+          if (closed) {
+            return;
           }
           closed = true;
+          current.during(
+              index,
+              () -> {
+                if (broken == null) {
+                  // Not destroyed, which would wait for the others.
+                  ncclCommAbort(communicator);
+                }
+                if (!stream.isNull()) {
+                  cudaStreamDestroy(stream);
+                }
+              });
+          agreement.close();
           if (token != null) {
             token.close();
           }

@@ -15,13 +15,14 @@ import java.util.StringJoiner;
 /**
  * How processes on many hosts get the few bytes of rank 0 by which a library of collectives finds
  * all of them: those from the environment variables that launchers such as torchrun and Slurm's
- * scripts set. Rank 0 listens on MASTER_PORT until all have come. Like NCCL itself this trusts the
- * network; a connection that does not speak the protocol is closed and otherwise ignored.
+ * scripts set. Rank 0 listens on MASTER_PORT until all have come, and decides whether the
+ * connections are kept. Like NCCL itself this trusts the network; a connection that does not speak
+ * the protocol is closed and otherwise ignored.
  *
  * @param localRank which GPU of its host the rank takes
  */
 record TcpBootstrap(int rank, int size, int localRank, String address, int port) {
-  private static final long PROTOCOL = 0x53696e65774e4331L;
+  private static final long PROTOCOL = 0x53696e65774e4332L;
   private static final int MOST_SIZE = 1 << 16;
   private static final int RETRY_MILLISECONDS = 50;
   // One that connects says who it is at once.
@@ -78,23 +79,46 @@ record TcpBootstrap(int rank, int size, int localRank, String address, int port)
   }
 
   /**
-   * The bytes of rank 0, on every rank.
+   * What the ranks have once they have met.
+   *
+   * @param bytes those of rank 0
+   * @param agreement over the connections; {@link Agreement#NONE} if rank 0 does not keep them
+   */
+  record Met(byte[] bytes, Agreement agreement) {}
+
+  /**
+   * Meets the other ranks.
    *
    * @param own what rank 0 gives; the others' length counts only
+   * @param keeps whether to keep the connections; rank 0's counts
    * @throws RankFailedException if not all have come in time, or they do not fit together
    */
-  byte[] share(byte[] own, Duration timeout) {
+  Met meet(byte[] own, boolean keeps, Duration timeout) {
     long deadline = System.nanoTime() + timeout.toNanos();
+    Socket[] sockets = new Socket[rank == 0 ? size : 1];
+    boolean kept = false;
     try {
-      return rank == 0 ? give(own, deadline, timeout) : take(own.length, deadline, timeout);
+      byte[] bytes = own;
+      if (rank == 0) {
+        give(sockets, own, keeps, deadline, timeout);
+        kept = keeps;
+      } else {
+        bytes = new byte[own.length];
+        kept = take(sockets, bytes, deadline, timeout);
+      }
+      return new Met(bytes, kept ? new TcpAgreement(rank, sockets, timeout) : Agreement.NONE);
     } catch (IOException e) {
       throw new RankFailedException(
           -1, "the ranks could not meet at " + address + ":" + port + ": " + e.getMessage());
+    } finally {
+      for (int s = 0; s < sockets.length && !kept; s++) {
+        close(sockets[s]);
+      }
     }
   }
 
-  private byte[] give(byte[] own, long deadline, Duration timeout) throws IOException {
-    Socket[] ranks = new Socket[size];
+  private void give(Socket[] ranks, byte[] own, boolean keeps, long deadline, Duration timeout)
+      throws IOException {
     try (ServerSocket server = new ServerSocket()) {
       server.setReuseAddress(true);
       server.bind(new InetSocketAddress(port), size);
@@ -119,22 +143,15 @@ record TcpBootstrap(int rank, int size, int localRank, String address, int port)
         come += greeted(socket, ranks) ? 1 : 0;
       }
       for (int r = 1; r < size; r++) {
-        answer(ranks[r], own, "");
+        answer(ranks[r], own, keeps, "");
       }
-      return own;
     } catch (RankFailedException e) {
       for (Socket socket : ranks) {
         if (socket != null) {
-          answer(socket, new byte[0], e.getMessage());
+          answer(socket, new byte[0], false, e.getMessage());
         }
       }
       throw e;
-    } finally {
-      for (Socket socket : ranks) {
-        if (socket != null) {
-          socket.close();
-        }
-      }
     }
   }
 
@@ -163,18 +180,20 @@ record TcpBootstrap(int rank, int size, int localRank, String address, int port)
       wrong = "there are two ranks with RANK " + itsRank;
     }
     if (wrong != null) {
-      answer(socket, new byte[0], wrong);
+      answer(socket, new byte[0], false, wrong);
       socket.close();
       throw new RankFailedException(itsRank, wrong);
     }
+    socket.setTcpNoDelay(true);
     ranks[itsRank] = socket;
     return true;
   }
 
-  private static void answer(Socket socket, byte[] bytes, String wrong) {
+  private static void answer(Socket socket, byte[] bytes, boolean keeps, String wrong) {
     try {
       DataOutputStream out = new DataOutputStream(socket.getOutputStream());
       out.writeUTF(wrong);
+      out.writeBoolean(keeps);
       out.write(bytes);
       out.flush();
     } catch (IOException e) {
@@ -182,10 +201,13 @@ record TcpBootstrap(int rank, int size, int localRank, String address, int port)
     }
   }
 
-  private byte[] take(int length, long deadline, Duration timeout) throws IOException {
+  // Whether the connection is to be kept.
+  private boolean take(Socket[] toRank0, byte[] bytes, long deadline, Duration timeout) {
     while (true) {
-      try (Socket socket = new Socket()) {
+      Socket socket = new Socket();
+      try {
         socket.connect(new InetSocketAddress(address, port), milliseconds(deadline));
+        socket.setTcpNoDelay(true);
         socket.setSoTimeout(milliseconds(deadline));
         DataOutputStream out = new DataOutputStream(socket.getOutputStream());
         out.writeLong(PROTOCOL);
@@ -194,13 +216,16 @@ record TcpBootstrap(int rank, int size, int localRank, String address, int port)
         out.flush();
         DataInputStream in = new DataInputStream(socket.getInputStream());
         String wrong = in.readUTF();
+        boolean kept = in.readBoolean();
         if (!wrong.isEmpty()) {
+          close(socket);
           throw new RankFailedException(-1, wrong);
         }
-        byte[] bytes = new byte[length];
         in.readFully(bytes);
-        return bytes;
+        toRank0[0] = socket;
+        return kept;
       } catch (IOException e) {
+        close(socket);
         // Rank 0 does not listen yet, or its host cannot be reached.
         if (System.nanoTime() - deadline >= -RETRY_MILLISECONDS * 1_000_000L) {
           throw new RankFailedException(
@@ -228,12 +253,23 @@ record TcpBootstrap(int rank, int size, int localRank, String address, int port)
     }
   }
 
-  private static int milliseconds(long deadline) {
+  static int milliseconds(long deadline) {
     return (int) Math.max(1, Math.min(Integer.MAX_VALUE, (deadline - System.nanoTime()) / 1000000));
   }
 
-  private static String seconds(Duration timeout) {
+  static String seconds(Duration timeout) {
     return Double.toString(timeout.toMillis() / 1000.0);
+  }
+
+  static void close(Socket socket) {
+    if (socket == null) {
+      return;
+    }
+    try {
+      socket.close();
+    } catch (IOException e) {
+      // There is nothing left to do about it.
+    }
   }
 
   private static int firstMissing(Socket[] ranks) {

@@ -23,4 +23,7 @@ public abstract class DeviceAccess {
   public abstract sn_device acquire(Device device);
 
   public abstract void release(Device device);
+
+  /** Which GPU it is; -1 for the CPU. */
+  public abstract int gpu(Device device);
 }

@@ -1,5 +1,6 @@
 package dev.sinew.internal;
 
+import dev.sinew.DType;
 import dev.sinew.Tensor;
 
 /**
@@ -27,4 +28,7 @@ public abstract class TensorAccess {
   public abstract sn_tensor acquire(Tensor tensor);
 
   public abstract void release(Tensor tensor);
+
+  /** How the native library numbers a type that a tensor can have. */
+  public abstract int code(DType dtype);
 }
