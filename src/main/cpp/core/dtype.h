@@ -141,5 +141,12 @@ constexpr float kLargestF8 = 448;
 SN_HD SN_LOCAL double symmetric_steps(sn_scheme scheme) {
   return scheme == SN_FP8 ? static_cast<double>(kLargestF8) : is_int4(scheme) ? 7.5 : 127.0;
 }
+// The scale that sn_scale gives symmetric int8 for the largest magnitude with these bits, which is finite.
+SN_HD SN_LOCAL float symmetric_scale(int32_t absmax_bits) {
+  if (absmax_bits == 0) return 1;
+  const double absmax = static_cast<double>(float_of(static_cast<uint32_t>(absmax_bits)));
+  const float scale = static_cast<float>(absmax / symmetric_steps(SN_INT8_SYMMETRIC));
+  return scale == 0 ? float_of(1) : scale;
+}
 
 }  // namespace sn

@@ -116,43 +116,57 @@ SN_NOINLINE void any_run_to_bytes(Largest& state, const T* x, Q* q, int64_t n, c
       [&](int64_t i) { step_to_bytes(state, x + i, place_of(q, i), quickly, step, step, bypass); });
 }
 
-template <class Quantizer, class T, class Q>
-SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, const Piece& p, sn_scheme scheme,
-                                bool bypass) {
+// The elements of a piece with the reciprocals of their scales, which are made for kLanes slices at a time:
+// two(i, slice, reciprocals, at) for element i and the 63 after it where slices have 32 elements and those of both may
+// be stored together, and one(run, reciprocals, at) for each run of the rest.
+template <class Two, class One>
+SN_INLINE void for_slices(const Piece& p, bool together, Two two, One one) {
   Reciprocals reciprocals;
-  const int64_t group = p.slices->group;
-  const bool aligned = !bypass || head_of(q) == 0;
   int64_t done = 0;
-  if (group == 32 && aligned) {
-    // Two slices at once.
+  if (p.slices->group == 32 && together) {
     const int64_t slice = p.slices->index(p.row, p.col);
     for (; done + 64 <= p.n; done += 64) {
       const int64_t i = done / 32, at = i % kLanes;
       if (at == 0) prepare(reciprocals, p.scales + slice + i, min_of(kLanes, p.n / 32 - i));
-      const Step first = p.step(slice + i, scheme), second = p.step(slice + i + 1, scheme);
-      const Quickly<Quantizer> quickly(reciprocals, at, at + 1, first, second);
-      step_to_bytes(state, x + done, place_of(q, done), quickly, first, second, bypass);
+      two(done, slice + i, reciprocals, at);
     }
   }
-  // All of the runs are made of steps, which for short ones saves work beside the elements.
-  const bool even = aligned && p.n % 64 == 0 && group % 64 == 0 && p.slices->end(p.col) % 64 == p.col % 64;
   int64_t at = kLanes;
   for (SliceRun r(p, done); r.next(); ++at) {
     if (at == kLanes) {
       prepare(reciprocals, r.scales(), min_of(kLanes, r.count()));
       at = 0;
     }
-    const Step step = {r.scale, r.zero_point, scheme};
-    const Quickly<Quantizer> quickly(reciprocals, at, at, step, step);
-    const T* from = x + r.first;
-    Q* to = place_of(q, r.first);
-    if (even) {
-      for (const T* end = from + r.n; from != end; from += 64, to = place_of(to, 64))
-        step_to_bytes(state, from, to, quickly, step, step, bypass);
-    } else {
-      any_run_to_bytes(state, from, to, r.n, quickly, step, bypass);
-    }
+    one(r, reciprocals, at);
   }
+}
+
+template <class Quantizer, class T, class Q>
+SN_NOINLINE void piece_to_bytes(Quantizer*, Largest& state, const T* x, Q* q, const Piece& p, sn_scheme scheme,
+                                bool bypass) {
+  const int64_t group = p.slices->group;
+  const bool aligned = !bypass || head_of(q) == 0;
+  // All of the runs are made of steps, which for short ones saves work beside the elements.
+  const bool even = aligned && p.n % 64 == 0 && group % 64 == 0 && p.slices->end(p.col) % 64 == p.col % 64;
+  for_slices(
+      p, aligned,
+      [&](int64_t i, int64_t slice, const Reciprocals& reciprocals, int64_t at) {
+        const Step first = p.step(slice, scheme), second = p.step(slice + 1, scheme);
+        const Quickly<Quantizer> quickly(reciprocals, at, at + 1, first, second);
+        step_to_bytes(state, x + i, place_of(q, i), quickly, first, second, bypass);
+      },
+      [&](const SliceRun& r, const Reciprocals& reciprocals, int64_t at) {
+        const Step step = {r.scale, r.zero_point, scheme};
+        const Quickly<Quantizer> quickly(reciprocals, at, at, step, step);
+        const T* from = x + r.first;
+        Q* to = place_of(q, r.first);
+        if (even) {
+          for (const T* end = from + r.n; from != end; from += 64, to = place_of(to, 64))
+            step_to_bytes(state, from, to, quickly, step, step, bypass);
+        } else {
+          any_run_to_bytes(state, from, to, r.n, quickly, step, bypass);
+        }
+      });
 }
 #else
 template <class Quantizer, class T, class Q>
@@ -251,32 +265,21 @@ SN_INLINE void fake_run(const T* x, T* to, int64_t n, const Quantizer& z, const 
 #if defined(SN_TIER_AVX2) || defined(SN_TIER_AVX512)
 template <class T, class Quantizer>
 SN_NOINLINE void fake_runs(Quantizer*, const T* x, T* to, const Piece& p, sn_scheme scheme, bool bypass) {
-  Reciprocals reciprocals;
-  int64_t done = 0;
-  if (p.slices->group == 32 && (!bypass || to_line(to) == 0)) {
-    // Two slices at once.
-    const int64_t slice = p.slices->index(p.row, p.col);
-    for (; done + 64 <= p.n; done += 64) {
-      const int64_t i = done / 32, at = i % kLanes;
-      if (at == 0) prepare(reciprocals, p.scales + slice + i, min_of(kLanes, p.n / 32 - i));
-      const Quick y(reciprocals, at), z(reciprocals, at + 1);
-      const int32_t* most = reciprocals.most + at;
-      fake_64(x + done, to + done, p.step(slice + i, scheme).template with<Quantizer>(),
-              p.step(slice + i + 1, scheme).template with<Quantizer>(), y, z, most[0] < most[1] ? most[0] : most[1],
-              bypass);
-    }
-  }
   Quantizer z = quantizer<Quantizer>(1, 0, scheme);
-  int64_t at = kLanes;
-  for (SliceRun r(p, done); r.next(); ++at) {
-    if (at == kLanes) {
-      prepare(reciprocals, r.scales(), min_of(kLanes, r.count()));
-      at = 0;
-    }
-    if (p.zero_points != nullptr) z = quantizer<Quantizer>(r.scale, r.zero_point, scheme);
-    z.scale = splat(r.scale);
-    fake_run(x + r.first, to + r.first, r.n, z, Quick(reciprocals, at), reciprocals.most[at], bypass);
-  }
+  for_slices(
+      p, !bypass || to_line(to) == 0,
+      [&](int64_t i, int64_t slice, const Reciprocals& reciprocals, int64_t at) {
+        const Quick first(reciprocals, at), second(reciprocals, at + 1);
+        const int32_t* most = reciprocals.most + at;
+        fake_64(x + i, to + i, p.step(slice, scheme).template with<Quantizer>(),
+                p.step(slice + 1, scheme).template with<Quantizer>(), first, second,
+                most[0] < most[1] ? most[0] : most[1], bypass);
+      },
+      [&](const SliceRun& r, const Reciprocals& reciprocals, int64_t at) {
+        if (p.zero_points != nullptr) z = quantizer<Quantizer>(r.scale, r.zero_point, scheme);
+        z.scale = splat(r.scale);
+        fake_run(x + r.first, to + r.first, r.n, z, Quick(reciprocals, at), reciprocals.most[at], bypass);
+      });
 }
 #else
 template <class T, class Quantizer>

@@ -14,15 +14,6 @@ struct Job {
   void* const* out;
   int outs;
   int64_t offset;
-
-  template <class T>
-  SN_INLINE const T* in(int m) const {
-    return static_cast<const T*>(x[m]) + offset;
-  }
-  template <class T>
-  SN_INLINE T* to(int j) const {
-    return static_cast<T*>(out[j]) + offset;
-  }
 };
 
 // Two tensors into one output or two. Pointers that nothing written can change stay in registers: with Job's, most
@@ -36,15 +27,15 @@ struct Pair {
 
   explicit Pair(const Job& job)
       : x{job.x[0], job.x[1]}, out{job.out[0], job.out[job.outs - 1]}, outs(job.outs), offset(job.offset) {}
-  template <class T>
-  SN_INLINE const T* in(int m) const {
-    return static_cast<const T*>(x[m]) + offset;
-  }
-  template <class T>
-  SN_INLINE T* to(int j) const {
-    return static_cast<T*>(out[j]) + offset;
-  }
 };
+template <class T, class AnyJob>
+SN_INLINE const T* input(const AnyJob& job, int m) {
+  return static_cast<const T*>(job.x[m]) + job.offset;
+}
+template <class T, class AnyJob>
+SN_INLINE T* output(const AnyJob& job, int j) {
+  return static_cast<T*>(job.out[j]) + job.offset;
+}
 // f(j) for each output.
 template <class F>
 SN_INLINE void for_outs(const Job& job, F f) {
@@ -71,11 +62,11 @@ SN_INLINE void floats_at(const AnyJob& job, int64_t i, int64_t lanes, F divisor,
   constexpr bool kSum = kOp == SN_SUM || kOp == SN_AVERAGE;
   I seen[kVectors];
   for (int v = 0; v < kVectors; ++v) {
-    y[v] = load_some(job.template in<T>(0) + i + v * kLanes, lanes);
+    y[v] = load_some(input<T>(job, 0) + i + v * kLanes, lanes);
     if (!kSum) seen[v] = key(y[v]);
   }
   for (int m = 1; m < job.count; ++m) {
-    const T* x = job.template in<T>(m) + i;
+    const T* x = input<T>(job, m) + i;
     for (int v = 0; v < kVectors; ++v) {
       const F next = load_some(x + v * kLanes, lanes);
       if (!kSum) seen[v] = max(seen[v], key(next));
@@ -94,18 +85,18 @@ template <class T, sn_reduction kOp, bool kBypass, class AnyJob>
 SN_INLINE void reduce_lines(const AnyJob& job, int64_t n) {
   const F divisor = splat(static_cast<float>(job.count));
   for_lines(
-      kBypass ? to_line(job.template to<T>(0)) : 0, n,
+      kBypass ? to_line(output<T>(job, 0)) : 0, n,
       [&](int64_t i, int64_t lanes) {
         F y[1];
         floats_at<T, kOp, 1>(job, i, lanes, divisor, y);
-        for_outs(job, [&](int j) { store_tail(job.template to<T>(j) + i, y[0], lanes); });
+        for_outs(job, [&](int j) { store_tail(output<T>(job, j) + i, y[0], lanes); });
       },
       [&](int64_t i) {
         for (int part = 0; part < 4; part += 2) {
           F y[2];
           floats_at<T, kOp, 2>(job, i + part * kLanes, kLanes, divisor, y);
           for_outs(job, [&](int j) {
-            T* to = job.template to<T>(j) + i + part * kLanes;
+            T* to = output<T>(job, j) + i + part * kLanes;
             store<kBypass>(to, y[0]);
             store<kBypass>(to + kLanes, y[1]);
           });
@@ -126,9 +117,9 @@ void reduce_floats(const Job& job, int64_t n) {
 template <sn_reduction kOp>
 SN_INLINE void bytes_at(const Job& job, int64_t i, F divisor, int8_t* to) {
   F y[4];
-  for (int v = 0; v < 4; ++v) y[v] = from_int(load_int(job.in<int8_t>(0) + i + v * kLanes));
+  for (int v = 0; v < 4; ++v) y[v] = from_int(load_int(input<int8_t>(job, 0) + i + v * kLanes));
   for (int m = 1; m < job.count; ++m) {
-    const int8_t* x = job.in<int8_t>(m) + i;
+    const int8_t* x = input<int8_t>(job, m) + i;
     for (int v = 0; v < 4; ++v) y[v] = combine<kOp>(y[v], from_int(load_int(x + v * kLanes)));
   }
   for (int v = 0; v < 4; ++v) {
@@ -145,17 +136,17 @@ void reduce_bytes(const Job& job, int64_t n) {
   int64_t i = 0;
   for (; i + 64 <= n; i += 64) {
     bytes_at<kOp>(job, i, divisor, result);
-    for (int j = 0; j < job.outs; ++j) memcpy(job.to<int8_t>(j) + i, result, 64);
+    for (int j = 0; j < job.outs; ++j) memcpy(output<int8_t>(job, j) + i, result, 64);
   }
   for (; i < n; ++i) {
-    float y = job.in<int8_t>(0)[i];
+    float y = input<int8_t>(job, 0)[i];
     for (int m = 1; m < job.count; ++m) {
-      const float v = job.in<int8_t>(m)[i];
+      const float v = input<int8_t>(job, m)[i];
       y = kOp == SN_MIN ? (v < y ? v : y) : kOp == SN_MAX ? (v > y ? v : y) : y + v;
     }
     if (kOp == SN_AVERAGE) y = __builtin_rintf(y / static_cast<float>(job.count));
     if (kOp == SN_SUM) y = y > 127 ? 127 : y < -128 ? -128 : y;
-    for (int j = 0; j < job.outs; ++j) job.to<int8_t>(j)[i] = static_cast<int8_t>(y);
+    for (int j = 0; j < job.outs; ++j) output<int8_t>(job, j)[i] = static_cast<int8_t>(y);
   }
 }
 
@@ -168,10 +159,10 @@ void reduce_words(const Job& job, int64_t n) {
   const double divisor = job.count;
   for (int64_t i = 0; i < n; i += kWords) {
     const int64_t length = min_of(kWords, n - i);
-    const int32_t* first = job.in<int32_t>(0) + i;
+    const int32_t* first = input<int32_t>(job, 0) + i;
     for (int64_t k = 0; k < length; ++k) sums[k] = first[k];
     for (int m = 1; m < job.count; ++m) {
-      const int32_t* x = job.in<int32_t>(m) + i;
+      const int32_t* x = input<int32_t>(job, m) + i;
       for (int64_t k = 0; k < length; ++k) {
         const double v = x[k];
         sums[k] = kOp == SN_MIN   ? (v < sums[k] ? v : sums[k])
@@ -186,7 +177,7 @@ void reduce_words(const Job& job, int64_t n) {
       result[k] = static_cast<int32_t>(y);
     }
     for (int j = 0; j < job.outs; ++j) {
-      memcpy(job.to<int32_t>(j) + i, result, static_cast<size_t>(length) * sizeof *result);
+      memcpy(output<int32_t>(job, j) + i, result, static_cast<size_t>(length) * sizeof *result);
     }
   }
 }

@@ -72,14 +72,6 @@ auto with_quantizer(sn_scheme scheme, F f) {
   return scheme == SN_FP8 ? f(static_cast<Float8*>(nullptr)) : f(static_cast<Integers*>(nullptr));
 }
 
-// The scale that sn_scale gives symmetric int8 for this absmax.
-inline float symmetric_scale(int32_t absmax_key) {
-  if (absmax_key == 0) return 1;
-  const double absmax = static_cast<double>(float_of(static_cast<uint32_t>(absmax_key)));
-  const float scale = static_cast<float>(absmax / symmetric_steps(SN_INT8_SYMMETRIC));
-  return scale == 0 ? float_of(1) : scale;
-}
-
 // A quotient, clamped. The operand order makes NaN the lower bound, never undefined.
 SN_INLINE F clamped(const Bounds& q, F quotient) { return min(max(quotient, q.low), q.high); }
 

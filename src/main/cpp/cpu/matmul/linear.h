@@ -113,13 +113,6 @@ inline int32_t reduce_sum(I x) {
   return sum;
 }
 
-// The scale of numbers whose largest magnitude has this key, below kInfinityKey; see sn_linear.
-inline float symmetric_scale(int32_t absmax) {
-  if (absmax == 0) return 1;
-  const float scale = static_cast<float>(static_cast<double>(float_of(static_cast<uint32_t>(absmax))) / 127.0);
-  return scale == 0 ? float_of(1) : scale;
-}
-
 // Quantizes n activations by the rules of symmetric int8 (see sn_linear), and fills q with zeros up to `padded`, less
 // than 64 more. Each 64 of them begin `pitch` after the last.
 template <class T, class Q>
