@@ -2,7 +2,7 @@
 // innermost dimension, so that 16 of them at a place of the kernel are one copy to shared memory and nothing is
 // gathered before. See sn_conv2d in sinew.h.
 #include "conv2d.h"
-#include "tiles.h"
+#include "sparse_tiles.h"
 
 namespace sn {
 namespace cuda {
@@ -215,13 +215,7 @@ sn_status conv2d_w8a8(Call& call, const Convolution& c, const sn_weights* w, con
     if (status == SN_OK) status = run(call, FillWindows{windows, places, images.scale}, windows.count, nullptr);
     if (status == SN_OK && zero_point != nullptr) status = run(call, SumWindows{windows}, windows.count, nullptr);
     if (status != SN_OK) return status;
-    const MultiplyTiles<PixelWindows> body = {windows,
-                                              {w->part<int8_t>(kWeightPart), w->rows, pitch_of(w)},
-                                              w->part<float>(kScalePart),
-                                              zero_point,
-                                              pitch_of(w),
-                                              some};
-    status = run_teams(call, body, body.tiles(), nullptr);
+    status = run_tiles(call, windows, w, pitch_of(w), some);
     if (status != SN_OK) return status;
   }
   return call.status();

@@ -1,9 +1,9 @@
 // Packed weights on a GPU as kernels see them, and the blocks of columns that activations are quantized in.
 //
 // Weights stay in rows, as they come, each on a multiple of 16 bytes, so that a thread loads those of 16 columns at
-// once; only the columns of SN_W8A8 packed from kernels of several places are in another order. Sparse ones have a
-// bitmap of words of 64 columns, the number of values before each word in its row, and where the values of each row
-// begin.
+// once; only the columns of SN_W8A8 packed from kernels of several places are in another order, and two_of_four.h has
+// the form of those that are 2:4. Sparse ones have a bitmap of words of 64 columns, the number of values before each
+// word in its row, and where the values of each row begin.
 #pragma once
 
 #include "core/weights.h"
@@ -17,6 +17,7 @@ constexpr int kWeightPart = 0;
 constexpr int kScalePart = 1;      // F32, one a row or a group of it; of clustered weights the codebooks
 constexpr int kZeroPointPart = 2;  // I8 likewise; absent when all are 0
 constexpr int kMaskPart = 3;       // words of the bitmap
+constexpr int kPlacesPart = 3;     // of SN_W8A8 in two_of_four.h's form; absent in the other
 constexpr int kBeforePart = 4;     // U32, one a word
 constexpr int kBeginPart = 5;      // I64, one a row
 

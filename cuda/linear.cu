@@ -2,6 +2,7 @@
 // weights are read once for every four rows. See sinew.h; linear_tiles.cu has W8A8 of many rows.
 #include "linear.h"
 #include "team.h"
+#include "two_of_four.h"
 
 namespace sn {
 namespace cuda {
@@ -25,6 +26,7 @@ struct Weights {
   int64_t pitch, words, per_row, rows_per_book;
   int bits;
   bool grouped;  // scales belong to groups, be it one a row
+  TwoOfFour two_of_four;
 
   // A bit for each of 16 columns that has a value, and where in the values the first is.
   SN_HD uint32_t mask_of(int64_t row, int64_t col, int n, int64_t* place) const {
@@ -64,9 +66,16 @@ struct Weights {
         for (int b = 0; b < (n + 1) / 2; ++b) nibbles |= static_cast<uint64_t>(from[b]) << (8 * b);
       SN_UNROLL
       for (int j = 0; j < kStep; ++j) w->of[j] = static_cast<int8_t>(static_cast<int>(nibbles >> (4 * j) & 15u) - 8);
+    } else if (two_of_four.values != nullptr) {
+      *w = two_of_four.load(row, col);
     } else {
       *w = cuda::load(reinterpret_cast<const int8_t*>(data) + row * pitch + col, n);
     }
+  }
+  // A stored column of a layer whose weights are int8 and not sparse.
+  SN_HD int8_t integer_at(int64_t row, int64_t col) const {
+    if (two_of_four.values != nullptr) return two_of_four.at(row, col);
+    return reinterpret_cast<const int8_t*>(data)[row * pitch + col];
   }
 
   SN_HD void load(int64_t row, int64_t col, int n, Elements<float>* w) const {
@@ -253,7 +262,8 @@ Weights weights_of(const sn_weights* w) {
           w->kind == SN_CLUSTERED || w->group == 0 ? 1 : (w->cols + w->group - 1) / w->group,
           (w->rows + books - 1) / books,
           w->bits,
-          w->kind != SN_CLUSTERED && w->group != 0};
+          w->kind != SN_CLUSTERED && w->group != 0,
+          two_of_four_of(w)};
 }
 
 // Whether products are of floats.
@@ -277,9 +287,9 @@ struct Unpack {
     if (n <= 0) return;
     Elements<float> v;
     if (order.taps > 1) {
-      const int8_t* from = reinterpret_cast<const int8_t*>(w.data) + row * w.pitch;
       SN_UNROLL
-      for (int j = 0; j < kStep; ++j) v.of[j] = j < n ? static_cast<float>(from[order.stored(col + j)]) : 0.0f;
+      for (int j = 0; j < kStep; ++j)
+        v.of[j] = j < n ? static_cast<float>(w.integer_at(row, order.stored(col + j))) : 0.0f;
     } else if (integers) {
       Elements<int8_t> q;
       w.load(row, col, n, &q);

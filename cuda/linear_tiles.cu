@@ -1,5 +1,5 @@
 // linear_w8a8 of many rows. See tiles.h.
-#include "tiles.h"
+#include "sparse_tiles.h"
 
 namespace sn {
 namespace cuda {
@@ -20,13 +20,7 @@ sn_status linear_tiles(Call& call, const Activations& x, const sn_weights* w, co
   rows.count = x.rows;
   rows.pitch = x.split.count * kColumns;
   rows.tokens = x.tokens;
-  const MultiplyTiles<TokenRows> body = {rows,
-                                         {w->part<int8_t>(kWeightPart), w->rows, pitch_of(w)},
-                                         w->part<float>(kScalePart),
-                                         w->part<int8_t>(kZeroPointPart),
-                                         stored_cols(w),
-                                         to};
-  return run_teams(call, body, body.tiles(), nullptr);
+  return run_tiles(call, rows, w, stored_cols(w), to);
 }
 
 }  // namespace cuda

@@ -1,5 +1,5 @@
-// W8A8 of many rows on the tensor cores: mma.sync of int8, whose int32 sums are exact. For linear layers and
-// convolutions.
+// Products of int8 by tiles that go through shared memory, for linear layers and convolutions: what all of them have in
+// common, and the one of mma.sync, whose int32 sums are exact. sparse_tiles.h has the one of weights that are 2:4.
 #pragma once
 
 #include "linear.h"
@@ -8,8 +8,7 @@
 namespace sn {
 namespace cuda {
 
-constexpr int kTileSide = 128, kTileDepth = 64;
-constexpr int kTileParts = kTileDepth / 16;  // of 16 bytes, of a row
+constexpr int kTileSide = 128;
 
 // Rows of bytes, one after the other.
 struct Rows {
@@ -24,20 +23,114 @@ struct Rows {
   }
 };
 
+// Where 16 bytes of a row lie in a buffer of rows of 64 bytes: eight rows at the same column are in different banks.
+struct RowsOf64 {
+  static constexpr int kParts = 4;
+  SN_HD static int place(int row, int part) { return row * 64 + (part ^ (row >> 1 & 3)) * 16; }
+};
+
+// Begins to copy what a thread of the team copies of a tile's kTileSide rows, from a column on; what is beyond the last
+// row or column becomes 0.
+template <class Layout, class From>
+SN_DEVICE void copy_rows(const From& from, int64_t first, int64_t column, int thread, int8_t* to, Copies& copies) {
+  const int part = thread % Layout::kParts;
+  const typename From::Column at = from.column(column + part * 16);
+  SN_UNROLL
+  for (int i = 0; i < kTileSide * Layout::kParts / kTeam; ++i) {
+    const int row = thread / Layout::kParts + i * (kTeam / Layout::kParts);
+    const int8_t* bytes = from.at(first + row, at);
+    copies.begin(to + Layout::place(row, part), bytes == nullptr ? from.data : bytes, bytes != nullptr);
+  }
+}
+
+// Fragments of sums, set to 0.
+template <int kRows, int kCols>
+SN_DEVICE void clear(Registers<int32_t, 4> (&sums)[kRows][kCols]) {
+  SN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    SN_UNROLL
+    for (int c = 0; c < kCols; ++c) {
+      SN_UNROLL
+      for (int l = 0; l < kHeld; ++l) {
+        SN_UNROLL
+        for (int i = 0; i < 4; ++i) sums[r][c].of[l][i] = 0;
+      }
+    }
+  }
+}
+
+// What becomes of the sums of a tile. Source says where the rows of activations are: rows, or the windows of images.
+template <class Source>
+struct TileResults {
+  // Rows and channels of a block of sums that a warp finishes at once.
+  static constexpr int kRows = 32, kChannels = 32;
+  Source x;
+  const float* scale;
+  const int8_t* zero_point;
+  Results to;
+
+  // Of a block in shared memory each lane takes four channels of every fourth row, or of windows four rows of every
+  // fourth channel.
+  template <int kPitch>
+  SN_DEVICE void finish(int64_t top, int64_t channel, int lane, const int32_t* sums) const {
+    const int begin = lane % (kChannels / 4) * 4;
+    if constexpr (Source::kWindows) {
+      SN_KEEP_LOOP
+      for (int c = lane / (kChannels / 4); c < kChannels && channel + c < to.out; c += kWarp / (kRows / 4))
+        finish_windows<kPitch>(top + begin, channel + c, sums + begin * kPitch + c);
+    } else {
+      for (int r = lane / (kChannels / 4); r < kRows && top + r < x.count; r += kWarp / (kChannels / 4))
+        finish_four(top + r, channel + begin, sums + r * kPitch + begin);
+    }
+  }
+
+ private:
+  // A channel of four windows.
+  template <int kPitch>
+  SN_DEVICE void finish_windows(int64_t window, int64_t channel, const int32_t* sums) const {
+    const int64_t left = x.count - window;
+    if (left <= 0) return;
+    const int32_t zero = zero_point == nullptr ? 0 : zero_point[channel];
+    const float factor = scale[channel];
+    float v[4];
+    SN_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const Token token = x.token(window + (j < left ? j : 0));
+      v[j] = static_cast<float>(sums[j * kPitch] - zero * token.sum) * factor * token.scale;
+    }
+    SN_UNROLL
+    for (int j = 0; j < 4; ++j) v[j] = to.finished(v[j], channel);
+    to.put_windows(window, channel, left < 4 ? static_cast<int>(left) : 4, v);
+  }
+  SN_DEVICE void finish_four(int64_t row, int64_t channel, const int32_t* sums) const {
+    const int64_t left = to.out - channel;
+    const Token token = x.token(row);
+    float v[4] = {0, 0, 0, 0};
+    SN_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (j >= left) break;
+      int32_t sum = sums[j];
+      if (zero_point != nullptr) sum -= zero_point[channel + j] * token.sum;
+      v[j] = to.finished((static_cast<float>(sum) * scale[channel + j]) * token.scale, channel + j);
+    }
+    to.put_four(row, channel, left < 4 ? static_cast<int>(left) : 4, v);
+  }
+};
+
 // A tile of 128 rows by 128 channels a team, of which each of its 8 warps has 64 by 32. Columns go through shared
-// memory 64 at a time, in three buffers: while one is multiplied, the two after it are on their way. Source says where
-// the rows of activations are: rows, or the windows of images.
+// memory 64 at a time, in three buffers: while one is multiplied, the two after it are on their way.
 template <class Source>
 struct MultiplyTiles {
   static constexpr bool kFinds = false, kOrdered = false;
   using WholeWarps = void;
-  static constexpr int kSide = kTileSide, kDepth = kTileDepth, kStages = 3;
+  using Layout = RowsOf64;
+  static constexpr int kSide = kTileSide, kDepth = 64, kStages = 3;
   static constexpr int kWarpRows = 64, kWarpChannels = 32, kWarpsAcross = kSide / kWarpChannels;
   static constexpr int kRowParts = kWarpRows / 16, kChannelParts = kWarpChannels / 8;
   // Rows of a warp whose sums fit in shared memory at once, and from one row of them to the next, so that neither the
   // stores of a fragment nor the loads of a row meet in a bank. Of windows, whose results lie by channels, it is the
   // loads of four rows' channel that must not.
-  static constexpr int kSumRows = 32, kSumPitch = kWarpChannels + (Source::kWindows ? 1 : 8);
+  static constexpr int kSumRows = TileResults<Source>::kRows, kSumPitch = kWarpChannels + (Source::kWindows ? 1 : 8);
 
   struct State {
     Registers<int32_t, 4> sums[kRowParts][kChannelParts];
@@ -49,27 +142,22 @@ struct MultiplyTiles {
       int32_t sums[kTeam / kWarp][kSumRows * kSumPitch];
     };
   };
-  Source x;
+  TileResults<Source> results;
   Rows weights;
-  const float* scale;
-  const int8_t* zero_point;
   int64_t cols;
-  Results to;
 
   SN_HD int64_t steps() const { return (cols + kDepth - 1) / kDepth; }
-  SN_HD int64_t row_tiles() const { return (x.count + kSide - 1) / kSide; }
-  SN_HD int64_t tiles() const { return row_tiles() * ((to.out + kSide - 1) / kSide); }
+  SN_HD int64_t row_tiles() const { return (results.x.count + kSide - 1) / kSide; }
+  SN_HD int64_t tiles() const { return row_tiles() * ((results.to.out + kSide - 1) / kSide); }
   SN_HD int phases() const { return 1 + static_cast<int>(steps()) + 2 * (kWarpRows / kSumRows); }
 
-  // Where 16 bytes of a row lie in a buffer: eight rows at the same column are in different banks.
-  SN_HD static int place(int row, int part) { return row * kDepth + (part ^ (row >> 1 & 3)) * 16; }
   // Which row, of the part that begins at `first`, and which 16 bytes lane l gives to load a fragment: of activations
   // [16, 32], and of weights two of [32, 8] beside each other.
   SN_HD static int activation_place(int first, int step, int lane) {
-    return place(first + lane % 16, 2 * step + lane / 16);
+    return Layout::place(first + lane % 16, 2 * step + lane / 16);
   }
   SN_HD static int weight_place(int first, int step, int lane) {
-    return place(first + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2);
+    return Layout::place(first + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2);
   }
   // Row and channel of register i of a fragment of sums [16, 8].
   SN_HD static int sum_row(int lane, int i) { return lane / 4 + i / 2 * 8; }
@@ -79,7 +167,8 @@ struct MultiplyTiles {
     const int64_t tile = team / row_tiles(), row = (team - tile * row_tiles()) * kSide, channel = tile * kSide;
     const int step = p - 1, last = static_cast<int>(steps());
     if (p == 0) {
-      clear(state);
+      clear(state.sums);
+      state.copies.clear();
       fetch(0, row, channel, thread, state, shared);
       fetch(1, row, channel, thread, state, shared);
       state.copies.template wait<1>();
@@ -96,42 +185,17 @@ struct MultiplyTiles {
   }
 
  private:
-  SN_DEVICE static void clear(State& state) {
-    state.copies.clear();
-    SN_UNROLL
-    for (int r = 0; r < kRowParts; ++r) {
-      SN_UNROLL
-      for (int c = 0; c < kChannelParts; ++c) {
-        SN_UNROLL
-        for (int l = 0; l < kHeld; ++l) {
-          SN_UNROLL
-          for (int i = 0; i < 4; ++i) state.sums[r][c].of[l][i] = 0;
-        }
-      }
-    }
-  }
-
-  // Begins to copy the columns of a step; what is beyond the last row, channel or column becomes 0. A group, if an
-  // empty one, for every step.
+  // Begins to copy the columns of a step. A group, if an empty one, for every step.
   SN_DEVICE void fetch(int step, int64_t row, int64_t channel, int thread, State& state, Shared& shared) const {
     if (step < steps()) {
       for (int l = 0; l < kHeld; ++l) {
-        copy_rows(x, row, step, thread + l, shared.operand[step % kStages][0], state.copies);
-        copy_rows(weights, channel, step, thread + l, shared.operand[step % kStages][1], state.copies);
+        copy_rows<Layout>(results.x, row, int64_t{step} * kDepth, thread + l, shared.operand[step % kStages][0],
+                          state.copies);
+        copy_rows<Layout>(weights, channel, int64_t{step} * kDepth, thread + l, shared.operand[step % kStages][1],
+                          state.copies);
       }
     }
     state.copies.end_group();
-  }
-  template <class From>
-  SN_DEVICE static void copy_rows(const From& from, int64_t first, int step, int thread, int8_t* to, Copies& copies) {
-    const int part = thread % kTileParts;
-    const typename From::Column column = from.column(int64_t{step} * kDepth + part * 16);
-    SN_UNROLL
-    for (int i = 0; i < kSide * kTileParts / kTeam; ++i) {
-      const int row = thread / kTileParts + i * (kTeam / kTileParts);
-      const int8_t* bytes = from.at(first + row, column);
-      copies.begin(to + place(row, part), bytes == nullptr ? from.data : bytes, bytes != nullptr);
-    }
   }
 
   SN_DEVICE static void multiply(int thread, const int8_t (&operand)[2][kSide * kDepth], State& state) {
@@ -179,51 +243,12 @@ struct MultiplyTiles {
     }
   }
 
-  // Each lane takes four channels of every fourth row, or of windows four rows of every fourth channel.
   SN_DEVICE void finish(int64_t tile_row, int64_t tile_channel, int first, int thread, const Shared& shared) const {
     const int warp = thread / kWarp;
     const int64_t top = tile_row + warp / kWarpsAcross * kWarpRows + first;
-    for (int l = 0; l < kHeld; ++l) {
-      const int lane = thread % kWarp + l, begin = lane % (kWarpChannels / 4) * 4;
-      const int64_t channel = tile_channel + warp % kWarpsAcross * kWarpChannels;
-      if constexpr (Source::kWindows) {
-        SN_KEEP_LOOP
-        for (int c = lane / (kWarpChannels / 4); c < kWarpChannels && channel + c < to.out; c += kWarp / (kSumRows / 4))
-          finish_windows(top + begin, channel + c, shared.sums[warp] + begin * kSumPitch + c);
-      } else {
-        for (int r = lane / (kWarpChannels / 4); r < kSumRows && top + r < x.count; r += kWarp / (kWarpChannels / 4))
-          finish_four(top + r, channel + begin, shared.sums[warp] + r * kSumPitch + begin);
-      }
-    }
-  }
-  // A channel of four windows.
-  SN_DEVICE void finish_windows(int64_t window, int64_t channel, const int32_t* sums) const {
-    const int64_t left = x.count - window;
-    if (left <= 0) return;
-    const int32_t zero = zero_point == nullptr ? 0 : zero_point[channel];
-    const float factor = scale[channel];
-    float v[4];
-    SN_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const Token token = x.token(window + (j < left ? j : 0));
-      v[j] = static_cast<float>(sums[j * kSumPitch] - zero * token.sum) * factor * token.scale;
-    }
-    SN_UNROLL
-    for (int j = 0; j < 4; ++j) v[j] = to.finished(v[j], channel);
-    to.put_windows(window, channel, left < 4 ? static_cast<int>(left) : 4, v);
-  }
-  SN_DEVICE void finish_four(int64_t row, int64_t channel, const int32_t* sums) const {
-    const int64_t left = to.out - channel;
-    const Token token = x.token(row);
-    float v[4] = {0, 0, 0, 0};
-    SN_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      if (j >= left) break;
-      int32_t sum = sums[j];
-      if (zero_point != nullptr) sum -= zero_point[channel + j] * token.sum;
-      v[j] = to.finished((static_cast<float>(sum) * scale[channel + j]) * token.scale, channel + j);
-    }
-    to.put_four(row, channel, left < 4 ? static_cast<int>(left) : 4, v);
+    const int64_t channel = tile_channel + warp % kWarpsAcross * kWarpChannels;
+    for (int l = 0; l < kHeld; ++l)
+      results.template finish<kSumPitch>(top, channel, thread % kWarp + l, shared.sums[warp]);
   }
 };
 

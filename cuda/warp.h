@@ -65,6 +65,18 @@ static __device__ inline void multiply_add(const Registers<uint32_t, 4>& a, cons
         "r"(b.of[0][2 * part + 1]));
 }
 
+// sum += a b for a [16, 64] and b [64, 8] of int8, a with two values in each group of four columns, whose places every
+// lane has eight of; see two_of_four.h.
+static __device__ inline void multiply_add_sparse(const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>& b,
+                                                  const Registers<uint32_t, 1>& places, Registers<int32_t, 4>* sum) {
+  int32_t* d = sum->of[0];
+  asm("mma.sp::ordered_metadata.sync.aligned.m16n8k64.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9, %10, %11}, {%0, %1, %2, %3}, %12, 0x0;"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a.of[0][0]), "r"(a.of[0][1]), "r"(a.of[0][2]), "r"(a.of[0][3]), "r"(b.of[0][0]), "r"(b.of[0][1]),
+        "r"(b.of[0][2]), "r"(b.of[0][3]), "r"(places.of[0][0]));
+}
+
 #else
 
 // Nothing arrives before it is waited for.
@@ -94,6 +106,8 @@ struct Copies {
 void load_matrices(const MatrixRows& rows, Registers<uint32_t, 4>* to);
 void multiply_add(const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>& b, int part,
                   Registers<int32_t, 4>* sum);
+void multiply_add_sparse(const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>& b,
+                         const Registers<uint32_t, 1>& places, Registers<int32_t, 4>* sum);
 
 #endif
 

@@ -121,8 +121,26 @@ struct Int8Weights {
   int zero_of(int64_t channel) const { return zero_point.empty() ? 0 : zero_point[static_cast<size_t>(channel)]; }
 };
 
-Int8Weights int8_weights(const Shape& s, bool asymmetric, uint64_t seed) {
-  Int8Weights w = {random_bytes(s.out * s.inner(), seed), {}, {}};
+enum class Values { kAny, kTwoOfFour };
+
+// Values that are 2:4 are so along the channels, at each place of the kernel.
+std::vector<uint8_t> int8_values(const Shape& s, Values values, uint64_t seed) {
+  if (values == Values::kAny) return random_bytes(s.out * s.inner(), seed);
+  const int64_t places = s.window[0] * s.window[1], channels = s.inner() / places;
+  const std::vector<uint8_t> rows = random_two_of_four(s.out * places, channels, seed);
+  std::vector<uint8_t> q(rows.size());
+  for (int64_t o = 0; o < s.out; ++o) {
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t p = 0; p < places; ++p)
+        q[static_cast<size_t>((o * channels + c) * places + p)] =
+            rows[static_cast<size_t>((o * places + p) * channels + c)];
+    }
+  }
+  return q;
+}
+
+Int8Weights int8_weights(const Shape& s, bool asymmetric, Values values, uint64_t seed) {
+  Int8Weights w = {int8_values(s, values, seed), {}, {}};
   for (int64_t o = 0; o < s.out; ++o) {
     w.scale.push_back(0.001f + 0.0003f * static_cast<float>(o % 7));
     if (asymmetric) w.zero_point.push_back(static_cast<int8_t>(o * 37 % 256 - 128));
@@ -159,9 +177,9 @@ Call grouped_int8_call(const Shape& s, const Int8Weights& w, uint64_t seed) {
 }
 
 // Without groups: each image is quantized as a whole, and then all is exact.
-Call int8_call(const Shape& s, bool asymmetric = false, double bad = 0) {
+Call int8_call(const Shape& s, bool asymmetric = false, double bad = 0, Values values = Values::kAny) {
   const uint64_t seed = next_seed();
-  const Int8Weights w = int8_weights(s, asymmetric, seed);
+  const Int8Weights w = int8_weights(s, asymmetric, values, seed);
   if (s.groups != 1) return grouped_int8_call(s, w, seed);
   std::vector<uint8_t> x = uniform_elements(s.x_dtype, count_of(s.x), 2, seed + 1);
   if (bad != 0 && !x.empty())
@@ -348,6 +366,17 @@ void int8(const Emit& emit) {
   emit(int8_call({{1, 1, 5, 130}, 16, 1, {1, 5, 1, 1, 0, 2, 1, 1}, true, SN_RELU}));
 }
 
+// Which a GPU gives to its sparse tensor cores, and the last two, which it dequantizes.
+void two_of_four(const Emit& emit) {
+  for (const Shape& s : {Shape{{2, 64, 7, 9}, 33, 1, {1, 1, 1, 1, 0, 0, 1, 1}, true, SN_SILU},
+                         {{1, 20, 9, 16}, 40, 1, {3, 3, 1, 1, 1, 1, 1, 1}, true, SN_RELU},
+                         {{1, 70, 12, 11}, 131, 1, {3, 2, 1, 1, 1, 1, 1, 1}, false},
+                         {{1, 256, 5, 6}, 36, 2, {1, 1, 1, 1, 0, 0, 1, 1}},
+                         {{1, 128, 5, 4}, 20, 2, {3, 3, 1, 1, 1, 1, 1, 1}}}) {
+    for (bool asymmetric : {false, true}) emit(int8_call(s, asymmetric, 0, Values::kTwoOfFour));
+  }
+}
+
 void bf16(const Emit& emit) {
   for (sn_dtype x : {SN_F32, SN_BF16}) {
     for (sn_dtype y : {SN_F32, SN_BF16}) {
@@ -408,6 +437,7 @@ void large(const Emit& emit) {
 const Register registered({"conv2d",
                            {{"dense", dense},
                             {"int8", int8},
+                            {"two_of_four", two_of_four},
                             {"bf16", bf16},
                             {"stored", stored},
                             {"not_finite", not_finite},

@@ -28,6 +28,15 @@ Int8Weights random_weights(const LayerShape& s, bool per_channel, bool asymmetri
   return w;
 }
 
+// The same with weights that are 2:4, but for three nonzeros at the end of the last row, if so asked.
+Int8Weights two_of_four_weights(const LayerShape& s, bool asymmetric, bool almost, uint64_t seed) {
+  Int8Weights w = random_weights(s, true, asymmetric, seed);
+  const std::vector<uint8_t> bytes = random_two_of_four(s.out, s.in, seed + 3);
+  for (size_t i = 0; i < bytes.size(); ++i) w.weight[i] = static_cast<int8_t>(bytes[i]);
+  for (size_t i = 1; almost && i <= 3; ++i) w.weight[bytes.size() - i] = static_cast<int8_t>(i);
+  return w;
+}
+
 // The float before the activation, of exact integers.
 struct Row {
   float scale;
@@ -115,6 +124,27 @@ void tiles(const Emit& emit) {
   std::vector<uint8_t> x = random_activations(s, seed);
   put_f32(SN_F32, std::nanf(""), x.data() + (130 * s.in + 3) * 4);
   emit(make_call(s, x, random_bias(s, seed), random_weights(s, true, true, seed), "seed " + std::to_string(seed)));
+}
+
+Call two_of_four_call(const LayerShape& s, bool asymmetric, bool almost = false) {
+  const uint64_t seed = next_seed();
+  std::vector<uint8_t> x = random_activations(s, seed);
+  if (s.rows > 100) put_f32(s.x_dtype, std::nanf(""), x.data() + 100 * s.in * size_of(s.x_dtype));
+  return make_call(s, std::move(x), random_bias(s, seed), two_of_four_weights(s, asymmetric, almost, seed),
+                   (almost ? "almost 2:4, seed " : "2:4, seed ") + std::to_string(seed));
+}
+
+// Weights that a GPU gives to its sparse tensor cores: a row and many, columns and channels beyond what they take at
+// once, and beyond one tile.
+void two_of_four(const Emit& emit) {
+  for (bool asymmetric : {false, true}) {
+    emit(two_of_four_call({1, 200, 33}, asymmetric));
+    emit(two_of_four_call({5, 64, 16, SN_BF16, SN_BF16, true, SN_TANH}, asymmetric));
+    emit(two_of_four_call({32, 259, 21, SN_F32, SN_F32, false}, asymmetric));
+    emit(two_of_four_call({33, 192, 131, SN_BF16, SN_BF16, true, SN_GELU}, asymmetric));
+    emit(two_of_four_call({140, 515, 150, SN_F32, SN_BF16, true, SN_RELU}, asymmetric));
+  }
+  for (int64_t rows : {2, 130}) emit(two_of_four_call({rows, 128, 260}, false, true));
 }
 
 void types(const Emit& emit) {
@@ -207,9 +237,15 @@ Call timed() {
   return random_call({kRows, kIn, kOut}, true, false);
 }
 
+template <int64_t kRows>
+Call timed_two_of_four() {
+  return two_of_four_call({kRows, 4096, 4096}, false);
+}
+
 const Register registered({"linear_w8a8",
                            {{"shapes", shapes},
                             {"tiles", tiles},
+                            {"two_of_four", two_of_four},
                             {"types", types},
                             {"empty", empty},
                             {"edges", edges},
@@ -224,7 +260,10 @@ const Register registered({"linear_w8a8",
                             {"512 x 4096 x 4096", timed<512, 4096, 4096>},
                             {"128 x 768 x 768", timed<128, 768, 768>},
                             {"128 x 768 x 3072", timed<128, 768, 3072>},
-                            {"128 x 3072 x 768", timed<128, 3072, 768>}},
+                            {"128 x 3072 x 768", timed<128, 3072, 768>},
+                            {"1 x 4096 x 4096 2:4", timed_two_of_four<1>},
+                            {"128 x 4096 x 4096 2:4", timed_two_of_four<128>},
+                            {"512 x 4096 x 4096 2:4", timed_two_of_four<512>}},
                            "pack_w8a8"});
 
 }  // namespace

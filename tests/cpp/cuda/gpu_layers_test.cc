@@ -167,5 +167,42 @@ TEST(GpuLayers, TakeWeightsOfWindows) {
   expect_same({SN_I8, {2, 17, 6, 5}, {21, 17, 3, 3}, {2, 21, 6, 5}, {3, 3, 1, 1, 1, 1, 1, 1}, 1});
 }
 
+// Bytes of a handle packed from such weights on the GPU.
+int64_t packed_bytes(const std::vector<uint8_t>& weights, const std::vector<int64_t>& shape) {
+  sn_device* device = opened(true);
+  Tensor weight(device, SN_I8, shape), scale(device, SN_F32, {shape[0]});
+  write(weight, weights.data(), weights.size());
+  sn_weights* packed = nullptr;
+  EXPECT_EQ(sn_pack_w8a8(weight, scale, nullptr, &packed), SN_OK) << sn_last_error();
+  const int64_t bytes = sn_weights_bytes(packed);
+  sn_weights_close(packed);
+  sn_device_close(device);
+  return bytes;
+}
+
+// Half of the values and two bits for each, of whole steps of 64 columns and 16 rows.
+TEST(GpuLayers, PackTwoOfFourInLessMemory) {
+  constexpr int64_t kRows = 33, kCols = 250, kScales = 4 * kRows;
+  const int64_t dense = kRows * 256 + kScales, sparse = kRows * 128 + 48 * 256 / 8 + kScales;
+  std::vector<uint8_t> weights = random_two_of_four(kRows, kCols, 3);
+  EXPECT_EQ(packed_bytes(weights, {kRows, kCols}), sparse);
+  for (size_t group : {size_t{0}, size_t{250}, size_t{32 * 250 + 244}}) {
+    std::vector<uint8_t> others = weights;
+    for (size_t i = 0; i < 3; ++i) others[group + i] = 1;
+    EXPECT_EQ(packed_bytes(others, {kRows, kCols}), dense) << group;
+  }
+  // Groups begin anew with each row: two at the end of one and two at the beginning of the next are no four.
+  for (size_t i = 248; i < 254; ++i) weights[i] = i < 252;
+  EXPECT_EQ(packed_bytes(weights, {kRows, kCols}), sparse);
+  // Along the channels, which are innermost.
+  std::vector<uint8_t> kernels(20 * 64 * 9);
+  for (size_t i = 0; i < 9; ++i) kernels[i] = 1;
+  EXPECT_EQ(packed_bytes(kernels, {20, 64, 3, 3}), 20 * 288 + 32 * 576 / 8 + 80);
+  kernels[9] = kernels[18] = 1;
+  EXPECT_EQ(packed_bytes(kernels, {20, 64, 3, 3}), 20 * 576 + 80);
+  // Of a single row the places would take more than the values save.
+  EXPECT_EQ(packed_bytes(std::vector<uint8_t>(33), {1, 33}), 48 + 4);
+}
+
 }  // namespace
 }  // namespace sinew_test

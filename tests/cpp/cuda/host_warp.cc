@@ -1,6 +1,6 @@
 // The warp instructions of cuda/warp.h for a whole warp, by the fragment layouts of the PTX ISA (ldmatrix, and matrix
-// fragments for mma.m16n8k32 with integer type): matrices are put together from the lanes' registers, multiplied, and
-// taken apart again. What a GPU would do slowly or not at all ends the process.
+// fragments for mma.m16n8k32 and sparse mma.m16n8k64 with integer type): matrices are put together from the lanes'
+// registers, multiplied, and taken apart again. What a GPU would do slowly or not at all ends the process.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -20,6 +20,14 @@ void require(bool condition, const char* what) {
 // Byte i of a lane's registers.
 int8_t byte_of(const uint32_t* registers, int i) {
   return static_cast<int8_t>(static_cast<uint8_t>(registers[i / 4] >> (8 * (i % 4))));
+}
+
+// To the fragments of sums of m16n8, which all shapes have alike.
+void add_product(const int32_t (&product)[16][8], Registers<int32_t, 4>* sum) {
+  for (int lane = 0; lane < kWarp; ++lane) {
+    const int group = lane >> 2, in_group = lane % 4;
+    for (int i = 0; i < 4; ++i) sum->of[lane][i] += product[i < 2 ? group : group + 8][in_group * 2 + (i & 1)];
+  }
 }
 
 }  // namespace
@@ -83,10 +91,41 @@ void multiply_add(const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>&
       for (int col = 0; col < 8; ++col) product[row][col] += left[row][k] * right[k][col];
     }
   }
+  add_product(product, sum);
+}
+
+void multiply_add_sparse(const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>& b,
+                         const Registers<uint32_t, 1>& places, Registers<int32_t, 4>* sum) {
+  // The nonzeros of a, in order, and the 4 bits of each chunk of 4 columns. As figures 136 and 137 have it, thread 0 of
+  // a group has the first 32 columns of row `group`, thread 1 of row group + 8, and threads 2 and 3 the last 32.
+  int32_t nonzero[16][32], left[16][64] = {}, right[64][8];
+  uint32_t chunk[16][16];
   for (int lane = 0; lane < kWarp; ++lane) {
     const int group = lane >> 2, in_group = lane % 4;
-    for (int i = 0; i < 4; ++i) sum->of[lane][i] += product[i < 2 ? group : group + 8][in_group * 2 + (i & 1)];
+    for (int i = 0; i < 16; ++i) {
+      const int row = i < 4 || (i >= 8 && i < 12) ? group : group + 8;
+      const int first_col = in_group * 8 + (i < 8 ? 0 : 32);  // of the 8 columns that four nonzeros come from
+      nonzero[row][first_col / 2 + (i & 3)] = byte_of(a.of[lane], i);
+      right[in_group * 4 + (i & 3) + i / 4 * 16][group] = byte_of(b.of[lane], i);
+    }
+    const int row = in_group % 2 == 0 ? group : group + 8, first_chunk = in_group < 2 ? 0 : 8;
+    for (int i = 0; i < 8; ++i) chunk[row][first_chunk + i] = places.of[lane][0] >> (4 * i) & 0xf;
   }
+  for (int row = 0; row < 16; ++row) {
+    for (int i = 0; i < 16; ++i) {
+      const uint32_t first = chunk[row][i] & 3, second = chunk[row][i] >> 2;
+      require(first < second, "the places of two values in four are not in order");
+      left[row][4 * i + static_cast<int>(first)] = nonzero[row][2 * i];
+      left[row][4 * i + static_cast<int>(second)] = nonzero[row][2 * i + 1];
+    }
+  }
+  int32_t product[16][8] = {};
+  for (int row = 0; row < 16; ++row) {
+    for (int k = 0; k < 64; ++k) {
+      for (int col = 0; col < 8; ++col) product[row][col] += left[row][k] * right[k][col];
+    }
+  }
+  add_product(product, sum);
 }
 
 }  // namespace cuda

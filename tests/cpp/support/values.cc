@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <random>
 
 #include "support/number.h"
@@ -82,6 +83,19 @@ std::vector<uint8_t> random_bytes(int64_t count, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::vector<uint8_t> bytes(static_cast<size_t>(count));
   for (uint8_t& b : bytes) b = static_cast<uint8_t>(random() >> 11);
+  return bytes;
+}
+
+std::vector<uint8_t> random_two_of_four(int64_t rows, int64_t cols, uint64_t seed) {
+  constexpr uint32_t kPlaces[] = {0, 1, 2, 4, 8, 3, 5, 6, 9, 10, 12};  // a bit for each
+  std::mt19937_64 random(seed);
+  std::vector<uint8_t> bytes(static_cast<size_t>(rows * cols));
+  uint32_t places = 0;
+  for (int64_t i = 0; i < rows * cols; ++i) {
+    const int64_t place = i % cols % 4;
+    if (place == 0) places = kPlaces[random() % std::size(kPlaces)];
+    if ((places >> place & 1) != 0) bytes[static_cast<size_t>(i)] = static_cast<uint8_t>(1 + random() % 255);
+  }
   return bytes;
 }
 

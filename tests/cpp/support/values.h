@@ -22,6 +22,8 @@ const char* name_of(Fill fill);
 std::vector<uint8_t> random_elements(sn_dtype dtype, int64_t count, Fill fill, uint64_t seed);
 // Random bytes for integer dtypes.
 std::vector<uint8_t> random_bytes(int64_t count, uint64_t seed);
+// Rows of which four bytes from a multiple of four on have at most two that are not 0, in any places.
+std::vector<uint8_t> random_two_of_four(int64_t rows, int64_t cols, uint64_t seed);
 
 // A seed that differs from one call to the next. Every section starts the sequence anew, so it is the same in every
 // run, alone or with all others.

@@ -36,7 +36,7 @@ import org.junit.jupiter.api.io.TempDir;
  * sinew.test.cuda} names, which computes on the CPU in the place of a GPU.
  */
 class GpuModulesTest {
-  private static final int IN = 68;
+  private static final int IN = 124;
   private static final int HIDDEN = 45;
   private static final int OUT = 24;
 
@@ -189,6 +189,7 @@ class GpuModulesTest {
           "int8:group=16", false,
           "int4:group=32", false,
           "prune:sparsity=0.5 int8:channel bitmap", false,
+          "prune:nm=2:4 int8:channel", false,
           "fp8:channel", true,
           "", true);
 
@@ -202,15 +203,21 @@ class GpuModulesTest {
           try (Checkpoint checkpoint = Models.open(file)) {
             float[] expected = run(checkpoint, rows, Device.cpu());
             float[] found = run(checkpoint, rows, gpu);
-            // Values are about 1, and sums have up to 68 terms.
+            // Values are about 1, and sums have up to 124 terms.
             float bound = recipe.getValue() ? 1e-3f : 0;
             assertArrayEquals(expected, found, bound, recipe.getKey() + ", " + rows + " rows");
           }
         }
       }
+      double dense = bytes("int8:channel", folder, gpu);
+      double half = bytes("prune:nm=2:4 int8:channel", folder, gpu);
+      assertTrue(half < 0.8 * dense, "2:4 takes " + half + " bytes, others " + dense);
       float[] expected = speak(Device.cpu());
       assertArrayEquals(expected, speak(gpu), 1e-5f, "a transformer");
-      for (String recipe : new String[] {"", "int8:channel", "int4:group=32", "cluster:bits=4"}) {
+      for (String recipe :
+          new String[] {
+            "", "int8:channel", "prune:nm=2:4 int8:channel", "int4:group=32", "cluster:bits=4"
+          }) {
         Path file = Models.optimized(imagesModel(), folder, recipe);
         double[] pixels = Layers.random(new Random(5), 2 * 3 * 16 * 20);
         try (Checkpoint checkpoint = Models.open(file)) {
@@ -230,6 +237,13 @@ class GpuModulesTest {
       refuses(gpu);
       assertEquals(0, SinewNative.sn_live_tensors());
       System.out.println("passed on " + gpu);
+    }
+
+    private static long bytes(String recipe, Path folder, Device gpu) throws IOException {
+      try (Sequential net = network();
+          Checkpoint file = Models.open(Models.optimized(model(DType.F32), folder, recipe))) {
+        return net.to(gpu).load(file).bytes();
+      }
     }
 
     // The probabilities of words after a few tokens at once and one more.
