@@ -215,7 +215,7 @@ sn_status conv2d_w8a8(Call& call, const Convolution& c, const sn_weights* w, con
     if (status == SN_OK) status = run(call, FillWindows{windows, places, images.scale}, windows.count, nullptr);
     if (status == SN_OK && zero_point != nullptr) status = run(call, SumWindows{windows}, windows.count, nullptr);
     if (status != SN_OK) return status;
-    status = run_tiles(call, windows, w, pitch_of(w), some);
+    status = run_tiles(call, tile_results(windows, w, some), w, pitch_of(w));
     if (status != SN_OK) return status;
   }
   return call.status();

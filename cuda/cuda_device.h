@@ -12,7 +12,8 @@ namespace cuda {
 
 struct CudaDevice : sn_device {
   int index = 0;
-  int64_t blocks = 0;
+  int64_t multiprocessors = 0, blocks = 0;
+  bool has_wgmma = false;
   pthread_mutex_t mutex;          // held by a call while it uses the stream and the findings
   cudaStream_t stream = nullptr;  // null once the device is closed
   cudaMemPool_t pool = nullptr;

@@ -12,6 +12,13 @@ namespace sn {
 namespace cuda {
 namespace {
 
+// Whether the plug-in has machine code for 9.0a; what the driver makes from PTX of 8.0 does not use all of Hopper.
+#if defined(SINEW_CUDA_HOPPER)
+constexpr bool kCodeForHopper = true;
+#else
+constexpr bool kCodeForHopper = false;
+#endif
+
 constexpr int64_t kKeptFree = int64_t{1} << 30;  // freed memory that stays with the pool
 
 // Makes a GPU the thread's current one and gives back the one it had: the thread may belong to another user of CUDA.
@@ -212,6 +219,8 @@ Call::~Call() {
 }
 
 cudaStream_t Call::stream() const { return cuda_device(device_)->stream; }
+int64_t Call::multiprocessors() const { return cuda_device(device_)->multiprocessors; }
+bool Call::has_wgmma() const { return cuda_device(device_)->has_wgmma; }
 int64_t Call::blocks() const { return cuda_device(device_)->blocks; }
 
 void* Call::scratch(int64_t bytes) {
@@ -290,7 +299,7 @@ sn_status open_device(int32_t index, sn_device** opened) {
   sn_status status;
   {
     const Current current(index);
-    int multiprocessors = 0;
+    int multiprocessors = 0, major = 0, minor = 0;
     cudaMemPoolProps properties = {};
     properties.allocType = cudaMemAllocationTypePinned;
     properties.location.type = cudaMemLocationTypeDevice;
@@ -301,11 +310,15 @@ sn_status open_device(int32_t index, sn_device** opened) {
       if (error == cudaSuccess) error = call();
     };
     then([&] { return cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index); });
+    then([&] { return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index); });
+    then([&] { return cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index); });
     then([&] { return cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking); });
     then([&] { return cudaMemPoolCreate(&device->pool, &properties); });
     then([&] { return cudaMemPoolSetAttribute(device->pool, cudaMemPoolAttrReleaseThreshold, &kept); });
     then([&] { return cudaMalloc(reinterpret_cast<void**>(&device->findings), sizeof(Findings)); });
     then([&] { return cudaMallocHost(reinterpret_cast<void**>(&device->found), sizeof(Findings)); });
+    device->multiprocessors = multiprocessors;
+    device->has_wgmma = kCodeForHopper && major == 9 && minor == 0;
     device->blocks = int64_t{8} * multiprocessors;  // of 256 threads, which is all that a multiprocessor holds
     if (error == cudaSuccess) {
       *opened = device;

@@ -59,8 +59,12 @@ class Call {
   sn_status upload(void* to, const void* from, int64_t bytes);
   sn_status download(void* to, const void* from, int64_t bytes);
 
+  // Whether the GPU, and the code there is for it, have Hopper's products of warpgroups (wgmma).
+  bool has_wgmma() const;
+
 #if defined(SINEW_CUDA)
   cudaStream_t stream() const;
+  int64_t multiprocessors() const;
   // So many blocks of 256 threads fill the GPU.
   int64_t blocks() const;
   // Zeroed findings in the memory of the GPU; null with a status when that fails.

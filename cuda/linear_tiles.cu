@@ -1,5 +1,6 @@
 // linear_w8a8 of many rows. See tiles.h.
 #include "sparse_tiles.h"
+#include "wgmma_tiles.h"
 
 namespace sn {
 namespace cuda {
@@ -20,7 +21,12 @@ sn_status linear_tiles(Call& call, const Activations& x, const sn_weights* w, co
   rows.count = x.rows;
   rows.pitch = x.split.count * kColumns;
   rows.tokens = x.tokens;
-  return run_tiles(call, rows, w, stored_cols(w), to);
+  const TileResults<TokenRows> results = tile_results(rows, w, to);
+  const WgmmaTiles<TokenRows> body = {results, dense_rows(w), stored_cols(w)};
+  // Its tiles are large. What smaller ones take in one row or column of tiles is spread over more multiprocessors so.
+  if (call.has_wgmma() && two_of_four_of(w).values == nullptr && x.rows > kTileSide && w->rows > kTileSide)
+    return run_wgmma_tiles(call, body);
+  return run_tiles(call, results, w, stored_cols(w));
 }
 
 }  // namespace cuda

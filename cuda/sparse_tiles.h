@@ -85,6 +85,8 @@ struct SparseTiles {
  private:
   // Begins to copy the columns of a step. A group, if an empty one, for every step.
   SN_DEVICE void fetch(int step, int64_t row, int64_t channel, int thread, State& state, Shared& shared) const {
+    // Registers are too few for the sums and for all that windows need of a thread from step to step.
+    if constexpr (Source::kWindows) thread = computed_anew(thread);
     if (step < steps()) {
       Operands& to = shared.operands[step % kStages];
       const Rows values = {weights.values, weights.rows, weights.pitch()};
@@ -101,8 +103,7 @@ struct SparseTiles {
     constexpr int kThreads = kWords / 4;
     if (thread >= kBlocks * kThreads) return;
     const int64_t block = channel / TwoOfFour::kRows + thread / kThreads;
-    const int64_t first =
-        weights.word((block < weights.blocks() ? block : 0) * TwoOfFour::kRows, int64_t{step} * kDepth);
+    const int64_t first = weights.first_word(block < weights.blocks() ? block : 0, step);
     const int word = thread % kThreads * 4;
     copies.begin(to.places[thread / kThreads] + word, weights.places + first + word, true);
   }
@@ -111,23 +112,23 @@ struct SparseTiles {
     const int warp = thread / kWarp, first = thread % kWarp;
     const int row = warp / kWarpsAcross * kWarpRows, channel = warp % kWarpsAcross * kWarpChannels;
     MatrixRows rows;
-    Registers<uint32_t, 4> w[kChannelParts];
-    Registers<uint32_t, 1> places[kChannelParts];
-    SN_UNROLL
-    for (int c = 0; c < kChannelParts; ++c) {
-      for (int l = 0; l < kHeld; ++l) {
-        rows.of[l] = operands.weights + weight_place(channel + c * 16, first + l);
-        places[c].of[l][0] = operands.places[channel / 16 + c][first + l];
-      }
-      load_matrices(rows, w + c);
-    }
+    Registers<uint32_t, 4> x[kRowParts];
     SN_UNROLL
     for (int r = 0; r < kRowParts; ++r) {
-      Registers<uint32_t, 4> x;
       for (int l = 0; l < kHeld; ++l) rows.of[l] = operands.activations + activation_place(row + r * 8, first + l);
-      load_matrices(rows, &x);
+      load_matrices(rows, x + r);
+    }
+    SN_UNROLL
+    for (int c = 0; c < kChannelParts; ++c) {
+      Registers<uint32_t, 4> w;
+      Registers<uint32_t, 1> places;
+      for (int l = 0; l < kHeld; ++l) {
+        rows.of[l] = operands.weights + weight_place(channel + c * 16, first + l);
+        places.of[l][0] = operands.places[channel / 16 + c][first + l];
+      }
+      load_matrices(rows, &w);
       SN_UNROLL
-      for (int c = 0; c < kChannelParts; ++c) multiply_add_sparse(w[c], x, places[c], &state.sums[c][r]);
+      for (int r = 0; r < kRowParts; ++r) multiply_add_sparse(w, x[r], places, &state.sums[c][r]);
     }
   }
 
@@ -156,20 +157,19 @@ struct SparseTiles {
     const int64_t top = tile_row + warp / kWarpsAcross * kWarpRows;
     const int64_t channel = tile_channel + warp % kWarpsAcross * kWarpChannels + first;
     for (int l = 0; l < kHeld; ++l)
-      results.template finish<kSumPitch>(top, channel, thread % kWarp + l, shared.sums[warp]);
+      results.template finish<kWarpRows, kSumPitch>(top, channel, thread % kWarp + l, shared.sums[warp]);
   }
 };
 
-// Multiplies by tiles, with the weights' form.
+// Multiplies by tiles of the weights' form.
 template <class Source>
-sn_status run_tiles(Call& call, const Source& x, const sn_weights* w, int64_t cols, const Results& to) {
-  const TileResults<Source> results = {x, w->part<float>(kScalePart), w->part<int8_t>(kZeroPointPart), to};
+sn_status run_tiles(Call& call, const TileResults<Source>& results, const sn_weights* w, int64_t cols) {
   const TwoOfFour two_of_four = two_of_four_of(w);
   if (two_of_four.values != nullptr) {
     const SparseTiles<Source> body = {results, two_of_four};
     return run_teams(call, body, body.tiles(), nullptr);
   }
-  const MultiplyTiles<Source> body = {results, {w->part<int8_t>(kWeightPart), w->rows, pitch_of(w)}, cols};
+  const MultiplyTiles<Source> body = {results, dense_rows(w), cols};
   return run_teams(call, body, body.tiles(), nullptr);
 }
 

@@ -23,6 +23,9 @@ struct Rows {
   }
 };
 
+// Weights that are not 2:4.
+inline Rows dense_rows(const sn_weights* w) { return {w->part<int8_t>(kWeightPart), w->rows, pitch_of(w)}; }
+
 // Where 16 bytes of a row lie in a buffer of rows of 64 bytes: eight rows at the same column are in different banks.
 struct RowsOf64 {
   static constexpr int kParts = 4;
@@ -62,16 +65,16 @@ SN_DEVICE void clear(Registers<int32_t, 4> (&sums)[kRows][kCols]) {
 // What becomes of the sums of a tile. Source says where the rows of activations are: rows, or the windows of images.
 template <class Source>
 struct TileResults {
-  // Rows and channels of a block of sums that a warp finishes at once.
-  static constexpr int kRows = 32, kChannels = 32;
+  // Channels of a block of sums that a warp finishes at once.
+  static constexpr int kChannels = 32;
   Source x;
   const float* scale;
   const int8_t* zero_point;
   Results to;
 
-  // Of a block in shared memory each lane takes four channels of every fourth row, or of windows four rows of every
-  // fourth channel.
-  template <int kPitch>
+  // Of a block in shared memory each lane takes four channels of every fourth row, or of windows, whose rows are 32,
+  // four rows of every fourth channel.
+  template <int kRows, int kPitch>
   SN_DEVICE void finish(int64_t top, int64_t channel, int lane, const int32_t* sums) const {
     const int begin = lane % (kChannels / 4) * 4;
     if constexpr (Source::kWindows) {
@@ -117,6 +120,11 @@ struct TileResults {
   }
 };
 
+template <class Source>
+TileResults<Source> tile_results(const Source& x, const sn_weights* w, const Results& to) {
+  return {x, w->part<float>(kScalePart), w->part<int8_t>(kZeroPointPart), to};
+}
+
 // A tile of 128 rows by 128 channels a team, of which each of its 8 warps has 64 by 32. Columns go through shared
 // memory 64 at a time, in three buffers: while one is multiplied, the two after it are on their way.
 template <class Source>
@@ -130,7 +138,7 @@ struct MultiplyTiles {
   // Rows of a warp whose sums fit in shared memory at once, and from one row of them to the next, so that neither the
   // stores of a fragment nor the loads of a row meet in a bank. Of windows, whose results lie by channels, it is the
   // loads of four rows' channel that must not.
-  static constexpr int kSumRows = TileResults<Source>::kRows, kSumPitch = kWarpChannels + (Source::kWindows ? 1 : 8);
+  static constexpr int kSumRows = 32, kSumPitch = kWarpChannels + (Source::kWindows ? 1 : 8);
 
   struct State {
     Registers<int32_t, 4> sums[kRowParts][kChannelParts];
@@ -248,7 +256,7 @@ struct MultiplyTiles {
     const int64_t top = tile_row + warp / kWarpsAcross * kWarpRows + first;
     const int64_t channel = tile_channel + warp % kWarpsAcross * kWarpChannels;
     for (int l = 0; l < kHeld; ++l)
-      results.template finish<kSumPitch>(top, channel, thread % kWarp + l, shared.sums[warp]);
+      results.template finish<kSumRows, kSumPitch>(top, channel, thread % kWarp + l, shared.sums[warp]);
   }
 };
 

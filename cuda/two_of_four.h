@@ -49,7 +49,7 @@ SN_HD SN_LOCAL uint32_t expanded(uint32_t first, uint32_t second, uint32_t place
 
 struct TwoOfFour {
   static constexpr int kDepth = 64;                     // columns of an instruction
-  static constexpr int kRows = 16, kWords = kRows * 2;  // rows of it, words of indices
+  static constexpr int kRows = 16, kWords = kRows * 2;  // rows of it, words of their places
   const int8_t* values;                                 // null where weights are not in this form
   const uint32_t* places;
   int64_t rows, cols;  // whole multiples of kDepth, of which those beyond the stored ones are 0
@@ -62,16 +62,22 @@ struct TwoOfFour {
   SN_HD int64_t bytes() const { return value_bytes() + place_bytes(); }
   // The word with the places of 32 columns.
   SN_HD int64_t word(int64_t row, int64_t col) const {
-    const int64_t block = row / kRows * (cols / kDepth) + col / kDepth;
-    return block * kWords + row % 8 * 4 + col / 32 % 2 * 2 + row / 8 % 2;
+    return first_word(row / kRows, col / kDepth) + row % 8 * 4 + col / 32 % 2 * 2 + row / 8 % 2;
   }
+  // The first word of a block of rows and kDepth columns.
+  SN_HD int64_t first_word(int64_t block, int64_t step) const { return (block * (cols / kDepth) + step) * kWords; }
   SN_HD uint32_t pair_places(int64_t row, int64_t col) const { return places[word(row, col)] >> (col % 32); }
 
   // 16 columns of a row from a multiple of 16 on.
   SN_HD Elements<int8_t> load(int64_t row, int64_t col) const {
     const uint32_t at = pair_places(row, col);
+    const int8_t* from = values + row * pitch() + col / 2;
     uint64_t pairs;
-    memcpy(&pairs, values + row * pitch() + col / 2, sizeof pairs);
+#if defined(__CUDA_ARCH__)
+    pairs = *reinterpret_cast<const uint64_t*>(from);
+#else
+    memcpy(&pairs, from, sizeof pairs);
+#endif
     uint32_t words[4];
     SN_UNROLL
     for (int i = 0; i < 4; ++i) {

@@ -46,6 +46,12 @@ struct Copies {
   }
 };
 
+// The number, but what is computed with it is not kept in registers from one call to the next.
+static __device__ inline int computed_anew(int number) {
+  asm volatile("" : "+r"(number));
+  return number;
+}
+
 // Four matrices of 8 rows of 16 bytes: lane l gets bytes 4 (l % 4) and on of row l / 4 of each.
 static __device__ inline void load_matrices(const MatrixRows& rows, Registers<uint32_t, 4>* to) {
   uint32_t* r = to->of[0];
@@ -81,7 +87,7 @@ static __device__ inline void multiply_add_sparse(const Registers<uint32_t, 4>& 
 
 // Nothing arrives before it is waited for.
 struct Copies {
-  static constexpr int kMost = 512;
+  static constexpr int kMost = 768;
   struct Copy {
     void* to;
     const void* from;
@@ -103,6 +109,7 @@ struct Copies {
   }
 };
 
+inline int computed_anew(int number) { return number; }
 void load_matrices(const MatrixRows& rows, Registers<uint32_t, 4>* to);
 void multiply_add(const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>& b, int part,
                   Registers<int32_t, 4>* sum);

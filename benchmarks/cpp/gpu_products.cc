@@ -71,6 +71,38 @@ bool product(sn_device* gpu, sn_device* cpu, sn_dtype dtype, int64_t side, int r
       0.001 * std::sqrt(static_cast<double>(side)));
 }
 
+// A square layer of int8 weights and activations, of which the CPU computes the first rows.
+bool int8_layer(sn_device* gpu, sn_device* cpu, bool two_of_four, int64_t rows, int rounds) {
+  constexpr int64_t kSide = 4096, kRows = 32;
+  const std::vector<uint8_t> activations = sinew_test::uniform_elements(SN_F32, rows * kSide, 1, 6);
+  const std::vector<uint8_t> bytes =
+      two_of_four ? sinew_test::random_two_of_four(kSide, kSide, 7) : sinew_test::random_bytes(kSide * kSide, 7);
+  std::vector<uint8_t> expected;
+  bool right = true;
+  for (sn_device* device : {cpu, gpu}) {
+    const int64_t n = device == cpu ? kRows : rows;
+    Tensor x(device, SN_F32, {n, kSide}), y(device, SN_F32, {n, kSide});
+    Tensor weight(device, SN_I8, {kSide, kSide}), scale(device, SN_F32, {1});
+    const float one = 0.01f;
+    fill(x, activations);
+    fill(weight, bytes);
+    require(sn_tensor_write(scale, 0, &one, sizeof one));
+    sn_weights* packed = nullptr;
+    require(sn_pack_w8a8(weight, scale, nullptr, &packed));
+    const auto call = [&] { require(sn_linear(x, packed, nullptr, SN_NONE, y)); };
+    if (device == cpu) {
+      call();
+      expected = read(y, y.size());
+    } else {
+      const double operations = 2.0 * static_cast<double>(rows) * kSide * kSide;
+      right = report("linear_w8a8 " + std::to_string(rows) + (two_of_four ? " rows, 2:4" : " rows"), gpu, operations,
+                     rounds, call, y, expected, 0);
+    }
+    sn_weights_close(packed);
+  }
+  return right;
+}
+
 // 3 x 3 kernels over images of 56 x 56, of which the CPU computes the first.
 bool convolution(sn_device* gpu, sn_device* cpu, bool int8, int rounds) {
   constexpr int64_t kImages = 32, kChannels = 128, kSide = 56;
@@ -111,6 +143,10 @@ bool measure_products(sn_device* gpu, int rounds) {
   require(sn_cpu_open(0, &cpu));
   bool right = product(gpu, cpu, SN_F32, 2048, rounds);
   right = product(gpu, cpu, SN_BF16, 4096, rounds) && right;
+  // 128 rows are for mma.sync everywhere, the others for wgmma where the GPU has it.
+  for (int64_t rows : {128, 4096}) {
+    for (bool two_of_four : {false, true}) right = int8_layer(gpu, cpu, two_of_four, rows, rounds) && right;
+  }
   right = convolution(gpu, cpu, true, rounds) && right;
   right = convolution(gpu, cpu, false, rounds) && right;
   sn_device_close(cpu);

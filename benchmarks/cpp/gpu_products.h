@@ -1,4 +1,4 @@
-// Products and convolutions on a GPU, in operations a second.
+// Products, int8 layers and convolutions on a GPU, in operations a second.
 #pragma once
 
 #include "sinew.h"

@@ -18,11 +18,11 @@
 namespace sinew_test {
 namespace {
 
-sn_device* opened(bool on_gpu) {
+sn_device* opened(bool on_gpu, int32_t index = 0) {
   sn_device* device = nullptr;
   const sn_status status = on_gpu && sn_cuda_load(std::getenv("SINEW_CUDA_PLUGIN")) != SN_OK ? SN_UNSUPPORTED
-                           : on_gpu                                                          ? sn_cuda_open(0, &device)
-                                                                                             : sn_cpu_open(1, &device);
+                           : on_gpu ? sn_cuda_open(index, &device)
+                                    : sn_cpu_open(1, &device);
   if (status != SN_OK) throw std::runtime_error(sn_last_error());
   return device;
 }
@@ -40,8 +40,8 @@ void write(sn_tensor* tensor, const void* data, size_t bytes) {
   ASSERT_EQ(sn_tensor_write(tensor, 0, data, static_cast<int64_t>(bytes)), SN_OK) << sn_last_error();
 }
 
-std::vector<float> result(bool on_gpu, const Layer& layer) {
-  sn_device* device = opened(on_gpu);
+std::vector<float> result(bool on_gpu, const Layer& layer, int32_t index = 0) {
+  sn_device* device = opened(on_gpu, index);
   Tensor x(device, SN_F32, layer.x), weight(device, layer.weight_dtype, layer.weight), y(device, SN_F32, layer.y);
   const int64_t out = layer.weight[0];
   Tensor scale(device, SN_F32, {out}), zero_point(device, SN_I8, {out}), bias(device, SN_F32, {out});
@@ -72,8 +72,8 @@ std::vector<float> result(bool on_gpu, const Layer& layer) {
   return values;
 }
 
-void expect_same(const Layer& layer) {
-  const std::vector<float> expected = result(false, layer), found = result(true, layer);
+void expect_same(const Layer& layer, int32_t index = 0) {
+  const std::vector<float> expected = result(false, layer), found = result(true, layer, index);
   for (size_t i = 0; i < expected.size(); ++i)
     ASSERT_EQ(expected[i], found[i]) << "element " << i << " of " << expected.size();
 }
@@ -165,6 +165,15 @@ TEST(GpuLayers, TakeWeightsOfWindows) {
   for (int64_t rows : {1, 40}) expect_same({SN_I8, {rows, 3 * 9}, {21, 3, 3, 3}, {rows, 21}, {}, 1});
   for (int64_t rows : {1, 33}) expect_same({SN_I8, {rows, 17 * 2}, {5, 17, 1, 2}, {rows, 5}, {}, 1});
   expect_same({SN_I8, {2, 17, 6, 5}, {21, 17, 3, 3}, {2, 21, 6, 5}, {3, 3, 1, 1, 1, 1, 1, 1}, 1});
+}
+
+// Of the stand-in's GPUs the last one does not have all that Hopper has.
+TEST(GpuLayers, OfEveryGpuAreThoseOfTheCpu) {
+  sn_device_close(opened(true));
+  int32_t count = 0;
+  ASSERT_EQ(sn_cuda_count(&count), SN_OK) << sn_last_error();
+  for (int32_t index = 0; index < count; ++index)
+    expect_same({SN_I8, {261, 333}, {270, 333}, {261, 270}, {}, 1}, index);
 }
 
 // Bytes of a handle packed from such weights on the GPU.

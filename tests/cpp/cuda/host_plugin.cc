@@ -63,8 +63,13 @@ void release(sn_device*, void* data, int64_t) {
   used().erase(static_cast<char*>(data) - memory());
 }
 
+// The first one has what Hopper has, the other what all GPUs have.
+struct HostDevice : sn_device {
+  int32_t index = 0;
+};
+
 void close(sn_device*) {}
-void destroy(sn_device* device) { delete device; }
+void destroy(sn_device* device) { delete static_cast<HostDevice*>(device); }
 
 sn_status copy(sn_device*, void* to, const void* from, int64_t bytes) {
   const std::lock_guard<std::recursive_mutex> lock(mutex());
@@ -87,11 +92,13 @@ sn_status describe(int32_t index, char* text, int64_t capacity) {
   return SN_OK;
 }
 
-sn_status open(int32_t, sn_device** device) {
+sn_status open(int32_t index, sn_device** device) {
   static const sn_backend backend = {"cuda", operations(), allocate, release,        close,      destroy,        copy,
                                      copy,   synchronize,  reach,    exchange_bytes, collective, all_reduce_norm};
-  *device = new sn_device;
-  (*device)->backend = &backend;
+  HostDevice* opened = new HostDevice;
+  opened->backend = &backend;
+  opened->index = index;
+  *device = opened;
   return SN_OK;
 }
 
@@ -119,6 +126,7 @@ Call::~Call() {
   for (int i = 0; i < scratches_; ++i) release(device_, scratch_[i], 0);
   mutex().unlock();
 }
+bool Call::has_wgmma() const { return static_cast<const HostDevice*>(device_)->index == 0; }
 void Call::step_aside() { mutex().unlock(); }
 void Call::step_back() { mutex().lock(); }
 void* Call::scratch(int64_t bytes) {

@@ -5,17 +5,12 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "host_warp.h"
 #include "warp.h"
 
 namespace sn {
 namespace cuda {
 namespace {
-
-void require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "stand-in for a GPU: %s\n", what);
-  std::abort();
-}
 
 // Byte i of a lane's registers.
 int8_t byte_of(const uint32_t* registers, int i) {
@@ -32,17 +27,30 @@ void add_product(const int32_t (&product)[16][8], Registers<int32_t, 4>* sum) {
 
 }  // namespace
 
+void require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "stand-in for a GPU: %s\n", what);
+  std::abort();
+}
+
+bool& copies_unpublished() {
+  static bool unpublished = false;
+  return unpublished;
+}
+
 void Copies::begin(void* to, const void* from, bool there) {
   require(count < kMost, "too many copies are under way");
   const auto odd = [](const void* p) { return (reinterpret_cast<uintptr_t>(p) & 15) != 0; };
   require(!odd(to) && !odd(from), "a copy of 16 bytes is not aligned");
   pending[count++] = {to, there ? from : nullptr, group};
+  std::memset(to, 0x5b, 16);  // until then it may be what was there or what comes
 }
 
 void Copies::arrive(int64_t groups) {
   int left = 0;
   for (int i = 0; i < count; ++i) {
     const Copy& copy = pending[i];
+    if (copy.group < groups) copies_unpublished() = true;
     if (copy.group >= groups) {
       pending[left++] = copy;
     } else if (copy.from != nullptr) {
