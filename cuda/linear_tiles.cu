@@ -23,7 +23,7 @@ sn_status linear_tiles(Call& call, const Activations& x, const sn_weights* w, co
   rows.tokens = x.tokens;
   const TileResults<TokenRows> results = tile_results(rows, w, to);
   const WgmmaTiles<TokenRows> body = {results, dense_rows(w), stored_cols(w)};
-  // Its tiles are large. What smaller ones take in one row or column of tiles is spread over more multiprocessors so.
+  // Up to 128 rows or channels smaller tiles keep more multiprocessors busy.
   if (call.has_wgmma() && two_of_four_of(w).values == nullptr && x.rows > kTileSide && w->rows > kTileSide)
     return run_wgmma_tiles(call, body);
   return run_tiles(call, results, w, stored_cols(w));

@@ -104,8 +104,10 @@ void multiply_add(const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>&
 
 void multiply_add_sparse(const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>& b,
                          const Registers<uint32_t, 1>& places, Registers<int32_t, 4>* sum) {
-  // The nonzeros of a, in order, and the 4 bits of each chunk of 4 columns. As figures 136 and 137 have it, thread 0 of
-  // a group has the first 32 columns of row `group`, thread 1 of row group + 8, and threads 2 and 3 the last 32.
+  // The nonzeros of a, in order, and the 4 bits of each chunk of 4 columns. Which thread of a group has whose the
+  // manual shows in figures (136 and 137); this is how CUTLASS has it: thread 0 those of the first 32 columns of row
+  // `group`, thread 1 of row group + 8, threads 2 and 3 those of the last 32 (CuTe's ELayout_64x64; reorder_meta with
+  // ldmatrix).
   int32_t nonzero[16][32], left[16][64] = {}, right[64][8];
   uint32_t chunk[16][16];
   for (int lane = 0; lane < kWarp; ++lane) {
