@@ -214,10 +214,7 @@ class GpuModulesTest {
       assertTrue(half < 0.8 * dense, "2:4 takes " + half + " bytes, others " + dense);
       float[] expected = speak(Device.cpu());
       assertArrayEquals(expected, speak(gpu), 1e-5f, "a transformer");
-      for (String recipe :
-          new String[] {
-            "", "int8:channel", "prune:nm=2:4 int8:channel", "int4:group=32", "cluster:bits=4"
-          }) {
+      for (String recipe : new String[] {"", "int8:channel", "int4:group=32", "cluster:bits=4"}) {
         Path file = Models.optimized(imagesModel(), folder, recipe);
         double[] pixels = Layers.random(new Random(5), 2 * 3 * 16 * 20);
         try (Checkpoint checkpoint = Models.open(file)) {

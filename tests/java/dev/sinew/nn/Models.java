@@ -29,7 +29,7 @@ final class Models {
     for (String word : recipe.isEmpty() ? new String[0] : recipe.split(" ")) {
       String[] parts = word.split(":");
       switch (parts[0]) {
-        case "prune" -> passes.add(Prune.parse(parts[1]));
+        case "prune" -> passes.add(Prune.parse(word.substring("prune:".length())));
         case "cluster" -> passes.add(Cluster.parse(parts[1]));
         case "bitmap" -> storage = Storage.BITMAP;
         default -> {
