@@ -11,7 +11,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     -Wno-maybe-uninitialized -Wno-uninitialized) # g++ 12 sees the deliberately undefined registers of its own intrinsics as mistakes
   list(APPEND SINEW_MATRIX_ISAS vnni amx)
   set(SINEW_ISA_FLAGS_vnni ${SINEW_ISA_FLAGS_avx512} -DSN_TIER_VNNI -mavx512vnni)
-  set(SINEW_ISA_FLAGS_amx ${SINEW_ISA_FLAGS_vnni} -DSN_TIER_AMX -mavx512vbmi2 -mamx-tile -mamx-int8)
+  set(SINEW_ISA_FLAGS_amx ${SINEW_ISA_FLAGS_vnni} -DSN_TIER_AMX -mavx512vbmi2 -mamx-tile -mamx-int8 -mamx-bf16)
 endif()
 
 # What cannot run on the building machine need not be compiled again for each sanitizer.
@@ -20,7 +20,7 @@ set(wanted ${SINEW_TIERS})
 if(wanted STREQUAL "native")
   file(STRINGS /proc/cpuinfo flags REGEX "^flags" LIMIT_COUNT 1)
   set(wanted scalar)
-  foreach(pair avx2:avx2 avx512:avx512dq vnni:avx512_vnni amx:amx_int8)
+  foreach(pair avx2:avx2 avx512:avx512dq vnni:avx512_vnni amx:amx_bf16)
     string(REPLACE ":" ";" pair ${pair})
     list(GET pair 0 isa)
     list(GET pair 1 flag)

@@ -165,6 +165,48 @@ TEST_F(Linear, ManyCallersAtOnce) {
   sn_device_close(shared);
 }
 
+// Rows of dense layers have the same bits alone and among others; where BF16 meets BF16 on the matrix unit, among up to
+// four rows and among more.
+TEST(Rows, OfDenseLayersDoNotDependOnOthers) {
+  sn_device* device = device_with(3);
+  const std::string tier = sn_cpu_isa();
+  const LayerShape s = {140, 131, 70};
+  for (sn_dtype x_dtype : {SN_F32, SN_BF16}) {
+    for (sn_dtype w_dtype : {SN_F32, SN_BF16}) {
+      Tensor w{device, w_dtype, {s.out, s.in}}, x{device, x_dtype, {s.rows, s.in}},
+          all{device, SN_F32, {s.rows, s.out}}, alone{device, SN_F32, {1, s.out}};
+      const auto weights = random_elements(w_dtype, s.out * s.in, Fill::kWeights, 3);
+      const auto activations = random_elements(x_dtype, s.rows * s.in, Fill::kWeights, 4);
+      std::memcpy(w.data(), weights.data(), weights.size());
+      std::memcpy(x.data(), activations.data(), activations.size());
+      put(x_dtype, 0x1p-130, x.data() + size_of(x_dtype) * (30 * s.in + 7));  // a row that tiles do not serve
+      sn_weights* packed = nullptr;
+      ASSERT_EQ(sn_pack_float(w, &packed), SN_OK) << sn_last_error();
+      ASSERT_EQ(sn_linear(x, packed, nullptr, SN_NONE, all), SN_OK) << sn_last_error();
+      const bool tiles = tier == "amx" && x_dtype == SN_BF16 && w_dtype == SN_BF16;
+      for (int64_t rows : {1, 2, 3, 4, 5, 16, 17, 32, 33, 100, 129}) {
+        const int64_t first = s.rows - rows, shape[] = {rows, s.in};
+        Tensor some, result{device, SN_F32, {rows, s.out}};
+        ASSERT_EQ(sn_tensor_view(x, first * s.in, 2, shape, some.out()), SN_OK) << sn_last_error();
+        ASSERT_EQ(sn_linear(some, packed, nullptr, SN_NONE, result), SN_OK) << sn_last_error();
+        const std::string what =
+            std::to_string(rows) + " rows, x " + name_of(x_dtype) + ", weights " + name_of(w_dtype);
+        const size_t row_bytes = alone.size();
+        const uint8_t* last = result.data() + result.size() - row_bytes;
+        if (rows == 1) std::memcpy(alone.data(), last, row_bytes);
+        if (rows <= 4 || !tiles) {
+          EXPECT_EQ(std::memcmp(last, alone.data(), row_bytes), 0) << what;
+        }
+        if (rows > 4 || !tiles) {
+          const uint8_t* same = all.data() + all.size() - result.size();
+          EXPECT_EQ(std::memcmp(result.data(), same, result.size()), 0) << what;
+        }
+      }
+      sn_weights_close(packed);
+    }
+  }
+}
+
 // A rank of 1, and more than 2 dimensions.
 TEST_F(Linear, LeadingDimensionsAreRows) {
   pack();

@@ -63,11 +63,21 @@ Bounded oracle(const Sizes& s, double scale, const std::vector<double>& q, const
   return result;
 }
 
-Call attention_call(const Sizes& s, double range = 1, sn_dtype dtype = SN_F32) {
+// The first elements of queries or of keys may be below 2^-126, and those of the others so large that scores depend on
+// them.
+enum class Small { kNone, kQueries, kKeys };
+
+Call attention_call(const Sizes& s, double range = 1, sn_dtype dtype = SN_F32, Small small = Small::kNone) {
   const uint64_t seed = next_seed();
   const double scale = 1 / std::sqrt(static_cast<double>(std::max<int64_t>(s.width, 1)));
-  const Operand q = random_operand(dtype, {s.batch, s.heads, s.tokens, s.width}, range, seed);
-  const Operand k = random_operand(dtype, {s.batch, s.key_heads, s.capacity, s.width}, range, seed + 1);
+  Operand q = random_operand(dtype, {s.batch, s.heads, s.tokens, s.width}, range, seed);
+  Operand k = random_operand(dtype, {s.batch, s.key_heads, s.capacity, s.width}, range, seed + 1);
+  if (small != Small::kNone) {
+    Operand &low = small == Small::kQueries ? q : k, &high = small == Small::kQueries ? k : q;
+    for (int64_t i = 0; i < low.count(); i += s.width) put(dtype, 0x1p-127, low.bytes.data() + size_of(dtype) * i);
+    for (int64_t i = 0; i < high.count(); i += s.width)
+      put(dtype, i / s.width % 3 == 0 ? 0x1p127 : -0x1p127, high.bytes.data() + size_of(dtype) * i);
+  }
   const Operand v = random_operand(dtype, {s.batch, s.key_heads, s.capacity, s.value_width}, 1, seed + 2);
   Call call = close_call(text(s) + " " + name_of(dtype) + " seed " + std::to_string(seed), {q, k, v}, dtype,
                          {s.batch, s.heads, s.tokens, s.value_width},
@@ -98,27 +108,41 @@ void wide_scores(const Emit& emit) {
   for (bool causal : {false, true}) {
     emit(attention_call({1, 2, 1, 40, 400, 400, 32, 32, causal}, 12));
     emit(attention_call({1, 2, 1, 1, 400, 400, 32, 32, causal}, 12));
+    emit(attention_call({1, 2, 1, 50, 300, 300, 40, 16, causal}, 12, SN_BF16));
+  }
+}
+
+void small_elements(const Emit& emit) {
+  for (int64_t tokens : {1, 30}) {
+    for (Small small : {Small::kQueries, Small::kKeys}) {
+      emit(attention_call({1, 2, 1, tokens, 140, 140, 24, 17, false}, 1, SN_BF16, small));
+      emit(attention_call({1, 1, 1, tokens, 35, 40, 70, 16, true}, 1, SN_BF16, small));
+    }
   }
 }
 
 // A query with NaN makes its own rows NaN only; keys that a query does not see do not matter.
 void not_finite(const Emit& emit) {
-  for (int64_t tokens : {2, 9}) {
-    const Sizes s = {1, 2, 2, tokens, 20, 25, 16, 16, true};
-    Call call = attention_call(s);
-    put_f32(SN_F32, std::nanf(""), call.inputs[0].bytes.data() + 4 * 16);  // query 1 of head 0
-    for (size_t i = 16; i < 32; ++i) call.bounded[0].value[i] = std::nan("");
-    for (int64_t kv : {1, 2}) {
-      for (int64_t i = 20 * 16; i < 25 * 16; ++i)
-        put_f32(SN_F32, std::nanf(""), call.inputs[static_cast<size_t>(kv)].bytes.data() + 4 * i);
+  for (sn_dtype dtype : {SN_F32, SN_BF16}) {
+    for (int64_t tokens : {2, 9}) {
+      const Sizes s = {1, 2, 2, tokens, 20, 25, 16, 16, true};
+      Call call = attention_call(s, 1, dtype);
+      const int64_t size = size_of(dtype);
+      put_f32(dtype, std::nanf(""), call.inputs[0].bytes.data() + size * 16);  // query 1 of head 0
+      for (size_t i = 16; i < 32; ++i) call.bounded[0].value[i] = std::nan("");
+      for (int64_t kv : {1, 2}) {
+        for (int64_t i = 20 * 16; i < 25 * 16; ++i)
+          put_f32(dtype, std::nanf(""), call.inputs[static_cast<size_t>(kv)].bytes.data() + size * i);
+      }
+      emit(call);
     }
-    emit(call);
   }
 }
 
-const Register registered({"attention",
-                           {{"shapes", shapes}, {"wide_scores", wide_scores}, {"not_finite", not_finite}},
-                           {}});
+const Register registered(
+    {"attention",
+     {{"shapes", shapes}, {"wide_scores", wide_scores}, {"small_elements", small_elements}, {"not_finite", not_finite}},
+     {}});
 
 }  // namespace
 }  // namespace sinew_test

@@ -10,7 +10,6 @@
 namespace sinew_test {
 namespace {
 
-// A chain of n roundings after products that are rounded too at the most.
 Call make_call(const LayerShape& s, sn_dtype w_dtype, std::vector<uint8_t> x, const std::vector<float>& bias,
                std::vector<uint8_t> weight, const std::string& what) {
   const std::vector<double> a = doubles_of(s.x_dtype, x), w = doubles_of(w_dtype, weight);
@@ -25,7 +24,8 @@ Call make_call(const LayerShape& s, sn_dtype w_dtype, std::vector<uint8_t> x, co
       }
       if (s.bias) sum += static_cast<double>(bias[static_cast<size_t>(n)]);
       before.push_back(sum);
-      error.push_back(1.01 * kHalf * (static_cast<double>(s.in + 1) * magnitude + std::fabs(sum)) + 1e-37);
+      error.push_back(product_error(s.in, magnitude, s.x_dtype == SN_BF16 && w_dtype == SN_BF16) +
+                      1.01 * kHalf * std::fabs(sum) + 0x1p-149);
     }
   }
   Call call = layer_call(s, std::move(x), bias, describe_layer("linear_float", s, name_of(w_dtype) + (" " + what)));
@@ -44,6 +44,9 @@ Call random_call(const LayerShape& s, sn_dtype w_dtype) {
 void shapes(const Emit& emit) {
   for (LayerShape s : kLayerShapes) {
     for (sn_dtype dtype : kReals) emit(random_call(s, dtype));
+    s.x_dtype = SN_BF16;
+    emit(random_call(s, SN_BF16));
+    s.x_dtype = SN_F32;
     s.bias = false;
     emit(random_call(s, SN_F32));
   }
@@ -80,6 +83,23 @@ void special_values(const Emit& emit) {
   }
 }
 
+// Elements below 2^-126 count in BF16 activations and weights, alone and in one sum.
+void subnormal(const Emit& emit) {
+  for (int64_t rows : {3, 20, 150}) {
+    for (bool in_weights : {false, true}) {
+      LayerShape s = {rows, 45, 35, SN_BF16};
+      s.bias = false;
+      const uint64_t seed = next_seed();
+      std::vector<uint8_t> x = random_activations(s, seed), weight = uniform_elements(SN_BF16, s.out * s.in, 0.2, seed);
+      const int64_t row = rows - 1, channel = 17, col = 44;
+      put(SN_BF16, in_weights ? 0x1p122 : -0x1p-128, x.data() + 2 * (row * s.in + col));
+      put(SN_BF16, in_weights ? 0x1p-127 : 0x1p122, weight.data() + 2 * (channel * s.in + col));
+      put(SN_BF16, 0x1p-129, x.data() + 2 * (row / 2 * s.in));
+      emit(make_call(s, SN_BF16, std::move(x), {}, std::move(weight), in_weights ? "small weight" : "small element"));
+    }
+  }
+}
+
 // More rows than are packed at once, more columns than a block, more channels than a task.
 void large(const Emit& emit) {
   if (!quick()) {
@@ -94,11 +114,15 @@ Call timed() {
   return random_call({kRows, 4096, 4096}, SN_F32);
 }
 
-const Register registered(
-    {"linear_float",
-     {{"shapes", shapes}, {"types", types}, {"empty", empty}, {"special_values", special_values}, {"large", large}},
-     {{"1 x 4096 x 4096", timed<1>}, {"128 x 4096 x 4096", timed<128>}},
-     "pack_float"});
+const Register registered({"linear_float",
+                           {{"shapes", shapes},
+                            {"types", types},
+                            {"empty", empty},
+                            {"special_values", special_values},
+                            {"subnormal", subnormal},
+                            {"large", large}},
+                           {{"1 x 4096 x 4096", timed<1>}, {"128 x 4096 x 4096", timed<128>}},
+                           "pack_float"});
 
 }  // namespace
 }  // namespace sinew_test

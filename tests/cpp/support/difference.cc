@@ -52,7 +52,8 @@ std::string compare(const Operand& operand, const Bounded& expected, const uint8
   for (size_t i = 0; i < expected.value.size(); ++i) {
     const double a = number_of(operand.dtype, actual + static_cast<int64_t>(i) * size_of(operand.dtype));
     const double e = expected.value[i];
-    if (std::isnan(e) ? std::isnan(a) : a == e || std::fabs(a - e) <= expected.bound[i]) continue;
+    // The bound of an infinite sum is infinite, too, and says nothing.
+    if (std::isnan(e) ? std::isnan(a) : a == e || (!std::isinf(e) && std::fabs(a - e) <= expected.bound[i])) continue;
     char text[200];
     std::snprintf(text, sizeof text, "element %zu is %.9g, expected %.9g with an error of at most %.3g", i, a, e,
                   expected.bound[i]);

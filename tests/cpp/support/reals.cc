@@ -36,6 +36,13 @@ Operand random_operand(sn_dtype dtype, const std::vector<int64_t>& shape, double
   return operand_of(dtype, shape, uniform_elements(dtype, count_of(shape), range, seed));
 }
 
+double product_error(int64_t n, double magnitude, bool both_bf16) {
+  static const bool has_tiles = std::string(sn_cpu_isa()) == "amx";
+  const double count = static_cast<double>(n), tiles = static_cast<double>((n + 31) / 32);
+  const double lost = both_bf16 && has_tiles ? (count + 2 * tiles - 1) * 0x1p-126 : 2 * count * 0x1p-150;
+  return 1.01 * (kHalf * (count + 1) * magnitude + (n > 0 ? lost : 0));
+}
+
 void round_to(sn_dtype dtype, Bounded& close) {
   const double relative = dtype == SN_F16 ? 0x1p-11 : dtype == SN_BF16 ? 0x1p-8 : 0;
   const double least = dtype == SN_F16 ? 0x1p-25 : dtype == SN_BF16 ? 0x1p-134 : 0x1p-148;

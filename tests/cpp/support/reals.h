@@ -20,6 +20,12 @@ std::vector<uint8_t> uniform_elements(sn_dtype dtype, int64_t count, double rang
 Operand operand_of(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<uint8_t> bytes);
 Operand random_operand(sn_dtype dtype, const std::vector<int64_t>& shape, double range, uint64_t seed);
 
+// By how much F32 arithmetic may miss a sum of n products whose magnitudes add up to `magnitude`: a rounding of each
+// product and each sum, for which there is 2^-150 instead below 2^-126. Where the matrix unit multiplies BF16 with
+// BF16, it has no numbers below 2^-126: n products and two sums of every 32, of which the very first is exact, may lose
+// one.
+double product_error(int64_t n, double magnitude, bool both_bf16);
+
 // Adds to bounds what rounding to an output's dtype may change, and the smallest F32 or so for denormals.
 void round_to(sn_dtype dtype, Bounded& close);
 

@@ -109,7 +109,8 @@ IsaTier best_tier() {
   }
   if (!__builtin_cpu_supports("avx512vnni")) return kAvx512;
   // All processors with AMX have VBMI2, which the kernels of that tier use as well.
-  bool amx = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 24)) && (d & (1u << 25)) && (c & (1u << 6));
+  constexpr unsigned kTiles = 1u << 24 | 1u << 25 | 1u << 22;  // AMX-TILE, AMX-INT8, AMX-BF16
+  bool amx = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kTiles) == kTiles && (c & (1u << 6));
   return amx && amx_permitted() ? kAmx : kVnni;
 }
 #else

@@ -376,7 +376,9 @@ SN_EXPORT int64_t sn_weights_bytes(const sn_weights* weights);
  * row of x with NaN or infinity gives a row of NaN. W8 of fp8, SPARSE of other types, CLUSTERED: the sum of x w in F32,
  * in an order that depends on the shape and the instruction set; its error is at most (in + 8) 2^-24 sum |x w|.
  * FLOAT: products and sums in F32, fused where the processor can, over the columns in order; then the bias and the
- * activation. A result does not depend on the other rows of x. */
+ * activation. A result does not depend on the other rows of x, but on the AMX tier, for BF16 x and BF16 weights, on
+ * whether there are more than four: then sums are taken in another order, and what is below 2^-126 may be lost
+ * (docs/numerics.md: the same bound and 2^-126 for each operation). */
 SN_EXPORT sn_status sn_linear(const sn_tensor* x, const sn_weights* weights, const sn_tensor* bias,
                               sn_activation activation, sn_tensor* y);
 
@@ -425,8 +427,8 @@ SN_EXPORT sn_status sn_transpose_heads(const sn_tensor* x, int64_t first, sn_ten
 
 /* y = a b, or a b^T: a is [..., m, k], b is [..., k, n], transposed [..., n, k], y is [..., m, n], each F32 or BF16.
  * The leading dimensions are a's; b has the same or none. Products and sums are F32, fused where the processor can,
- * over k in order; if all are F32 and sn_blas_open has succeeded, in OpenBLAS's order, which depends on the shape but
- * not on the number of threads. */
+ * over k in order, but for BF16 a and b of more than four rows on the AMX tier, see sn_linear; if all are F32 and
+ * sn_blas_open has succeeded, in OpenBLAS's order, which depends on the shape but not on the number of threads. */
 SN_EXPORT sn_status sn_matmul(const sn_tensor* a, const sn_tensor* b, int32_t transpose_b, sn_tensor* y);
 /* y = softmax(scale q k^T) v for each head, computed in F32 with an online softmax: q is [batch, heads, tokens, width],
  * k and v are [batch, key heads, capacity, width] and [.., value width], of which the first `length` rows are keys and
@@ -445,11 +447,11 @@ SN_EXPORT sn_status sn_attention(const sn_tensor* q, const sn_tensor* k, const s
 /* y = activation(x convolved with the weights + bias): packed weights [out, channels / groups, height, width] of a
  * kernel, whose last three dimensions are the columns of the handle; x and y are F32 or BF16, y [batch, out, rows,
  * columns], bias is F32 [out] or null. Output channels and input channels are split into `groups`, each of which sees
- * its own. Padding may be of any size. FLOAT: one sum for each element over the columns in order, as in sn_linear. W8A8
- * with one group: each image of x is quantized as a row of x is in sn_linear, and its windows are computed as that row
- * would be; the weights have to be packed from four dimensions, and an image with NaN or infinity gives NaN. Other
- * kinds compute as sn_linear would with a row of x for each window; with groups > 1 they and W8A8 multiply the
- * dequantized weights as FLOAT does. */
+ * its own. Padding may be of any size. FLOAT: one sum for each element over the columns in order, as in sn_linear (with
+ * one group, BF16 x and BF16 weights as there for more than four rows). W8A8 with one group: each image of x is
+ * quantized as a row of x is in sn_linear, and its windows are computed as that row would be; the weights have to be
+ * packed from four dimensions, and an image with NaN or infinity gives NaN. Other kinds compute as sn_linear would with
+ * a row of x for each window; with groups > 1 they and W8A8 multiply the dequantized weights as FLOAT does. */
 SN_EXPORT sn_status sn_conv2d(const sn_tensor* x, const sn_weights* weights, const int64_t* window, int64_t groups,
                               const sn_tensor* bias, sn_activation activation, sn_tensor* y);
 /* y = the largest element of each window; padding does not count, NaN counts as the largest. */

@@ -29,21 +29,37 @@ struct Work {
   double* total;
 
   static int64_t floats_of(int64_t n) { return round_up(n, kPanel); }
+  // Queries and a block of keys, packed.
+  template <class T>
+  static int64_t query_floats(const Group<T>& g) {
+    return floats_of(packed_floats(kQueries, g.width));
+  }
+  template <class T>
+  static int64_t key_floats(const Group<T>& g) {
+    return g.width * kKeys;
+  }
+#if defined(SN_TIER_AMX)
+  static int64_t query_floats(const Group<bf16>& g) {
+    return floats_of(TiledRows<bf16>::bytes(kQueries, g.width) / int64_t{sizeof(float)});
+  }
+  static int64_t key_floats(const Group<bf16>& g) {
+    return Panels<paired_bf16>::padded(g.width) * kKeys / 2 + kKeys;  // masks of panels at the end
+  }
+#endif
   template <class T>
   static int64_t bytes(const Group<T>& g) {
     const int64_t panels = ceil_div(g.value_width, kPanel);
-    return (floats_of(packed_floats(kQueries, g.width)) + kQueries * kKeys + g.width * kKeys +
-            packed_floats(kQueries, kKeys) + panels * kPanel * kKeys + 2 * kQueries * floats_of(g.value_width) +
-            kQueries + 2 * kQueries) *
+    return (query_floats(g) + kQueries * kKeys + key_floats(g) + packed_floats(kQueries, kKeys) +
+            panels * kPanel * kKeys + 2 * kQueries * floats_of(g.value_width) + kQueries + 2 * kQueries) *
            static_cast<int64_t>(sizeof(float));
   }
   template <class T>
   Work(const Group<T>& g, char* scratch) {
     const int64_t panels = ceil_div(g.value_width, kPanel);
     queries = reinterpret_cast<float*>(scratch);
-    scores = queries + floats_of(packed_floats(kQueries, g.width));
+    scores = queries + query_floats(g);
     keys = scores + kQueries * kKeys;
-    weights = keys + g.width * kKeys;
+    weights = keys + key_floats(g);
     values = weights + packed_floats(kQueries, kKeys);
     sums = values + panels * kPanel * kKeys;
     results = sums + kQueries * floats_of(g.value_width);
@@ -77,14 +93,42 @@ void few_scores(const Group<T>& g, int64_t first, int64_t rows, int64_t key, int
   }
 }
 
+// The same for many: queries [first, first + rows), packed once, with blocks of packed keys.
 template <class T>
-void many_scores(const Group<T>& g, const Tiles& queries, int64_t key, int64_t keys, float* panels, float* scores) {
+void pack_queries(const Group<T>& g, int64_t first, int64_t rows, const Work& w) {
+  const Tiles queries = {w.queries, rows, g.width};
+  for (int64_t tile = 0; tile < ceil_div(rows, kGemmRows); ++tile)
+    pack_tile(g.q + first * g.width, g.width, tile, queries);
+}
+template <class T>
+void many_scores(const Group<T>& g, int64_t, int64_t rows, int64_t key, int64_t keys, const Work& w) {
   for (int64_t j = 0; j < keys; j += kPanel)
-    transpose_panel(g.k + (key + j) * g.width, g.width, min_of(kPanel, keys - j), g.width, panels + j * g.width);
-  const Layer<float> layer = {scores, kKeys, keys, nullptr, SN_NONE};
-  multiply_block(queries, 0, ceil_div(queries.rows, kTileRows), 0, Panels<float>{panels, g.width, keys}, 0,
+    transpose_panel(g.k + (key + j) * g.width, g.width, min_of(kPanel, keys - j), g.width, w.keys + j * g.width);
+  const Layer<float> layer = {w.scores, kKeys, keys, nullptr, SN_NONE};
+  const Tiles queries = {w.queries, rows, g.width};
+  multiply_block(queries, 0, ceil_div(rows, kGemmRows), 0, Panels<float>{w.keys, g.width, keys}, 0,
                  ceil_div(keys, kPanel), layer);
 }
+#if defined(SN_TIER_AMX)
+TiledRows<bf16> tiled_queries(const Group<bf16>& g, int64_t first, int64_t rows, const Work& w) {
+  return {g.q + first * g.width, g.width, rows, g.width, w.queries};
+}
+void pack_queries(const Group<bf16>& g, int64_t first, int64_t rows, const Work& w) {
+  const TiledRows<bf16> queries = tiled_queries(g, first, rows, w);
+  for (int64_t r = 0; r < rows; ++r) queries.pack(r);
+}
+void many_scores(const Group<bf16>& g, int64_t first, int64_t rows, int64_t key, int64_t keys, const Work& w) {
+  auto* panels = reinterpret_cast<paired_bf16*>(w.keys);
+  const int64_t padded = Panels<paired_bf16>::padded(g.width);
+  auto* subnormal = reinterpret_cast<uint16_t*>(panels + padded * kKeys);
+  for (int64_t j = 0; j < keys; j += kPanel)
+    subnormal[j / kPanel] =
+        transpose_panel(g.k + (key + j) * g.width, g.width, min_of(kPanel, keys - j), g.width, panels + j * padded);
+  const Layer<float> layer = {w.scores, kKeys, keys, nullptr, SN_NONE};
+  multiply_in_tiles(tiled_queries(g, first, rows, w), 0, rows, {panels, g.width, keys, subnormal}, 0,
+                    ceil_div(keys, kPanel), layer);
+}
+#endif
 
 // Turns a row of scores into weights e^(score - top) and returns what earlier sums have to be multiplied by.
 float weigh(float factor_of_scores, int64_t keys, int64_t visible, float* scores, float& top, double& total) {
@@ -176,7 +220,7 @@ void many_sums(const Group<T>& g, int64_t rows, const Work& w, int64_t key, int6
       store(w.values + (column * keys + j * kPanel), load_some(g.v + (key + j) * g.value_width + column, lanes));
   }
   const Tiles tiles = {w.weights, rows, keys};
-  const int64_t count = ceil_div(rows, kTileRows);
+  const int64_t count = ceil_div(rows, kGemmRows);
   for (int64_t tile = 0; tile < count; ++tile) pack_tile(w.scores, kKeys, tile, tiles);
   const Layer<float> layer = {w.sums, g.value_width, g.value_width, nullptr, SN_NONE};
   multiply_block(tiles, 0, count, 0, Panels<float>{w.values, keys, g.value_width}, 0, ceil_div(g.value_width, kPanel),
@@ -191,9 +235,7 @@ float* results_in(bf16*, const Work& work) { return work.results; }
 template <class T>
 void attend(const Group<T>& g, int64_t first, int64_t rows, const Work& w) {
   const bool few = rows <= kThinRows;
-  const Tiles queries = {w.queries, rows, g.width};
-  for (int64_t tile = 0; !few && tile < ceil_div(rows, kTileRows); ++tile)
-    pack_tile(g.q + first * g.width, g.width, tile, queries);
+  if (!few) pack_queries(g, first, rows, w);
   int64_t end = 0;
   for (int64_t r = 0; r < rows; ++r) {
     w.top[r] = -__builtin_inff();
@@ -208,7 +250,7 @@ void attend(const Group<T>& g, int64_t first, int64_t rows, const Work& w) {
     if (few) {
       few_scores(g, first, rows, key, keys, w.scores);
     } else {
-      many_scores(g, queries, key, keys, w.keys, w.scores);
+      many_scores(g, first, rows, key, keys, w);
     }
     float factors[kQueries];
     for (int64_t r = 0; r < rows; ++r)

@@ -364,9 +364,10 @@ sn_status convolve_depthwise(sn_device* device, const Convolution& c, const floa
   return starved ? no_scratch(bytes) : SN_OK;
 }
 
-// Rows of windows through the weights' own kernel; results come by windows and are turned to channels.
+// Rows of windows through the weights' own kernel, linear_rows or the like; results come by windows and are turned to
+// channels.
 sn_status convolve_rows(sn_device* device, const Convolution& c, const float* x, const sn_weights& weights,
-                        const float* bias, sn_activation activation, float* y) {
+                        decltype(linear_rows)* kernel, const float* bias, sn_activation activation, float* y) {
   const int64_t inner = c.inner();
   const int64_t a_block = min_of(max_of(16, kGathered / max_of(inner, 1) / 16 * 16), kTaskRows);
   const int64_t blocks = ceil_div(c.positions(), a_block);
@@ -385,7 +386,7 @@ sn_status convolve_rows(sn_device* device, const Convolution& c, const float* x,
     Run* runs = reinterpret_cast<Run*>(data + row_bytes + sum_bytes);
     gather_rows(c, x + image * c.channels * c.plane(), first, count, runs, rows);
     const Layer<float> layer = {sums, c.out, c.out, bias, activation};
-    linear_rows(weights, rows, count, layer, data + row_bytes + sum_bytes + run_bytes);
+    kernel(weights, rows, count, layer, data + row_bytes + sum_bytes + run_bytes);
     float* to = y + image * c.out * c.positions() + first;
     constexpr int64_t kSquare = 16;
     for (int64_t channel = 0; channel < c.out; channel += kSquare) {
@@ -474,9 +475,13 @@ sn_status conv2d(sn_device* device, const sn_tensor* x, const sn_weights* w, con
     });
   };
   if (w->kind == SN_FLOAT && w->dtype != SN_BF16) return run(Weights::panels(w->part<float>(0), w->cols));
+  auto* kernel = linear_rows;
+#if defined(SN_TIER_AMX)
+  if (w->kind == SN_FLOAT && x->dtype == SN_BF16) kernel = bf16_rows;
+#endif
   if (groups == 1) {
     return with_floats(device, all, x, y, [&](const Convolution& c, const float* from, float* to) {
-      return convolve_rows(device, c, from, *w, biases, activation, to);
+      return convolve_rows(device, c, from, *w, kernel, biases, activation, to);
     });
   }
   const int64_t at_once = min_of(64, w->cols), size = static_cast<int64_t>(sizeof(float));

@@ -3,8 +3,8 @@
 // not depend on the other rows, and only the scalar tier, which multiplies and adds separately, has other bits.
 //
 // The right-hand matrix [inner, columns] comes as panels of 16 columns: [ceil(columns / 16)][inner][16], zeros beyond
-// the last column. The left-hand one comes as it lies in memory, or packed in tiles of kTileRows rows:
-// [inner][kTileRows].
+// the last column. The left-hand one comes as it lies in memory, or packed in tiles of kGemmRows rows:
+// [inner][kGemmRows].
 #pragma once
 
 #include "cpu/matmul/linear.h"
@@ -15,9 +15,9 @@ namespace SN_ISA_NAME {
 
 // As many rows and panels as their sums fit in registers, beside the operands.
 #if defined(SN_TIER_AVX512)
-constexpr int kTileRows = 12, kTilePanels = 2, kThinPanels = 8;
+constexpr int kGemmRows = 12, kGemmPanels = 2, kThinPanels = 8;
 #else
-constexpr int kTileRows = 6, kTilePanels = 1, kThinPanels = 4;
+constexpr int kGemmRows = 6, kGemmPanels = 1, kThinPanels = 4;
 #endif
 // Products of fewer rows are bound by memory and read the left-hand side where it lies.
 constexpr int64_t kThinRows = 4;
@@ -26,21 +26,27 @@ constexpr int64_t kInner = 256;
 // Rows and panels of the result that one task computes.
 constexpr int64_t kTaskRows = 96, kTaskPanels = 16;
 
-// sum[r][p] += a(r, k) b_p(k) for k in order. Element (r, k) of the left-hand side is a[r * a_step + k], or a[k *
-// a_step + r] when it is packed; row k of panel p is at b + p * b_panel + k * b_step.
-template <int kRows, int kPanels, bool kPacked, class B_>
-SN_INLINE void multiply_panels(const float* a, int64_t a_step, const B_* b, int64_t b_panel, int64_t b_step,
-                               int64_t inner, F (&sum)[kRows][kPanels]) {
+// sum[r][p] += a(r, k) v[p]. Element (r, k) of the left-hand side is a[r * a_step + k], or a[k * a_step + r] when it is
+// packed.
+template <int kRows, int kPanels, bool kPacked, class A_>
+SN_INLINE void multiply_step(const A_* a, int64_t a_step, int64_t k, const F (&v)[kPanels], F (&sum)[kRows][kPanels]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    const F s = splat(to_float(kPacked ? a[k * a_step + r] : a[r * a_step + k]));
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) sum[r][p] = multiply_add(s, v[p], sum[r][p]);
+  }
+}
+
+// sum[r][p] += a(r, k) b_p(k) for k in order. Row k of panel p is at b + p * b_panel + k * b_step.
+template <int kRows, int kPanels, bool kPacked, class A_, class B_>
+SN_INLINE void multiply_panels(const A_* a, int64_t a_step, const B_* b, int64_t b_panel, int64_t b_step, int64_t inner,
+                               F (&sum)[kRows][kPanels]) {
   for (int64_t k = 0; k < inner; ++k) {
     F v[kPanels];
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) v[p] = load(b + p * b_panel + k * b_step);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const F s = splat(kPacked ? a[k * a_step + r] : a[r * a_step + k]);
-#pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) sum[r][p] = multiply_add(s, v[p], sum[r][p]);
-    }
+    multiply_step<kRows, kPanels, kPacked>(a, a_step, k, v, sum);
   }
 }
 
@@ -59,6 +65,7 @@ struct Panels {
   const B_* data;
   int64_t inner, columns;
 
+  int64_t padded() const { return inner; }  // the rows of a panel
   const B_* at(int64_t panel, int64_t k) const { return data + (panel * inner + k) * kPanel; }
   int64_t count() const { return ceil_div(columns, kPanel); }
 };
@@ -69,7 +76,7 @@ void thin_tile(const float* a, int64_t a_step, const Panels<B_>& b, int64_t pane
   alignas(64) float buffer[kRows][kPanels * kPanel];
   F sum[kRows][kPanels];
   clear(sum);
-  multiply_panels<kRows, kPanels, false>(a, a_step, b.at(panel, 0), b.inner * kPanel, kPanel, b.inner, sum);
+  multiply_panels<kRows, kPanels, false>(a, a_step, b.at(panel, 0), b.padded() * kPanel, kPanel, b.inner, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
@@ -106,29 +113,29 @@ void thin_product(const float* a, int64_t a_step, int64_t rows, const Panels<B_>
 }
 
 // Floats of `rows` packed rows.
-inline int64_t packed_floats(int64_t rows, int64_t inner) { return ceil_div(rows, kTileRows) * kTileRows * inner; }
+inline int64_t packed_floats(int64_t rows, int64_t inner) { return ceil_div(rows, kGemmRows) * kGemmRows * inner; }
 
-// The left-hand side packed: blocks of kInner steps, in each the tiles of rows, in each [step][kTileRows].
+// The left-hand side packed: blocks of kInner steps, in each the tiles of rows, in each [step][kGemmRows].
 struct Tiles {
   const float* data;
   int64_t rows, inner;
 
   // Steps [k, k + kInner) of a tile of rows; k is a multiple of kInner.
   const float* at(int64_t tile, int64_t k) const {
-    return data + ceil_div(rows, kTileRows) * kTileRows * k + tile * kTileRows * min_of(kInner, inner - k);
+    return data + ceil_div(rows, kGemmRows) * kGemmRows * k + tile * kGemmRows * min_of(kInner, inner - k);
   }
 };
 
 // Packs one tile of rows, which lie a_step apart; rows that are not there become 0.
 template <class T>
 void pack_tile(const T* a, int64_t a_step, int64_t tile, const Tiles& tiles) {
-  const int64_t first = tile * kTileRows, rows = min_of(kTileRows, tiles.rows - first);
+  const int64_t first = tile * kGemmRows, rows = min_of(kGemmRows, tiles.rows - first);
   for (int64_t k = 0; k < tiles.inner; k += kInner) {
     float* to = const_cast<float*>(tiles.at(tile, k));
     const int64_t steps = min_of(kInner, tiles.inner - k);
-    for (int64_t r = 0; r < kTileRows; ++r) {
+    for (int64_t r = 0; r < kGemmRows; ++r) {
       const T* from = a + (first + r) * a_step + k;
-      for (int64_t i = 0; i < steps; ++i) to[i * kTileRows + r] = r < rows ? to_float(from[i]) : 0.0f;
+      for (int64_t i = 0; i < steps; ++i) to[i * kGemmRows + r] = r < rows ? to_float(from[i]) : 0.0f;
     }
   }
 }
@@ -138,24 +145,24 @@ void pack_tile(const T* a, int64_t a_step, int64_t tile, const Tiles& tiles) {
 template <int kPanels, class B_>
 void multiply_tile(const Tiles& a, int64_t tile, int64_t origin, const Panels<B_>& b, int64_t panel, int64_t k,
                    int64_t end, const Layer<float>& layer) {
-  alignas(64) float buffer[kTileRows][kPanels * kPanel];
-  const int64_t first = tile * kTileRows - origin, rows = min_of(kTileRows, a.rows - tile * kTileRows);
+  alignas(64) float buffer[kGemmRows][kPanels * kPanel];
+  const int64_t first = tile * kGemmRows - origin, rows = min_of(kGemmRows, a.rows - tile * kGemmRows);
   const int64_t column = panel * kPanel, columns = min_of(kPanels * kPanel, layer.out - column);
   const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
-  F sum[kTileRows][kPanels];
+  F sum[kGemmRows][kPanels];
   clear(sum);
   if (k > 0) {
     for (int64_t r = 0; r < rows; ++r) memcpy(buffer[r], layer.y + (first + r) * layer.stride + column, bytes);
 #pragma GCC unroll 16
-    for (int r = 0; r < kTileRows; ++r) {
+    for (int r = 0; r < kGemmRows; ++r) {
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) sum[r][p] = load(&buffer[r][p * kPanel]);
     }
   }
-  multiply_panels<kTileRows, kPanels, true>(a.at(tile, k), kTileRows, b.at(panel, k), b.inner * kPanel, kPanel, end - k,
-                                            sum);
+  multiply_panels<kGemmRows, kPanels, true>(a.at(tile, k), kGemmRows, b.at(panel, k), b.padded() * kPanel, kPanel,
+                                            end - k, sum);
 #pragma GCC unroll 16
-  for (int r = 0; r < kTileRows; ++r) {
+  for (int r = 0; r < kGemmRows; ++r) {
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) store(&buffer[r][p * kPanel], sum[r][p]);
   }
@@ -175,9 +182,9 @@ void multiply_block(const Tiles& a, int64_t begin, int64_t end, int64_t origin, 
   for (int64_t k = 0; k == 0 || k < a.inner; k += kInner) {
     const int64_t stop = min_of(k + kInner, a.inner);
     int64_t panel = first;
-    for (; panel + kTilePanels <= last; panel += kTilePanels) {
+    for (; panel + kGemmPanels <= last; panel += kGemmPanels) {
       for (int64_t tile = begin; tile < end; ++tile)
-        multiply_tile<kTilePanels>(a, tile, origin, b, panel, k, stop, layer);
+        multiply_tile<kGemmPanels>(a, tile, origin, b, panel, k, stop, layer);
     }
     for (; panel < last; ++panel) {
       for (int64_t tile = begin; tile < end; ++tile) multiply_tile<1>(a, tile, origin, b, panel, k, stop, layer);

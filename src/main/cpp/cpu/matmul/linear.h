@@ -167,6 +167,10 @@ void clustered_rows(const sn_weights& weights, const float* x, int64_t rows, con
 
 int64_t float_scratch(const sn_weights& weights, int64_t rows);
 void float_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch);
+#if defined(SN_TIER_AMX)
+// float_rows on the matrix unit, whatever their number up to 96, for BF16 weights and x of BF16 numbers.
+void bf16_rows(const sn_weights& weights, const float* x, int64_t rows, const Layer<float>& layer, void* scratch);
+#endif
 
 }  // namespace SN_ISA_NAME
 }  // namespace sn

@@ -13,7 +13,20 @@ struct Product {
   char* y;
   bool narrow_a, narrow_b, narrow_y, transposed;
   int64_t rows, inner, columns;
+
+  // y from a column on.
+  Right result_from(int64_t column) const {
+    const auto size = static_cast<int64_t>(narrow_y ? sizeof(bf16) : sizeof(float));
+    return {y + column * size, columns, narrow_y, nullptr, SN_NONE};
+  }
 };
+
+constexpr int64_t kFloat = sizeof(float);
+
+// Columns of the right-hand side that are packed at a time.
+int64_t slab_of(const Product& p) { return max_of((int64_t{1} << 20) / max_of(p.inner, 1) / kPanel, 16) * kPanel; }
+// Panels that one task packs.
+int64_t panels_a_task(const Product& p) { return max_of(1, 65536 / max_of(p.inner * kPanel, 1)); }
 
 template <class T>
 void gather_panel(const Product& p, int64_t column, float* panel) {
@@ -46,20 +59,54 @@ void multiply_with_blas(sn_device* device, const Product& p) {
   for_tasks(device, tiles * ceil_div(p.rows, kBlasRows), task);
 }
 
+#if defined(SN_TIER_AMX)
+// BF16 with BF16, for more than kThinRows rows.
+sn_status multiply_bf16(sn_device* device, const Product& p) {
+  const int64_t slab = slab_of(p), panel_elements = Panels<paired_bf16>::padded(p.inner) * kPanel;
+  const int64_t most = ceil_div(min_of(slab, p.columns), kPanel);
+  const int64_t panel_bytes = most * panel_elements * static_cast<int64_t>(sizeof(paired_bf16));
+  const int64_t bytes = panel_bytes + most * static_cast<int64_t>(sizeof(uint16_t));
+  const Scratch scratch(device, bytes);
+  if (scratch.data() == nullptr) return no_scratch(bytes);
+  auto* panels = reinterpret_cast<paired_bf16*>(scratch.data());
+  auto* subnormal = reinterpret_cast<uint16_t*>(scratch.data() + panel_bytes);
+  const auto* b = reinterpret_cast<const bf16*>(p.b);
+  for (int64_t first = 0; first < p.columns; first += slab) {
+    const int64_t columns = min_of(slab, p.columns - first), count = ceil_div(columns, kPanel);
+    const int64_t a_task = panels_a_task(p);
+    auto pack = [&](int64_t index) {
+      for (int64_t panel = index * a_task; panel < min_of((index + 1) * a_task, count); ++panel) {
+        const int64_t column = first + panel * kPanel, there = min_of(kPanel, p.columns - column);
+        paired_bf16* to = panels + panel * panel_elements;
+        subnormal[panel] = p.transposed ? transpose_panel(b + column * p.inner, p.inner, there, p.inner, to)
+                                        : interleave_panel(b + column, p.columns, there, p.inner, to);
+      }
+    };
+    for_tasks(device, ceil_div(count, a_task), pack);
+    const sn_status status = product_in_tiles(device, {p.a, p.inner, true}, p.rows,
+                                              {panels, p.inner, columns, subnormal}, p.result_from(first));
+    if (status != SN_OK) return status;
+  }
+  return SN_OK;
+}
+#endif
+
 sn_status multiply(sn_device* device, const Product& p) {
   if (!p.narrow_a && !p.narrow_b && !p.narrow_y && blas_takes(p.rows, p.columns, p.inner)) {
     multiply_with_blas(device, p);
     return SN_OK;
   }
-  constexpr int64_t kFloat = sizeof(float), kBf16 = sizeof(bf16);
-  const int64_t slab = max_of((int64_t{1} << 20) / max_of(p.inner, 1) / kPanel, 16) * kPanel;
+#if defined(SN_TIER_AMX)
+  if (p.narrow_a && p.narrow_b && p.rows > kThinRows) return multiply_bf16(device, p);
+#endif
+  const int64_t slab = slab_of(p);
   const int64_t bytes = round_up(min_of(slab, p.columns), kPanel) * p.inner * kFloat;
   const Scratch scratch(device, bytes);
   if (scratch.data() == nullptr) return no_scratch(bytes);
   float* panels = reinterpret_cast<float*>(scratch.data());
   const Left left = {p.a, p.inner, p.narrow_a};
   for (int64_t first = 0; first < p.columns; first += slab) {
-    const int64_t columns = min_of(slab, p.columns - first), a_task = max_of(1, 65536 / max_of(p.inner * kPanel, 1));
+    const int64_t columns = min_of(slab, p.columns - first), a_task = panels_a_task(p);
     const int64_t count = ceil_div(columns, kPanel);
     auto pack = [&](int64_t index) {
       for (int64_t panel = index * a_task; panel < min_of((index + 1) * a_task, count); ++panel) {
@@ -69,8 +116,8 @@ sn_status multiply(sn_device* device, const Product& p) {
       }
     };
     for_tasks(device, ceil_div(count, a_task), pack);
-    const Right right = {p.y + first * (p.narrow_y ? kBf16 : kFloat), p.columns, p.narrow_y, nullptr, SN_NONE};
-    const sn_status status = product(device, left, p.rows, Panels<float>{panels, p.inner, columns}, right);
+    const sn_status status =
+        product(device, left, p.rows, Panels<float>{panels, p.inner, columns}, p.result_from(first));
     if (status != SN_OK) return status;
   }
   return SN_OK;

@@ -1,7 +1,7 @@
-// Products of F32 matrices on the device's threads. See gemm.h.
+// Products of F32 and BF16 matrices on the device's threads. See gemm.h and, of BF16 with BF16, pairs.h.
 #pragma once
 
-#include "cpu/matmul/gemm.h"
+#include "cpu/matmul/pairs.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -89,6 +89,41 @@ sn_status thin_product_in_tasks(sn_device* device, const float* a, int64_t a_ste
   return starved ? no_sums() : SN_OK;
 }
 
+#if defined(SN_TIER_AMX)
+// A BF16 left-hand side of more than kThinRows rows, on the matrix unit.
+inline sn_status product_in_tiles(sn_device* device, const Left& a, int64_t rows, const Panels<paired_bf16>& b,
+                                  const Right& y) {
+  // So many rows at a time that their tiles stay in the third-level cache.
+  const int64_t slab = max_of((int64_t{1} << 21) / max_of(b.padded(), 1) / kBf16Rows, 1) * kBf16Rows;
+  const int64_t bytes = TiledRows<bf16>::bytes(min_of(rows, slab), b.inner);
+  const Scratch scratch(device, bytes);
+  if (scratch.data() == nullptr) return no_scratch(bytes);
+  for (int64_t first = 0; first < rows; first += slab) {
+    const TiledRows<bf16> tiled(static_cast<const bf16*>(a.data) + first * a.step, a.step, min_of(slab, rows - first),
+                                b.inner, scratch.data());
+    const int64_t rows_a_task = max_of(1, 65536 / max_of(b.inner, 1));
+    auto pack = [&](int64_t index) {
+      const int64_t end = min_of((index + 1) * rows_a_task, tiled.rows);
+      for (int64_t row = index * rows_a_task; row < end; ++row) tiled.pack(row);
+    };
+    for_tasks(device, ceil_div(tiled.rows, rows_a_task), pack);
+    const int64_t blocks = ceil_div(tiled.rows, kBf16Rows);
+    auto multiply = [&](int64_t index) {
+      const int64_t row = index % blocks * kBf16Rows, panel = index / blocks * kTaskPanels;
+      with_activation_type(y.narrow ? SN_BF16 : SN_F32, [&](auto* type) {
+        using T = typename Pointee<decltype(type)>::type;
+        const Layer<T> layer = {static_cast<T*>(y.data) + (first + row) * y.step, y.step, b.columns, y.bias,
+                                y.activation};
+        multiply_in_tiles(tiled, row, min_of(kBf16Rows, tiled.rows - row), b, panel,
+                          min_of(panel + kTaskPanels, b.count()), layer);
+      });
+    };
+    for_tasks(device, blocks * ceil_div(b.count(), kTaskPanels), multiply);
+  }
+  return SN_OK;
+}
+#endif
+
 // y = activation(a b + bias), a with `rows` rows of b.inner elements.
 template <class B_>
 sn_status product(sn_device* device, const Left& a, int64_t rows, const Panels<B_>& b, const Right& y) {
@@ -111,8 +146,8 @@ sn_status product(sn_device* device, const Left& a, int64_t rows, const Panels<B
   int32_t starved = 0;
   for (int64_t first = 0; first < rows; first += slab) {
     const Tiles tiles = {reinterpret_cast<float*>(scratch.data()), min_of(slab, rows - first), b.inner};
-    const int64_t count = ceil_div(tiles.rows, kTileRows);
-    const int64_t tiles_a_task = max_of(1, 32768 / (max_of(b.inner, 1) * kTileRows));
+    const int64_t count = ceil_div(tiles.rows, kGemmRows);
+    const int64_t tiles_a_task = max_of(1, 32768 / (max_of(b.inner, 1) * kGemmRows));
     auto pack = [&](int64_t index) {
       const int64_t end = min_of((index + 1) * tiles_a_task, count);
       for (int64_t tile = index * tiles_a_task; tile < end; ++tile) a.pack(first, tile, tiles);
@@ -124,7 +159,7 @@ sn_status product(sn_device* device, const Left& a, int64_t rows, const Panels<B
       const int64_t column = index / blocks * kTaskColumns, columns = min_of(kTaskColumns, b.columns - column);
       const Panels<B_> part = {b.at(column / kPanel, 0), b.inner, columns};
       const auto compute = [&](const Layer<float>& layer) {
-        multiply_block(tiles, row / kTileRows, ceil_div(row + height, kTileRows), row, part, 0, part.count(), layer);
+        multiply_block(tiles, row / kGemmRows, ceil_div(row + height, kGemmRows), row, part, 0, part.count(), layer);
       };
       if (!finish_block(device, y, first + row, height, column, columns, compute)) atomic_or(&starved);
     };
