@@ -32,8 +32,9 @@ class ThreadPool {
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;  // guards everything below except next_
   pthread_cond_t start_ = PTHREAD_COND_INITIALIZER;
   pthread_cond_t done_ = PTHREAD_COND_INITIALIZER;
-  uint64_t generation_ = 0;
-  int active_ = 0;
+  uint64_t generation_ = 0;  // of loops; also read without the mutex
+  bool open_ = false;        // whether workers may join the loop: one that wakes too late is not waited for
+  int active_ = 0;           // workers that have joined; also read without the mutex
   bool stop_ = false;
   int64_t tasks_ = 0;
   void (*task_)(void*, int64_t) = nullptr;
