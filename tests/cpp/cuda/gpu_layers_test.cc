@@ -120,7 +120,7 @@ void expect_close(const std::vector<double>& expected, const std::vector<double>
 
 // A name is taken until the library is looked for, which the description does at the latest.
 TEST(GpuLayers, CublasLtIsNamedBeforeItIsLookedFor) {
-  opened(true);
+  sn_device_close(opened(true));  // loads the plug-in
   const std::string longest(4095, 'x');
   EXPECT_EQ(sn_cuda_cublaslt((longest + "x").c_str()), SN_INVALID_ARGUMENT);
   EXPECT_STREQ(sn_last_error(), "the name of cuBLASLt's file has more than 4095 bytes");
