@@ -1,13 +1,17 @@
 #include "gpu_products.h"
 
+#include <cuda_runtime_api.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "gpu_cudnn.h"
 #include "measure.h"
 #include "support/reals.h"
 #include "support/tensor.h"
@@ -27,23 +31,24 @@ std::vector<uint8_t> read(const Tensor& tensor, size_t bytes) {
 }
 
 // Times the call on the GPU and prints it; `expected` are the first of y's elements, and `far` how far they may be off.
-bool report(const std::string& name, sn_device* gpu, double operations, int rounds, const std::function<void()>& call,
+// The unit is of 10^12 of what `amount` counts.
+bool report(const std::string& name, const char* unit, double amount, int rounds, const std::function<void()>& call,
             const Tensor& y, const std::vector<uint8_t>& expected, double far) {
   call();  // warms up, and chooses an algorithm
   std::vector<double> rates;
   for (int round = 0; round < rounds; ++round) {
-    require(sn_device_synchronize(gpu));
+    cudaDeviceSynchronize();  // cuDNN is in another stream than the device
     const double seconds = seconds_of([&] {
       for (int i = 0; i < kCalls; ++i) call();
-      require(sn_device_synchronize(gpu));
+      cudaDeviceSynchronize();
     });
-    rates.push_back(operations * kCalls / seconds);
+    rates.push_back(amount * kCalls / seconds);
   }
   const std::vector<double> wanted = sinew_test::doubles_of(SN_F32, expected);
   const std::vector<double> found = sinew_test::doubles_of(SN_F32, read(y, expected.size()));
   bool right = true;
   for (size_t i = 0; i < wanted.size(); ++i) right = right && std::fabs(wanted[i] - found[i]) <= far;
-  std::printf("  %-42s %10.2f TOPS  %s\n", name.c_str(), median(rates) * 1e-12, right ? "right" : "WRONG");
+  std::printf("  %-42s %10.2f %s  %s\n", name.c_str(), median(rates) * 1e-12, unit, right ? "right" : "WRONG");
   std::fflush(stdout);
   return right;
 }
@@ -66,7 +71,7 @@ bool product(sn_device* gpu, sn_device* cpu, sn_dtype dtype, int64_t side, int r
   require(sn_matmul(few, same, 1, answer));
   const double operations = 2.0 * static_cast<double>(side) * static_cast<double>(side) * static_cast<double>(side);
   return report(
-      "matmul " + std::string(dtype == SN_F32 ? "F32 " : "BF16 ") + std::to_string(side), gpu, operations, rounds,
+      "matmul " + std::string(dtype == SN_F32 ? "F32 " : "BF16 ") + std::to_string(side), "TOPS", operations, rounds,
       [&] { require(sn_matmul(x, w, 1, y)); }, y, read(answer, answer.size()),
       0.001 * std::sqrt(static_cast<double>(side)));
 }
@@ -95,7 +100,7 @@ bool int8_layer(sn_device* gpu, sn_device* cpu, bool two_of_four, int64_t rows, 
       expected = read(y, y.size());
     } else {
       const double operations = 2.0 * static_cast<double>(rows) * kSide * kSide;
-      right = report("linear_w8a8 " + std::to_string(rows) + (two_of_four ? " rows, 2:4" : " rows"), gpu, operations,
+      right = report("linear_w8a8 " + std::to_string(rows) + (two_of_four ? " rows, 2:4" : " rows"), "TOPS", operations,
                      rounds, call, y, expected, 0);
     }
     sn_weights_close(packed);
@@ -103,8 +108,18 @@ bool int8_layer(sn_device* gpu, sn_device* cpu, bool two_of_four, int64_t rows, 
   return right;
 }
 
+// The call of another library on the same memory: nothing where there is none. Its sums have another order.
+bool report_peer(const std::string& name, const char* unit, double amount, int rounds,
+                 const std::function<void()>& call, const Tensor& y, const std::vector<uint8_t>& expected, double far) {
+  if (call == nullptr) return true;
+  fill(y, std::vector<uint8_t>(y.size()));
+  return report(name, unit, amount, rounds, call, y, expected, far);
+}
+
+float* floats_of(const Tensor& tensor) { return static_cast<float*>(sn_tensor_data(tensor)); }
+
 // 3 x 3 kernels over images of 56 x 56, of which the CPU computes the first.
-bool convolution(sn_device* gpu, sn_device* cpu, bool int8, int rounds) {
+bool convolution(sn_device* gpu, sn_device* cpu, Cudnn* cudnn, bool int8, int rounds) {
   constexpr int64_t kImages = 32, kChannels = 128, kSide = 56;
   const std::array<int64_t, 8> window = {3, 3, 1, 1, 1, 1, 1, 1};
   const std::vector<uint8_t> images = sinew_test::uniform_elements(SN_F32, kImages * kChannels * kSide * kSide, 1, 3);
@@ -128,12 +143,42 @@ bool convolution(sn_device* gpu, sn_device* cpu, bool int8, int rounds) {
       expected = read(y, y.size());
     } else {
       const double operations = 2.0 * 9 * kImages * kChannels * kChannels * kSide * kSide;
-      right = report(int8 ? "conv2d int8 3x3" : "conv2d F32 3x3", gpu, operations, rounds, call, y, expected,
+      right = report(int8 ? "conv2d int8 3x3" : "conv2d F32 3x3", "TOPS", operations, rounds, call, y, expected,
                      int8 ? 0 : 0.01);
+      for (bool tf32 : {false, true}) {
+        if (int8 || cudnn == nullptr) continue;
+        require(sn_device_synchronize(gpu));
+        const auto peer = cudnn->convolution({static_cast<int>(n), kChannels, kSide, 3}, tf32, floats_of(x),
+                                             floats_of(weight), floats_of(y));
+        // Elements of TF32 have 10 bits: each of the 1152 products is off by at most 2^-10 of itself, which is below 1.
+        right = report_peer(tf32 ? "  cuDNN, TF32" : "  cuDNN, F32", "TOPS", operations, rounds, peer, y, expected,
+                            tf32 ? 1.13 : 0.01) &&
+                right;
+      }
     }
     sn_weights_close(packed);
   }
   return right;
+}
+
+// Rows of 4096, in bytes read and written.
+bool softmax(sn_device* gpu, sn_device* cpu, Cudnn* cudnn, int rounds) {
+  constexpr int64_t kRows = 16384, kCols = 4096, kFew = 32;
+  const std::vector<uint8_t> elements = sinew_test::uniform_elements(SN_F32, kRows * kCols, 4, 8);
+  Tensor few(cpu, SN_F32, {kFew, kCols}), answer(cpu, SN_F32, {kFew, kCols});
+  Tensor x(gpu, SN_F32, {kRows, kCols}), y(gpu, SN_F32, {kRows, kCols});
+  fill(few, elements);
+  fill(x, elements);
+  require(sn_softmax(few, answer));
+  const std::vector<uint8_t> expected = read(answer, answer.size());
+  const double bytes = 2.0 * static_cast<double>(x.size());
+  const bool right = report(
+      "softmax F32", "TB/s", bytes, rounds, [&] { require(sn_softmax(x, y)); }, y, expected, 0);
+  if (cudnn == nullptr) return right;
+  require(sn_device_synchronize(gpu));
+  return report_peer("  cuDNN", "TB/s", bytes, rounds, cudnn->softmax(kRows, kCols, floats_of(x), floats_of(y)), y,
+                     expected, 1e-6) &&
+         right;
 }
 
 }  // namespace
@@ -147,8 +192,12 @@ bool measure_products(sn_device* gpu, int rounds) {
   for (int64_t rows : {128, 4096}) {
     for (bool two_of_four : {false, true}) right = int8_layer(gpu, cpu, two_of_four, rows, rounds) && right;
   }
-  right = convolution(gpu, cpu, true, rounds) && right;
-  right = convolution(gpu, cpu, false, rounds) && right;
+  std::string why;
+  const std::unique_ptr<Cudnn> cudnn = Cudnn::open(&why);
+  std::printf("  cuDNN: %s\n", cudnn == nullptr ? why.c_str() : cudnn->version().c_str());
+  right = convolution(gpu, cpu, cudnn.get(), true, rounds) && right;
+  right = convolution(gpu, cpu, cudnn.get(), false, rounds) && right;
+  right = softmax(gpu, cpu, cudnn.get(), rounds) && right;
   sn_device_close(cpu);
   return right;
 }
