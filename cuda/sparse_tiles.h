@@ -13,10 +13,9 @@ struct RowsOf32 {
   SN_HD static int place(int row, int part) { return row * 32 + (part ^ (row >> 2 & 1)) * 16; }
 };
 
-// A tile of 128 rows by 128 channels a team, of which each of its 8 warps has 32 by 64: it is the sparse operand that
-// has 16 rows in an instruction, so the sums are those of the transposed product. Columns go through shared memory 64
-// at a time, of weights half as many values and where they were, in three buffers: while one is multiplied, the two
-// after it are on their way.
+// Each of a team's 8 warps has 32 rows by 64 channels of its tile: it is the sparse operand that has 16 rows in an
+// instruction, so the sums are those of the transposed product. Of weights half as many values go through shared
+// memory, and where they were.
 template <class Source>
 struct SparseTiles {
   static constexpr bool kFinds = false, kOrdered = false;
@@ -27,8 +26,7 @@ struct SparseTiles {
   static constexpr int kBlocks = kSide / TwoOfFour::kRows, kWords = TwoOfFour::kWords;
   // Channels of a warp whose sums fit in shared memory at once, and from one row of them to the next, so that neither
   // the stores of a fragment nor the loads of a row meet in a bank; of windows the loads of four rows' channel.
-  static constexpr int kSumChannels = TileResults<Source>::kChannels,
-                       kSumPitch = kSumChannels + (Source::kWindows ? 1 : 4);
+  static constexpr int kHalf = TileResults<Source>::kChannels, kSumPitch = kHalf + (Source::kWindows ? 1 : 4);
 
   struct State {
     Registers<int32_t, 4> sums[kChannelParts][kRowParts];
@@ -49,9 +47,7 @@ struct SparseTiles {
   TwoOfFour weights;
 
   SN_HD int64_t steps() const { return weights.cols / kDepth; }
-  SN_HD int64_t row_tiles() const { return (results.x.count + kSide - 1) / kSide; }
-  SN_HD int64_t tiles() const { return row_tiles() * ((results.to.out + kSide - 1) / kSide); }
-  SN_HD int phases() const { return 1 + static_cast<int>(steps()) + 2 * (kWarpChannels / kSumChannels); }
+  SN_HD int phases() const { return buffered_phases(*this); }
 
   // Which row, of the part that begins at `first`, and which 16 bytes lane l gives to load a fragment: of weights
   // [16, 32 of 64], and of activations [64, 8].
@@ -62,28 +58,11 @@ struct SparseTiles {
   SN_HD static int sum_row(int lane, int i) { return lane % 4 * 2 + i % 2; }
 
   SN_DEVICE void phase(int p, int64_t team, int thread, State& state, Shared& shared, Findings&) const {
-    const int64_t tile = team / row_tiles(), row = (team - tile * row_tiles()) * kSide, channel = tile * kSide;
-    const int step = p - 1, last = static_cast<int>(steps());
-    if (p == 0) {
-      clear(state.sums);
-      state.copies.clear();
-      fetch(0, row, channel, thread, state, shared);
-      fetch(1, row, channel, thread, state, shared);
-      state.copies.template wait<1>();
-    } else if (step < last) {
-      fetch(step + 2, row, channel, thread, state, shared);
-      multiply(thread, shared.operands[step % kStages], state);
-      state.copies.template wait<1>();
-    } else {
-      const int epilogue = step - last;
-      if (epilogue == 0) put_sums<0>(thread, shared, state);
-      if (epilogue == 2) put_sums<kSumChannels / 16>(thread, shared, state);
-      if (epilogue % 2 == 1) finish(row, channel, epilogue / 2 * kSumChannels, thread, shared);
-    }
+    buffered_phase(*this, p, team, thread, state, shared);
   }
 
- private:
-  // Begins to copy the columns of a step. A group, if an empty one, for every step.
+  // What the phases are made of. This one begins to copy the columns of a step. A group, if an empty one, for every
+  // step.
   SN_DEVICE void fetch(int step, int64_t row, int64_t channel, int thread, State& state, Shared& shared) const {
     // Registers are too few for the sums and for all that windows need of a thread from step to step.
     if constexpr (Source::kWindows) thread = computed_anew(thread);
@@ -132,12 +111,12 @@ struct SparseTiles {
     }
   }
 
-  // The sums of kSumChannels channels, from part kFirst on, to shared memory, so that whole rows can be stored.
+  // The sums of kHalf channels, from part kFirst on, to shared memory, so that whole rows can be stored.
   template <int kFirst>
   SN_DEVICE static void put_sums(int thread, Shared& shared, const State& state) {
     int32_t* sums = shared.sums[thread / kWarp];
     SN_UNROLL
-    for (int c = 0; c < kSumChannels / 16; ++c) {
+    for (int c = 0; c < kHalf / 16; ++c) {
       SN_UNROLL
       for (int r = 0; r < kRowParts; ++r) {
         for (int l = 0; l < kHeld; ++l) {
@@ -167,10 +146,10 @@ sn_status run_tiles(Call& call, const TileResults<Source>& results, const sn_wei
   const TwoOfFour two_of_four = two_of_four_of(w);
   if (two_of_four.values != nullptr) {
     const SparseTiles<Source> body = {results, two_of_four};
-    return run_teams(call, body, body.tiles(), nullptr);
+    return run_teams(call, body, results.tiles(), nullptr);
   }
   const MultiplyTiles<Source> body = {results, dense_rows(w), cols};
-  return run_teams(call, body, body.tiles(), nullptr);
+  return run_teams(call, body, results.tiles(), nullptr);
 }
 
 }  // namespace cuda

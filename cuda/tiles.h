@@ -72,6 +72,10 @@ struct TileResults {
   const int8_t* zero_point;
   Results to;
 
+  // Tiles of 128 rows by 128 channels.
+  SN_HD int64_t row_tiles() const { return (x.count + kTileSide - 1) / kTileSide; }
+  SN_HD int64_t tiles() const { return row_tiles() * ((to.out + kTileSide - 1) / kTileSide); }
+
   // Of a block in shared memory each lane takes four channels of every fourth row, or of windows, whose rows are 32,
   // four rows of every fourth channel.
   template <int kRows, int kPitch>
@@ -125,8 +129,38 @@ TileResults<Source> tile_results(const Source& x, const sn_weights* w, const Res
   return {x, w->part<float>(kScalePart), w->part<int8_t>(kZeroPointPart), to};
 }
 
-// A tile of 128 rows by 128 channels a team, of which each of its 8 warps has 64 by 32. Columns go through shared
-// memory 64 at a time, in three buffers: while one is multiplied, the two after it are on their way.
+// A phase of a body that has a tile of 128 rows by 128 channels a team, whose columns go through shared memory a step
+// at a time, in three buffers: while one is multiplied, the two after it are on their way. Then the sums go through
+// shared memory, which is too small for them, in two halves.
+template <class Body>
+SN_DEVICE void buffered_phase(const Body& body, int p, int64_t team, int thread, typename Body::State& state,
+                              typename Body::Shared& shared) {
+  const int64_t row_tiles = body.results.row_tiles(), tile = team / row_tiles;
+  const int64_t row = (team - tile * row_tiles) * kTileSide, channel = tile * kTileSide;
+  const int step = p - 1, last = static_cast<int>(body.steps());
+  if (p == 0) {
+    clear(state.sums);
+    state.copies.clear();
+    body.fetch(0, row, channel, thread, state, shared);
+    body.fetch(1, row, channel, thread, state, shared);
+    state.copies.template wait<1>();
+  } else if (step < last) {
+    body.fetch(step + 2, row, channel, thread, state, shared);
+    Body::multiply(thread, shared.operands[step % Body::kStages], state);
+    state.copies.template wait<1>();
+  } else {
+    const int epilogue = step - last;
+    if (epilogue == 0) Body::template put_sums<0>(thread, shared, state);
+    if (epilogue == 2) Body::template put_sums<Body::kHalf / 16>(thread, shared, state);
+    if (epilogue % 2 == 1) body.finish(row, channel, epilogue / 2 * Body::kHalf, thread, shared);
+  }
+}
+template <class Body>
+SN_HD int buffered_phases(const Body& body) {
+  return 1 + static_cast<int>(body.steps()) + 4;
+}
+
+// The product by mma.sync: each of a team's 8 warps has 64 rows by 32 channels of its tile.
 template <class Source>
 struct MultiplyTiles {
   static constexpr bool kFinds = false, kOrdered = false;
@@ -138,7 +172,7 @@ struct MultiplyTiles {
   // Rows of a warp whose sums fit in shared memory at once, and from one row of them to the next, so that neither the
   // stores of a fragment nor the loads of a row meet in a bank. Of windows, whose results lie by channels, it is the
   // loads of four rows' channel that must not.
-  static constexpr int kSumRows = 32, kSumPitch = kWarpChannels + (Source::kWindows ? 1 : 8);
+  static constexpr int kHalf = 32, kSumPitch = kWarpChannels + (Source::kWindows ? 1 : 8);
 
   struct State {
     Registers<int32_t, 4> sums[kRowParts][kChannelParts];
@@ -146,8 +180,8 @@ struct MultiplyTiles {
   };
   struct alignas(128) Shared {
     union {
-      int8_t operand[kStages][2][kSide * kDepth];  // rows of activations, of weights
-      int32_t sums[kTeam / kWarp][kSumRows * kSumPitch];
+      int8_t operands[kStages][2][kSide * kDepth];  // rows of activations, of weights
+      int32_t sums[kTeam / kWarp][kHalf * kSumPitch];
     };
   };
   TileResults<Source> results;
@@ -155,9 +189,7 @@ struct MultiplyTiles {
   int64_t cols;
 
   SN_HD int64_t steps() const { return (cols + kDepth - 1) / kDepth; }
-  SN_HD int64_t row_tiles() const { return (results.x.count + kSide - 1) / kSide; }
-  SN_HD int64_t tiles() const { return row_tiles() * ((results.to.out + kSide - 1) / kSide); }
-  SN_HD int phases() const { return 1 + static_cast<int>(steps()) + 2 * (kWarpRows / kSumRows); }
+  SN_HD int phases() const { return buffered_phases(*this); }
 
   // Which row, of the part that begins at `first`, and which 16 bytes lane l gives to load a fragment: of activations
   // [16, 32], and of weights two of [32, 8] beside each other.
@@ -172,34 +204,17 @@ struct MultiplyTiles {
   SN_HD static int sum_channel(int lane, int i) { return lane % 4 * 2 + i % 2; }
 
   SN_DEVICE void phase(int p, int64_t team, int thread, State& state, Shared& shared, Findings&) const {
-    const int64_t tile = team / row_tiles(), row = (team - tile * row_tiles()) * kSide, channel = tile * kSide;
-    const int step = p - 1, last = static_cast<int>(steps());
-    if (p == 0) {
-      clear(state.sums);
-      state.copies.clear();
-      fetch(0, row, channel, thread, state, shared);
-      fetch(1, row, channel, thread, state, shared);
-      state.copies.template wait<1>();
-    } else if (step < last) {
-      fetch(step + 2, row, channel, thread, state, shared);
-      multiply(thread, shared.operand[step % kStages], state);
-      state.copies.template wait<1>();
-    } else {
-      const int epilogue = step - last;
-      if (epilogue == 0) put_sums<0>(thread, shared, state);
-      if (epilogue == 2) put_sums<kSumRows / 16>(thread, shared, state);
-      if (epilogue % 2 == 1) finish(row, channel, epilogue / 2 * kSumRows, thread, shared);
-    }
+    buffered_phase(*this, p, team, thread, state, shared);
   }
 
- private:
-  // Begins to copy the columns of a step. A group, if an empty one, for every step.
+  // What the phases are made of. This one begins to copy the columns of a step. A group, if an empty one, for every
+  // step.
   SN_DEVICE void fetch(int step, int64_t row, int64_t channel, int thread, State& state, Shared& shared) const {
     if (step < steps()) {
       for (int l = 0; l < kHeld; ++l) {
-        copy_rows<Layout>(results.x, row, int64_t{step} * kDepth, thread + l, shared.operand[step % kStages][0],
+        copy_rows<Layout>(results.x, row, int64_t{step} * kDepth, thread + l, shared.operands[step % kStages][0],
                           state.copies);
-        copy_rows<Layout>(weights, channel, int64_t{step} * kDepth, thread + l, shared.operand[step % kStages][1],
+        copy_rows<Layout>(weights, channel, int64_t{step} * kDepth, thread + l, shared.operands[step % kStages][1],
                           state.copies);
       }
     }
@@ -231,12 +246,12 @@ struct MultiplyTiles {
     }
   }
 
-  // The sums of kSumRows rows, from part kFirst on, to shared memory, so that whole rows can be stored.
+  // The sums of kHalf rows, from part kFirst on, to shared memory, so that whole rows can be stored.
   template <int kFirst>
   SN_DEVICE static void put_sums(int thread, Shared& shared, const State& state) {
     int32_t* sums = shared.sums[thread / kWarp];
     SN_UNROLL
-    for (int r = 0; r < kSumRows / 16; ++r) {
+    for (int r = 0; r < kHalf / 16; ++r) {
       SN_UNROLL
       for (int c = 0; c < kChannelParts; ++c) {
         for (int l = 0; l < kHeld; ++l) {
@@ -256,7 +271,7 @@ struct MultiplyTiles {
     const int64_t top = tile_row + warp / kWarpsAcross * kWarpRows + first;
     const int64_t channel = tile_channel + warp % kWarpsAcross * kWarpChannels;
     for (int l = 0; l < kHeld; ++l)
-      results.template finish<kSumRows, kSumPitch>(top, channel, thread % kWarp + l, shared.sums[warp]);
+      results.template finish<kHalf, kSumPitch>(top, channel, thread % kWarp + l, shared.sums[warp]);
   }
 };
 
