@@ -28,17 +28,24 @@ std::string label(sn_dtype dtype, double share, int64_t grain, uint64_t seed) {
          ", seed " + std::to_string(seed);
 }
 
-void emit_int8(const Emit& emit, const LayerData& data, double share, int64_t grain, uint64_t seed) {
+// Weights stay where kept(row, col) says so.
+template <class Kept>
+void emit_pattern(const Emit& emit, const LayerData& data, IntegerWeights w, const std::string& label, Kept kept) {
   const LayerShape& s = data.shape;
-  std::mt19937_64 random(seed + 11);
-  IntegerWeights w = random_integers(s, grain, SN_INT8_SYMMETRIC, seed);
   std::vector<uint8_t> bytes;
-  for (int& q : w.q) {
-    if (static_cast<double>(random() % 1000) >= share * 1000) q = 0;
+  for (int64_t i = 0; i < s.out * s.in; ++i) {
+    int& q = w.q[static_cast<size_t>(i)];
+    if (!kept(i / s.in, i % s.in)) q = 0;
     bytes.push_back(static_cast<uint8_t>(q));
   }
-  emit_integer_layer(emit, "linear_sparse", data, w, packing(s, SN_I8, bytes, &w.slicing, w.scales),
-                     label(SN_I8, share, grain, seed));
+  emit_integer_layer(emit, "linear_sparse", data, w, packing(s, SN_I8, bytes, &w.slicing, w.scales), label);
+}
+
+void emit_int8(const Emit& emit, const LayerData& data, double share, int64_t grain, uint64_t seed) {
+  std::mt19937_64 random(seed + 11);
+  emit_pattern(emit, data, random_integers(data.shape, grain, SN_INT8_SYMMETRIC, seed),
+               label(SN_I8, share, grain, seed),
+               [&](int64_t, int64_t) { return static_cast<double>(random() % 1000) < share * 1000; });
 }
 
 void emit_float(const Emit& emit, const LayerData& data, sn_dtype dtype, double share, int64_t grain, uint64_t seed) {
@@ -83,6 +90,41 @@ void groups(const Emit& emit) {
     for (double share : {0.0, 0.05, 1.0}) {
       const uint64_t seed = next_seed();
       for (sn_dtype dtype : kFloatValues) emit_float(emit, random_layer(s, seed), dtype, share, kPerChannel, seed);
+    }
+  }
+}
+
+// What decides how many slots stay empty where values are packed in those: 64 channels that share windows of 16 of the
+// 128 columns of a block.
+void patterns(const Emit& emit) {
+  struct Pattern {
+    const char* name;
+    bool (*kept)(int64_t row, int64_t col);
+  };
+  static const Pattern all[] = {
+      {"every third column", [](int64_t, int64_t col) { return col % 3 == 0; }},
+      {"a diagonal", [](int64_t row, int64_t col) { return (row + col) % 4 == 0; }},
+      {"blocks of columns in turn", [](int64_t row, int64_t col) { return col / 8 % 3 == row % 3; }},
+      {"one channel of all columns", [](int64_t row, int64_t col) { return row % 16 == 5 || col % 40 == row % 40; }},
+      {"the first column of each block", [](int64_t, int64_t col) { return col % 128 == 0; }},
+      {"the last column of each block", [](int64_t, int64_t col) { return col % 128 == 127; }},
+      {"two columns far apart", [](int64_t row, int64_t col) { return col % 128 == (row % 2 == 0 ? 0 : 120); }},
+      {"rows that end early", [](int64_t row, int64_t col) { return col < row && col % 2 == 0; }},
+      {"empty blocks", [](int64_t row, int64_t col) { return col / 128 % 2 == 1 && (row + col) % 2 == 0; }},
+  };
+  for (const Pattern& pattern : all) {
+    for (int64_t rows : {1, 3, 16, 17}) {
+      const uint64_t seed = next_seed();
+      const LayerShape s = {rows, 301, rows == 3 ? 192 : 200};
+      IntegerWeights w = random_integers(s, kPerChannel, SN_INT8_SYMMETRIC, seed);
+      for (size_t i = 0; i < w.q.size(); i += 3) w.q[i] = i % 2 == 0 ? -128 : 127;
+      emit_pattern(emit, random_layer(s, seed), w, pattern.name, pattern.kept);
+    }
+  }
+  for (double share : {0.05, 0.3, 0.5, 0.6}) {
+    for (int64_t grain : {kPerChannel, int64_t{7}, int64_t{32}, int64_t{130}}) {
+      const uint64_t seed = next_seed();
+      emit_int8(emit, random_layer({1 + static_cast<int64_t>(seed % 19), 333, 128}, seed), share, grain, seed);
     }
   }
 }
@@ -147,6 +189,7 @@ Call timed_bf16() {
 const Register registered({"linear_sparse",
                            {{"shapes", shapes},
                             {"groups", groups},
+                            {"patterns", patterns},
                             {"types", types},
                             {"empty", empty},
                             {"special_values", special_values},

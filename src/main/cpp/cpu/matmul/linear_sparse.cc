@@ -2,6 +2,7 @@
 #include "cpu/matmul/fixed_point.h"
 #include "cpu/matmul/floating.h"
 #include "cpu/matmul/scales.h"
+#include "cpu/matmul/slots.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -82,6 +83,15 @@ auto with_values(sn_dtype dtype, F f) {
   }
 }
 
+// Calls f with a null pointer of the kind that computes with the weights in the form they are packed in.
+template <class F>
+auto with_kind(const sn_weights& w, F f) {
+#if defined(SN_TIER_AVX2)
+  if (w.parts[kSlotBeginPart] != nullptr) return f(static_cast<SlotKind*>(nullptr));
+#endif
+  return with_values(w.dtype, [&](auto*, auto* kind) { return f(kind); });
+}
+
 int64_t ones_of_row(const uint8_t* row, int64_t cols) {
   int64_t ones = 0;
   for (int64_t i = 0; i < cols / 8; ++i) ones += __builtin_popcount(row[i]);
@@ -155,6 +165,114 @@ void pack_panel(const sn_weights& w, const Blocks& blocks, const From* values, c
   }
 }
 
+#if defined(SN_TIER_AVX2)
+
+// The columns of the values of a group of channels in a block.
+void find_columns(const sn_weights& w, const Blocks& blocks, const uint8_t* bitmap, int64_t group, int64_t block,
+                  SlotColumns* columns) {
+  const int64_t row_bytes = ceil_div(w.cols, 8), first = blocks.first(block), size = blocks.size(block);
+  for (int64_t c = 0; c < kSlotChannels; ++c) {
+    const int64_t row = group * kSlotChannels + c;
+    int count = 0;
+    if (row < w.rows) {
+      const uint8_t* bits = bitmap + row * row_bytes;
+      for (int64_t j = 0; j < size; ++j) {
+        columns->column[c][count] = static_cast<uint8_t>(j);
+        count += bits[(first + j) / 8] >> ((first + j) % 8) & 1;
+      }
+    }
+    columns->count[c] = count;
+  }
+}
+
+// f(block, columns) for the blocks of a group of channels.
+template <class F>
+void for_columns(const sn_weights& w, const Blocks& blocks, const uint8_t* bitmap, int64_t group, F f) {
+  SlotColumns columns;
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    find_columns(w, blocks, bitmap, group, b, &columns);
+    f(b, columns);
+  }
+}
+
+// Slots are multiplied several times as fast as a bitmap, but have more bytes. More threads than can read that much
+// from memory gain only where expanding the bitmap would take longer than reading.
+bool slots_pay(const sn_weights& w, int64_t slot_bytes, int64_t bitmap_bytes) {
+  constexpr int kReaders = 4;
+  return slot_bytes <= bitmap_bytes / 3 * 5 && (w.device->threads <= kReaders || slot_bytes <= w.rows * w.cols / 2);
+}
+
+// Packs int8 values in slots, if those pay; else there is no kSlotBeginPart.
+sn_status pack_slots(sn_device* device, const sn_tensor* values, const sn_tensor* bitmap, const sn_tensor* row_offsets,
+                     sn_weights* w) {
+  const Blocks blocks(*w, 1);
+  const int64_t groups = slot_groups(*w), begin_bytes = (groups + 1) * int64_t{sizeof(SlotBegin)};
+  const auto* bits = data_of<uint8_t>(bitmap);
+  const Scratch scratch(device, begin_bytes + groups * blocks.count);
+  if (scratch.data() == nullptr) return no_scratch(begin_bytes + groups * blocks.count);
+  auto* begin = reinterpret_cast<SlotBegin*>(scratch.data());
+  auto* pairs_of_block = reinterpret_cast<uint8_t*>(scratch.data()) + begin_bytes;  // of all groups
+  auto count = [&](int64_t g) {
+    int64_t pairs = 0, strays = 0;
+    for_columns(*w, blocks, bits, g, [&](int64_t b, const SlotColumns& columns) {
+      const int best = columns.best_pairs();
+      pairs_of_block[g * blocks.count + b] = static_cast<uint8_t>(best);
+      pairs += best;
+      strays += columns.strays(best);
+    });
+    begin[g + 1] = {pairs, blocks.count * int64_t{sizeof(SlotHeader)} + 2 * pairs + strays * int64_t{sizeof(Stray)}};
+  };
+  for_tasks(device, groups, count);
+  begin[0] = {0, 0};
+  for (int64_t g = 0; g < groups; ++g) {
+    begin[g + 1].pair += begin[g].pair;
+    begin[g + 1].shared += begin[g].shared;
+  }
+  const int64_t slot_bytes = begin[groups].pair * kSlotPanels * kSlotPairBytes, shared_bytes = begin[groups].shared;
+  const int64_t bitmap_bytes = values->elements + panels_of(*w) * blocks.padded * int64_t{sizeof(uint16_t)};
+  if (!slots_pay(*w, slot_bytes + shared_bytes, bitmap_bytes)) return SN_OK;
+  sn_status status = allocate_part(w, kSharedPart, shared_bytes);
+  if (status == SN_OK) status = allocate_part(w, kWeightPart, slot_bytes);
+  if (status == SN_OK) status = allocate_part(w, kSlotBeginPart, begin_bytes);
+  if (status != SN_OK) return status;
+  memcpy(w->parts[kSlotBeginPart], begin, static_cast<size_t>(begin_bytes));
+  const int64_t* offsets = data_of<int64_t>(row_offsets);
+  auto fill = [&](int64_t g) {
+    const int64_t apart = (begin[g + 1].pair - begin[g].pair) * kSlotPairBytes;
+    auto* slots = static_cast<uint8_t*>(w->parts[kWeightPart]) + begin[g].pair * kSlotPanels * kSlotPairBytes;
+    auto* shared = static_cast<uint8_t*>(w->parts[kSharedPart]) + begin[g].shared;
+    const int8_t* next[kSlotChannels];
+    for (int64_t c = 0; c < kSlotChannels; ++c) {
+      const int64_t row = min_of(g * kSlotChannels + c, w->rows);
+      next[c] = data_of<int8_t>(values) + (offsets[row] - offsets[0]);
+    }
+    for_columns(*w, blocks, bits, g, [&](int64_t b, const SlotColumns& columns) {
+      SlotHeader header = {pairs_of_block[g * blocks.count + b], 0};
+      uint8_t* moves = shared + sizeof header;
+      uint8_t* strays = moves + 2 * header.pairs;
+      columns.fill(
+          header.pairs, [&](int by) { *moves++ = static_cast<uint8_t>(by); },
+          [&](int step, int64_t channel, int slot, int place) {
+            uint8_t* pair = slots + channel / kPanel * apart + step / 2 * kSlotPairBytes;
+            const int i = slot_of(channel % kPanel) + slot;
+            pair[i] = static_cast<uint8_t>(pair[i] | place << step % 2 * 4);
+            pair[(1 + step % 2) * kSlotBytes + i] = static_cast<uint8_t>(*next[channel]++);
+          },
+          [&](int64_t channel, int column) {
+            const Stray stray = {static_cast<uint8_t>(channel), static_cast<uint8_t>(column), *next[channel]++, 0};
+            memcpy(strays + header.strays++ * sizeof stray, &stray, sizeof stray);
+          });
+      memcpy(shared, &header, sizeof header);
+      slots += header.pairs * kSlotPairBytes;
+      shared = strays + header.strays * sizeof(Stray);
+    });
+  };
+  for_tasks(device, groups, fill);
+  return SN_OK;
+}
+
+#endif
+
 int64_t stored_size(sn_dtype dtype) { return dtype == SN_F64 ? 4 : dtype_size(dtype); }
 
 }  // namespace
@@ -165,11 +283,15 @@ sn_status pack_sparse(sn_device* device, const sn_tensor* values, const sn_tenso
   const int64_t panels = panels_of(*w);
   sn_status status = allocate_part(w, kBeginPart, (panels + 1) * int64_t{sizeof(int64_t)});
   if (status == SN_OK) status = find_panels(device, values, bitmap, row_offsets, w);
+  if (status == SN_OK && scale != nullptr) status = pack_scales(w, scale, nullptr);
+#if defined(SN_TIER_AVX2)
+  if (status == SN_OK && w->dtype == SN_I8) status = pack_slots(device, values, bitmap, row_offsets, w);
+  if (w->parts[kSlotBeginPart] != nullptr) return status;
+#endif
   if (status == SN_OK) status = allocate_part(w, kMaskPart, panels * blocks.padded * int64_t{sizeof(uint16_t)});
   if (status == SN_OK) {
     status = allocate_part(w, kWeightPart, values->elements * stored_size(w->dtype) + kReadBeyond);
   }
-  if (status == SN_OK && scale != nullptr) status = pack_scales(w, scale, nullptr);
   if (status != SN_OK) return status;
   with_values(w->dtype, [&](auto* type, auto*) {
     using To = typename Pointee<decltype(type)>::type;
@@ -191,19 +313,17 @@ sn_status pack_sparse(sn_device* device, const sn_tensor* values, const sn_tenso
 
 sn_status linear_sparse(sn_device* device, const sn_tensor* x, const sn_weights* w, const sn_tensor* bias,
                         sn_activation activation, sn_tensor* y) {
-  return with_values(w->dtype, [&](auto*, auto* kind) {
+  return with_kind(*w, [&](auto* kind) {
     using Kind = typename Pointee<decltype(kind)>::type;
     return linear_by_panels<Kind>(device, x, w, bias, activation, y);
   });
 }
 
 int64_t sparse_scratch(const sn_weights& w, int64_t rows) {
-  return with_values(w.dtype, [&](auto*, auto* kind) { return Pointee<decltype(kind)>::type::bytes(w, rows, SN_F32); });
+  return with_kind(w, [&](auto* kind) { return Pointee<decltype(kind)>::type::bytes(w, rows, SN_F32); });
 }
 void sparse_rows(const sn_weights& w, const float* x, int64_t rows, const Layer<float>& layer, void* scratch) {
-  with_values(w.dtype, [&](auto*, auto* kind) {
-    rows_by_panels<typename Pointee<decltype(kind)>::type>(w, x, rows, layer, scratch);
-  });
+  with_kind(w, [&](auto* kind) { rows_by_panels<typename Pointee<decltype(kind)>::type>(w, x, rows, layer, scratch); });
 }
 
 }  // namespace SN_ISA_NAME
