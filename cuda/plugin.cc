@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "cuda_device.h"
+#include "description.h"
 #include "lt.h"
 
 namespace sn {
@@ -43,10 +44,10 @@ sn_status describe(int32_t index, char* text, int64_t capacity) {
   cudaDriverGetVersion(&driver);
   cudaGetLastError();
   if (error != cudaSuccess) return fail(SN_UNSUPPORTED, "GPU %d cannot be used: %s", index, cudaGetErrorString(error));
-  snprintf(text, static_cast<size_t>(capacity),
-           "%.200s, compute capability %d.%d, %d multiprocessors, %.1f GiB, driver for CUDA %d.%d", properties.name,
-           properties.major, properties.minor, properties.multiProcessorCount,
-           static_cast<double>(properties.totalGlobalMem) / (1 << 30), driver / 1000, driver % 1000 / 10);
+  describe_gpu({properties.name, properties.major, properties.minor, properties.multiProcessorCount,
+                static_cast<double>(properties.totalGlobalMem) / (1 << 30), driver, "/proc/driver/nvidia/version",
+                SINEW_CUDA_ARCHITECTURES},
+               text, capacity);
   return SN_OK;
 }
 

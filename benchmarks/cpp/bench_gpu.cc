@@ -162,6 +162,16 @@ bool measure_layer(sn_device* device, const std::string& name, const Call& call,
   return right;
 }
 
+// Says which GPU there is and which of the plug-in's code it runs.
+int describe() {
+  if (sn_cuda_load(std::getenv("SINEW_CUDA_PLUGIN")) == SN_OK && *sn_cuda_description(0) != 0) {
+    std::printf("%s\n", sn_cuda_description(0));
+    return 0;
+  }
+  std::printf("NOT RUN: %s\n", sn_last_error());
+  return 77;
+}
+
 int run(int64_t mib, int pairs) {
   sn_device* device = nullptr;
   if (sn_cuda_load(std::getenv("SINEW_CUDA_PLUGIN")) != SN_OK || sn_cuda_open(0, &device) != SN_OK) {
@@ -194,6 +204,7 @@ int run(int64_t mib, int pairs) {
 }  // namespace sinew_bench
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--describe") == 0) return sinew_bench::describe();
   const int64_t mib = argc > 1 ? std::atoll(argv[1]) : 1024;
   const int pairs = argc > 2 ? std::atoi(argv[2]) : 7;
   if (mib < 1 || pairs < 1) {

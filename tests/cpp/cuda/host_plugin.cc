@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "core/plugin.h"
+#include "description.h"
 #include "launch.h"
 #include "lt.h"
 
@@ -88,7 +89,11 @@ sn_status count(int32_t* devices) {
 }
 
 sn_status describe(int32_t index, char* text, int64_t capacity) {
-  std::snprintf(text, static_cast<size_t>(capacity), "no GPU, but the processor in the place of GPU %d", index);
+  char name[80];
+  std::snprintf(name, sizeof name, "no GPU, but the processor in the place of GPU %d", index);
+  describe_gpu(
+      {name, index == 0 ? 9 : 8, 0, 1, static_cast<double>(kMemory) / (1 << 30), 13000, "/nowhere", "80,90a-real"},
+      text, capacity);
   return SN_OK;
 }
 

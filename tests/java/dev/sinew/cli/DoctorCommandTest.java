@@ -4,12 +4,15 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.sinew.ChildJvm;
 import dev.sinew.Device;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
 class DoctorCommandTest extends CommandLineTest {
@@ -30,6 +33,21 @@ class DoctorCommandTest extends CommandLineTest {
     String text = run("doctor").ok().out();
     assertTrue(text.contains(Device.isa() + ": "), text);
     assertTrue(text.contains("libsinew.so"), text);
+  }
+
+  @Test
+  void saysWhichDriverAndWhichCodeGpusHave() throws Exception {
+    Path plugin = Path.of(System.getProperty("sinew.test.cuda", ""));
+    Assumptions.assumeTrue(Files.exists(plugin), "there is no " + plugin);
+    ChildJvm.Result result =
+        ChildJvm.run(Main.class, List.of("-Dsinew.cuda=" + plugin), "doctor", "--json");
+    assertEquals(0, result.exit(), result.output());
+    String gpu = (String) ((List<?>) JsonText.object(result.output()).get("gpus")).get(0);
+    assertTrue(gpu.matches(".+, compute capability \\d+\\.\\d, .+, .+, .+"), gpu);
+    assertTrue(gpu.matches(".+, driver ([0-9.]+ )?for CUDA \\d+\\.\\d, .+"), gpu);
+    assertTrue(
+        gpu.matches(".+, (machine code for|PTX of) \\d+\\.\\d[af]?(, which the driver compiles)?"),
+        gpu);
   }
 
   @Test
