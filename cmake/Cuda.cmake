@@ -51,7 +51,8 @@ endforeach()
 
 # No contraction, as on the CPU; division and denormals are exact unless they are asked not to be. What the assembler would
 # have to keep in memory is a mistake.
-set(SINEW_CUDA_KEPT "${CMAKE_BINARY_DIR}/cuda/kept") # the compiler leaves its PTX there, for tests/cuda
+# The compiler leaves its PTX there, for tests/cuda, which is not to read that of other architectures than now.
+string(REPLACE ";" "_" SINEW_CUDA_KEPT "${CMAKE_BINARY_DIR}/cuda/kept/${CMAKE_CUDA_ARCHITECTURES}")
 file(MAKE_DIRECTORY "${SINEW_CUDA_KEPT}")
 add_library(sinew_cuda_kernels OBJECT ${SINEW_CUDA_JOINED})
 target_include_directories(sinew_cuda_kernels PRIVATE "${SINEW_CPP}" "${SINEW_CPP}/include" "${SINEW_ROOT}/cuda")
