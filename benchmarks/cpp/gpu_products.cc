@@ -281,6 +281,54 @@ void softmax(sn_device* gpu, sn_device* cpu, Cudnn* cudnn, const GpuOptions& opt
       [&] { return is_near(other, expected, 1e-6); }, 0);
 }
 
+// Windows of 2 x 2 and batch norm of images that do not fit in the caches, in bytes read and written. The CPU computes
+// the first image.
+void images(sn_device* gpu, sn_device* cpu, const GpuOptions& options, Report& report) {
+  constexpr int64_t kChannels = 128, kSide = 56, kHalf = kSide / 2;
+  constexpr double kEpsilon = 1e-5;
+  const int64_t n = std::max<int64_t>(options.side / 128, 1);
+  const std::array<int64_t, 8> window = {2, 2, 2, 2, 0, 0, 1, 1};
+  const std::vector<uint8_t> elements = sinew_test::uniform_elements(SN_F32, n * kChannels * kSide * kSide, 4, 14);
+  Tensor few(cpu, SN_F32, {1, kChannels, kSide, kSide}), x(gpu, SN_F32, {n, kChannels, kSide, kSide});
+  fill(few, elements);
+  fill(x, elements);
+  for (bool largest : {true, false}) {
+    const std::string name = largest ? "max_pool2d F32 2x2" : "avg_pool2d F32 2x2";
+    if (!report.wants(name)) continue;
+    Tensor answer(cpu, SN_F32, {1, kChannels, kHalf, kHalf}), y(gpu, SN_F32, {n, kChannels, kHalf, kHalf});
+    const auto pool = [&](const Tensor& from, const Tensor& to) {
+      require(largest ? sn_max_pool2d(from, window.data(), to) : sn_avg_pool2d(from, window.data(), 1, to));
+    };
+    pool(few, answer);
+    const std::vector<uint8_t> expected = read(answer, answer.size());
+    Operation operation(report, options, "TB/s", static_cast<double>(x.size() + y.size()));
+    operation.ours(
+        name, [&] { pool(x, y); }, [&] { return is_near(y, expected, 0); });
+  }
+  const std::string name = "batch_norm F32";
+  if (!report.wants(name)) return;
+  const std::vector<uint8_t> numbers = sinew_test::uniform_elements(SN_F32, kChannels, 1, 15);
+  std::vector<uint8_t> variance = numbers;  // not negative
+  for (size_t i = 3; i < variance.size(); i += 4) variance[i] &= 0x7f;
+  Tensor answer(cpu, SN_F32, {1, kChannels, kSide, kSide}), y(gpu, SN_F32, {n, kChannels, kSide, kSide});
+  std::vector<uint8_t> expected;
+  for (sn_device* device : {cpu, gpu}) {
+    Tensor weight(device, SN_F32, {kChannels}), bias(device, SN_F32, {kChannels}), mean(device, SN_F32, {kChannels});
+    Tensor spread(device, SN_F32, {kChannels});
+    for (const Tensor* tensor : {&weight, &bias, &mean}) fill(*tensor, numbers);
+    fill(spread, variance);
+    if (device == cpu) {
+      require(sn_batch_norm(few, mean, spread, weight, bias, kEpsilon, answer));
+      expected = read(answer, answer.size());
+      continue;
+    }
+    Operation operation(report, options, "TB/s", 2.0 * static_cast<double>(x.size()));
+    operation.ours(
+        name, [&] { require(sn_batch_norm(x, mean, spread, weight, bias, kEpsilon, y)); },
+        [&] { return is_near(y, expected, 0); });
+  }
+}
+
 }  // namespace
 
 void measure_products(sn_device* gpu, CublasLt* library, const GpuOptions& options, Report& report) {
@@ -298,6 +346,7 @@ void measure_products(sn_device* gpu, CublasLt* library, const GpuOptions& optio
   convolution(gpu, cpu, cudnn.get(), true, options, report);
   convolution(gpu, cpu, cudnn.get(), false, options, report);
   softmax(gpu, cpu, cudnn.get(), options, report);
+  images(gpu, cpu, options, report);
   sn_device_close(cpu);
 }
 

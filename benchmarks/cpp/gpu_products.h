@@ -1,4 +1,5 @@
-// Products of matrices, layers of many rows, convolutions and softmax on a GPU, beside NVIDIA's libraries.
+// Products of matrices, layers of many rows, convolutions, softmax, pooling and batch norm on a GPU, beside NVIDIA's
+// libraries.
 #pragma once
 
 #include "gpu_cublaslt.h"
