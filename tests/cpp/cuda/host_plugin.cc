@@ -3,14 +3,17 @@
 // a kernel runs, so that code which takes an address of the GPU for one of the host's crashes here as it would there.
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <map>
 #include <mutex>
 
 #include "core/plugin.h"
+#include "dnn.h"
 #include "launch.h"
 #include "lt.h"
 
@@ -121,11 +124,27 @@ void close_memory() {
   if (--running() == 0) mprotect(memory(), kMemory, PROT_NONE);
 }
 
+int64_t dnn_least() {
+  const char* least = std::getenv("SINEW_HOST_CUDNN_LEAST");
+  return least == nullptr ? SN_CUDNN_LEAST : std::atoll(least);
+}
+
+// Time passes with what is computed.
+static std::atomic<int64_t> steps_spent{0};
+void spend(int64_t steps) { steps_spent += steps; }
+
+Stopwatch::Stopwatch(Call& call) : call_(call) {}
+Stopwatch::~Stopwatch() {}
+void Stopwatch::start() { begin_ = steps_spent; }
+float Stopwatch::stop() { return call_.status() == SN_OK ? static_cast<float>(steps_spent - begin_) : -1.0f; }
+
 Call::Call(sn_device* device) : device_(device) { mutex().lock(); }
 Call::~Call() {
   for (int i = 0; i < scratches_; ++i) release(device_, scratch_[i], 0);
   mutex().unlock();
 }
+int Call::gpu() const { return static_cast<const HostDevice*>(device_)->index; }
+void* Call::raw_stream() const { return nullptr; }
 bool Call::has_wgmma() const { return static_cast<const HostDevice*>(device_)->index == 0; }
 void Call::step_aside() { mutex().unlock(); }
 void Call::step_back() { mutex().lock(); }
@@ -139,6 +158,20 @@ void* Call::scratch(int64_t bytes) {
   scratch_[scratches_++] = data;
   return data;
 }
+void* Call::spare(int64_t bytes) {
+  void* data = status_ == SN_OK && scratches_ < kMostScratch ? allocate(device_, bytes > 0 ? bytes : 1) : nullptr;
+  if (data == nullptr) return nullptr;
+  open_memory();
+  std::memset(data, 0xa5, static_cast<size_t>(bytes));
+  close_memory();
+  scratch_[scratches_++] = data;
+  return data;
+}
+sn_status Call::failed(const char* what, const char* why) {
+  status_ = fail(SN_INTERNAL, "%s failed on the stand-in: %s", what, why);
+  return status_;
+}
+void Call::forget_error() {}
 sn_status Call::copy(void* to, const void* from, int64_t bytes) {
   return status_ != SN_OK ? status_ : cuda::copy(device_, to, from, bytes);
 }
@@ -162,8 +195,9 @@ sn_status fail(sn_status status, const char* format, ...) {
 }  // namespace sn
 
 __attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_host* caller) {
-  static const sn_plugin plugin = {sn::backend_layout(), sn::cuda::count,   sn::cuda::describe,
-                                   sn::cuda::open,       sn::cuda::lt_name, sn::cuda::lt_description};
+  static const sn_plugin plugin = {sn::backend_layout(), sn::cuda::count,          sn::cuda::describe,
+                                   sn::cuda::open,       sn::cuda::lt_name,        sn::cuda::lt_description,
+                                   sn::cuda::dnn_name,   sn::cuda::dnn_description};
   sn::cuda::host = caller;
   return &plugin;
 }
@@ -171,3 +205,4 @@ __attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_
 // For other libraries that stand for those of a GPU.
 extern "C" __attribute__((visibility("default"))) void sn_host_open_memory() { sn::cuda::open_memory(); }
 extern "C" __attribute__((visibility("default"))) void sn_host_close_memory() { sn::cuda::close_memory(); }
+extern "C" __attribute__((visibility("default"))) void sn_host_spend(int64_t steps) { sn::cuda::spend(steps); }
