@@ -29,8 +29,9 @@ struct Turn {
   static constexpr bool kFinds = false, kOrdered = false;
   static constexpr int kPhases = 2, kSide = 64, kRows = kTeam / kSide;
   struct State {};
+  // Rows are an odd number of banks apart.
   struct Shared {
-    typename Matrices::Element tile[kSide][kSide + 1];
+    typename Matrices::Element tile[kSide][kSide + 4 / sizeof(typename Matrices::Element)];
   };
   Matrices of;
   int64_t count, rows, cols;  // of a matrix before it is turned
@@ -76,7 +77,7 @@ struct FinishedLast {
     return sums[(image * to.positions + position) * to.out + channel];
   }
   SN_HD void put(int64_t image, int64_t position, int64_t channel, float sum) const {
-    to.put(image * to.positions + position, channel, sum);
+    to.put_at((image * to.out + channel) * to.positions + position, to.finished(sum, channel));
   }
 };
 
@@ -123,7 +124,8 @@ struct ByCudnn {
   const Results& to;
   OwnConvolution own;
   void *x_last, *w_close;  // scratch, where it is needed
-  float* sums;
+  float* sums;             // null until there is all scratch
+  bool prepared;
 
   bool channels_last() const { return c.dtype == SN_BF16; }
   // Whether weights do not lie as cuDNN takes them.
@@ -132,7 +134,8 @@ struct ByCudnn {
 
   // Whether there is memory for it.
   bool prepare() {
-    if (sums != nullptr) return true;
+    if (prepared) return sums != nullptr;
+    prepared = true;
     const int64_t x_bytes = channels_last() ? 2 * c.batch * c.windows.image : 0;
     const int64_t w_bytes = moves_kernels() ? stored_size(w) * w->rows * w->cols : 0;
     const bool in_place = !channels_last() && to.dtype == SN_F32;
@@ -178,7 +181,7 @@ sn_status convolve_by_cudnn(Call& call, const Convolution& c, const sn_weights* 
   const DnnConvolution shape = {c.dtype, c.batch,  c.channels, c.windows.height, c.windows.width,
                                 w->rows, c.groups, window,     c.windows.rows,   c.windows.cols};
   if (w->dtype != c.dtype || !is_aligned(c.x) || !is_aligned(to.y) || !dnn_wants(shape)) return call.status();
-  ByCudnn both = {call, c, w, to, own, nullptr, nullptr, nullptr};
+  ByCudnn both = {call, c, w, to, own, nullptr, nullptr, nullptr, false};
   const DnnTrial trial = {&both,
                           [](void* of) {
                             const ByCudnn* b = static_cast<const ByCudnn*>(of);

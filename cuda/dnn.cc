@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,21 +23,21 @@ constexpr float kClearly = 1.1f;        // times as fast as our own
 constexpr int64_t kAlignment = 16;
 enum Id : int64_t { kX = 1, kW, kY };
 
-const char* const parts[] = {"libcudnn_graph.so.9",
-                             "libcudnn_ops.so.9",
-                             "libcudnn_ext.so.9",
-                             "libcudnn_heuristic.so.9",
-                             "libcudnn_engines_precompiled.so.9",
-                             "libcudnn_engines_runtime_compiled.so.9",
-                             "libcudnn_engines_tensor_ir.so.9",
-                             "libcudnn_cnn.so.9",
-                             nullptr};
+const char* const kParts[] = {"libcudnn_graph.so.9",
+                              "libcudnn_ops.so.9",
+                              "libcudnn_ext.so.9",
+                              "libcudnn_heuristic.so.9",
+                              "libcudnn_engines_precompiled.so.9",
+                              "libcudnn_engines_runtime_compiled.so.9",
+                              "libcudnn_engines_tensor_ir.so.9",
+                              "libcudnn_cnn.so.9",
+                              nullptr};
 OptionalLibrary cudnn_library = {"cuDNN",
                                  9,
                                  "SINEW_CUDNN",
                                  "libcudnn.so.9",
                                  "/usr/local/cuda/lib64",
-                                 parts,
+                                 kParts,
                                  "add org.bytedeco:cuda-redist-cudnn of CUDA 13, classifier linux-x86_64, to the class "
                                  "path, or install cuDNN 9 for CUDA 13",
                                  "cudnnGetVersion"};
@@ -242,11 +243,23 @@ class Lock {
   Lock& operator=(const Lock&) = delete;
 };
 
+char refusal[1000];
+const char* refused = nullptr;  // atomic; what to say once it did not start
+
 // The GPU's handle, with the call's stream; null if there is none. Under the lock.
 cudnn::Handle handle_of(const Call& call) {
   const int gpu = call.gpu();
   if (gpu < 0 || gpu >= kMostGpus) return nullptr;
-  if (handles[gpu] == nullptr && library().create(&handles[gpu]) != cudnn::kSuccess) handles[gpu] = nullptr;
+  if (handles[gpu] == nullptr) {
+    const cudnn::Status status = library().create(&handles[gpu]);
+    if (status != cudnn::kSuccess) {
+      handles[gpu] = nullptr;
+      if (refused != nullptr) return nullptr;
+      snprintf(refusal, sizeof refusal, "Sinew, as %.700s does not start: %.200s", cudnn_library.description,
+               library().error_string(status));
+      __atomic_store_n(&refused, &refusal[0], __ATOMIC_RELEASE);
+    }
+  }
   if (handles[gpu] == nullptr || library().set_stream(handles[gpu], call.raw_stream()) != cudnn::kSuccess)
     return nullptr;
   return handles[gpu];
@@ -288,7 +301,8 @@ bool choose(Call& call, DnnPlan* plans, int count, const DnnTrial& trial, DnnPla
 sn_status dnn_name(const char* path) { return name_library(&cudnn_library, path); }
 const char* dnn_description() {
   library();
-  return cudnn_library.description;
+  const char* const why = __atomic_load_n(&refused, __ATOMIC_ACQUIRE);
+  return why != nullptr ? why : cudnn_library.description;
 }
 
 bool dnn_wants(const DnnConvolution& c) {
@@ -330,6 +344,7 @@ sn_status dnn_choose(Call& call, const DnnConvolution& c, const DnnTrial& trial,
     const Graph graph(handle, c);
     count = propose(handle, graph, cudnn::kHeuristicsA, c.dtype, plans, count);
     count = propose(handle, graph, cudnn::kHeuristicsFallback, c.dtype, plans, count);
+    call.forget_error();
   }
   DnnPlan best = {};
   const bool taken = count > 0 && choose(call, plans, count, trial, &best);

@@ -181,6 +181,60 @@ bool softmax(sn_device* gpu, sn_device* cpu, Cudnn* cudnn, int rounds) {
          right;
 }
 
+// Windows of 2 x 2 and batch norm of images that do not fit in the caches, in bytes read and written. The CPU computes
+// the first image.
+bool images(sn_device* gpu, sn_device* cpu, Cudnn* cudnn, int rounds) {
+  constexpr int64_t kImages = 32, kChannels = 128, kSide = 56, kHalf = kSide / 2;
+  constexpr double kEpsilon = 1e-5;
+  const std::array<int64_t, 8> window = {2, 2, 2, 2, 0, 0, 1, 1};
+  const std::vector<uint8_t> elements = sinew_test::uniform_elements(SN_F32, kImages * kChannels * kSide * kSide, 4, 9);
+  Tensor few(cpu, SN_F32, {1, kChannels, kSide, kSide}), x(gpu, SN_F32, {kImages, kChannels, kSide, kSide});
+  fill(few, elements);
+  fill(x, elements);
+  bool right = true;
+  for (bool largest : {true, false}) {
+    Tensor answer(cpu, SN_F32, {1, kChannels, kHalf, kHalf}), y(gpu, SN_F32, {kImages, kChannels, kHalf, kHalf});
+    const auto pool = [&](const Tensor& from, const Tensor& to) {
+      require(largest ? sn_max_pool2d(from, window.data(), to) : sn_avg_pool2d(from, window.data(), 1, to));
+    };
+    pool(few, answer);
+    const std::vector<uint8_t> expected = read(answer, answer.size());
+    const double bytes = static_cast<double>(x.size() + y.size());
+    right = report(
+                largest ? "max_pool2d F32 2x2" : "avg_pool2d F32 2x2", "TB/s", bytes, rounds, [&] { pool(x, y); }, y,
+                expected, 0) &&
+            right;
+    if (cudnn == nullptr) continue;
+    require(sn_device_synchronize(gpu));
+    const auto peer = cudnn->pooling(largest, kImages, kChannels, kSide, floats_of(x), floats_of(y));
+    right = report_peer("  cuDNN", "TB/s", bytes, rounds, peer, y, expected, 2e-6) && right;
+  }
+  const std::vector<uint8_t> ones = sinew_test::uniform_elements(SN_F32, kChannels, 1, 10);
+  std::vector<uint8_t> variance = ones;  // not negative
+  for (size_t i = 3; i < variance.size(); i += 4) variance[i] &= 0x7f;
+  Tensor answer(cpu, SN_F32, {1, kChannels, kSide, kSide}), y(gpu, SN_F32, {kImages, kChannels, kSide, kSide});
+  Tensor weight(gpu, SN_F32, {kChannels}), bias(gpu, SN_F32, {kChannels}), mean(gpu, SN_F32, {kChannels});
+  Tensor spread(gpu, SN_F32, {kChannels});
+  Tensor own_weight(cpu, SN_F32, {kChannels}), own_bias(cpu, SN_F32, {kChannels}), own_mean(cpu, SN_F32, {kChannels});
+  Tensor own_spread(cpu, SN_F32, {kChannels});
+  for (const Tensor* tensor : {&weight, &bias, &mean, &own_weight, &own_bias, &own_mean}) fill(*tensor, ones);
+  fill(spread, variance);
+  fill(own_spread, variance);
+  require(sn_batch_norm(few, own_mean, own_spread, own_weight, own_bias, kEpsilon, answer));
+  const std::vector<uint8_t> expected = read(answer, answer.size());
+  const double bytes = 2.0 * static_cast<double>(x.size());
+  right = report(
+              "batch_norm F32", "TB/s", bytes, rounds,
+              [&] { require(sn_batch_norm(x, mean, spread, weight, bias, kEpsilon, y)); }, y, expected, 0) &&
+          right;
+  if (cudnn == nullptr) return right;
+  require(sn_device_synchronize(gpu));
+  const auto peer = cudnn->batch_norm(kImages, kChannels, kSide, floats_of(x), floats_of(weight), floats_of(bias),
+                                      floats_of(mean), floats_of(spread), kEpsilon, floats_of(y));
+  // Up to 4 + 1 times the reciprocal root of the smallest variance and epsilon, some 300, in F32.
+  return report_peer("  cuDNN", "TB/s", bytes, rounds, peer, y, expected, 1e-3) && right;
+}
+
 }  // namespace
 
 bool measure_products(sn_device* gpu, int rounds) {
@@ -198,6 +252,7 @@ bool measure_products(sn_device* gpu, int rounds) {
   right = convolution(gpu, cpu, cudnn.get(), true, rounds) && right;
   right = convolution(gpu, cpu, cudnn.get(), false, rounds) && right;
   right = softmax(gpu, cpu, cudnn.get(), rounds) && right;
+  right = images(gpu, cpu, cudnn.get(), rounds) && right;
   sn_device_close(cpu);
   return right;
 }

@@ -301,7 +301,9 @@ size_t cudnnGetVersion() {
   return other != nullptr ? static_cast<size_t>(std::atoll(other)) : 92500;
 }
 const char* cudnnGetErrorString(int status) {
-  return status / 1000 == 5 ? "CUDNN_STATUS_EXECUTION_FAILED" : "another status";
+  return status / 1000 == 5                   ? "CUDNN_STATUS_EXECUTION_FAILED"
+         : status == kSublibraryLoadingFailed ? "SUBLIBRARY_LOADING_FAILED"
+                                              : "another status";
 }
 int cudnnCreate(void** created) {
   // As the library of that name does, which opens its parts by theirs.
