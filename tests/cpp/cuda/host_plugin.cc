@@ -3,7 +3,6 @@
 // a kernel runs, so that code which takes an address of the GPU for one of the host's crashes here as it would there.
 #include <sys/mman.h>
 
-#include <atomic>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -69,7 +68,9 @@ void release(sn_device*, void* data, int64_t) {
 // The first one has what Hopper has, the other what all GPUs have.
 struct HostDevice : sn_device {
   int32_t index = 0;
+  std::recursive_mutex calls;  // held by one, as the GPU's
 };
+HostDevice* host_device(sn_device* device) { return static_cast<HostDevice*>(device); }
 
 void close(sn_device*) {}
 void destroy(sn_device* device) { delete static_cast<HostDevice*>(device); }
@@ -107,7 +108,7 @@ sn_status open(int32_t index, sn_device** device) {
 
 }  // namespace
 
-// Kernels of several devices run at the same time only where they meet.
+// Kernels of several devices may run at the same time.
 static int& running() {
   static int count = 0;
   return count;
@@ -115,7 +116,7 @@ static int& running() {
 
 void open_memory() {
   const std::lock_guard<std::recursive_mutex> lock(mutex());
-  if (running()++ > 0) return;
+  ++running();
   const int64_t end = used().empty() ? 0 : std::prev(used().end())->first + std::prev(used().end())->second;
   mprotect(memory(), static_cast<size_t>(end), PROT_READ | PROT_WRITE);
 }
@@ -129,8 +130,8 @@ int64_t dnn_least() {
   return least == nullptr ? SN_CUDNN_LEAST : std::atoll(least);
 }
 
-// Time passes with what is computed.
-static std::atomic<int64_t> steps_spent{0};
+// A thread's time passes with what it computes.
+static thread_local int64_t steps_spent = 0;
 void spend(int64_t steps) { steps_spent += steps; }
 
 Stopwatch::Stopwatch(Call& call) : call_(call) {}
@@ -138,16 +139,16 @@ Stopwatch::~Stopwatch() {}
 void Stopwatch::start() { begin_ = steps_spent; }
 float Stopwatch::stop() { return call_.status() == SN_OK ? static_cast<float>(steps_spent - begin_) : -1.0f; }
 
-Call::Call(sn_device* device) : device_(device) { mutex().lock(); }
+Call::Call(sn_device* device) : device_(device) { host_device(device)->calls.lock(); }
 Call::~Call() {
   for (int i = 0; i < scratches_; ++i) release(device_, scratch_[i], 0);
-  mutex().unlock();
+  host_device(device_)->calls.unlock();
 }
 int Call::gpu() const { return static_cast<const HostDevice*>(device_)->index; }
 void* Call::raw_stream() const { return nullptr; }
 bool Call::has_wgmma() const { return static_cast<const HostDevice*>(device_)->index == 0; }
-void Call::step_aside() { mutex().unlock(); }
-void Call::step_back() { mutex().lock(); }
+void Call::step_aside() { host_device(device_)->calls.unlock(); }
+void Call::step_back() { host_device(device_)->calls.lock(); }
 void* Call::scratch(int64_t bytes) {
   if (status_ != SN_OK) return nullptr;
   void* data = scratches_ < kMostScratch ? allocate(device_, bytes > 0 ? bytes : 1) : nullptr;
