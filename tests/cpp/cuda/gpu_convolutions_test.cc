@@ -147,9 +147,16 @@ TEST(GpuConvolutions, AreNotCudnnsWhereAddressesAreOdd) {
   Shape s = shapes()[0];
   s.shift = 1;
   s.x[2] = 33;
-  const int64_t before = convolutions_of_stub();
-  EXPECT_EQ(result(false, s), result(true, s));
+  const std::vector<uint8_t> expected = result(false, s);
+  int64_t before = convolutions_of_stub();
+  EXPECT_EQ(expected, result(true, s));
   EXPECT_EQ(convolutions_of_stub(), before);
+  // Nor is that what is chosen for others of the shape.
+  s.shift = 0;
+  EXPECT_EQ(expected, result(true, s));
+  before = convolutions_of_stub();
+  EXPECT_EQ(expected, result(true, s));
+  EXPECT_EQ(convolutions_of_stub() - before, has_stub() ? 1 : 0);
 }
 
 TEST(GpuConvolutions, AreCudnnsOnlyIfThatIsClearlyFaster) {
