@@ -219,6 +219,8 @@ Call::~Call() {
 }
 
 cudaStream_t Call::stream() const { return cuda_device(device_)->stream; }
+int Call::gpu() const { return cuda_device(device_)->index; }
+void* Call::raw_stream() const { return stream(); }
 int64_t Call::multiprocessors() const { return cuda_device(device_)->multiprocessors; }
 bool Call::has_wgmma() const { return cuda_device(device_)->has_wgmma; }
 int64_t Call::blocks() const { return cuda_device(device_)->blocks; }
@@ -240,6 +242,36 @@ void* Call::scratch(int64_t bytes) {
   status_ = check(device, error, "an operation");
   return status_ == SN_OK ? data : nullptr;
 }
+
+void* Call::spare(int64_t bytes) {
+  CudaDevice* device = cuda_device(device_);
+  if (status_ != SN_OK || scratches_ == kMostScratch) return nullptr;
+  void* data = nullptr;
+  const cudaError_t error =
+      cudaMallocFromPoolAsync(&data, static_cast<size_t>(bytes > 0 ? bytes : 1), device->pool, device->stream);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  status_ = check(device, error, "an operation");
+  if (status_ != SN_OK) return nullptr;
+  scratch_[scratches_++] = data;
+  return data;
+}
+
+sn_status Call::failed(const char* what, const char* why) {
+  CudaDevice* device = cuda_device(device_);
+  cudaGetLastError();
+  const cudaError_t after = cudaStreamQuery(device->stream);
+  if (after != cudaSuccess && after != cudaErrorNotReady) {
+    status_ = check(device, after, what);
+  } else {
+    status_ = fail(SN_INTERNAL, "%s failed on GPU %d: %s", what, device->index, why);
+  }
+  return status_;
+}
+
+void Call::forget_error() { cudaGetLastError(); }
 
 sn_status Call::copy(void* to, const void* from, int64_t bytes) {
   CudaDevice* device = cuda_device(device_);
@@ -285,6 +317,28 @@ sn_status Call::read(Findings* found) {
 sn_status Call::launched() {
   status_ = check(cuda_device(device_), cudaGetLastError(), "starting a kernel");
   return status_;
+}
+
+Stopwatch::Stopwatch(Call& call) : call_(call) {
+  if (cudaEventCreate(&begin_) != cudaSuccess) begin_ = nullptr;
+  if (cudaEventCreate(&end_) != cudaSuccess) end_ = nullptr;
+}
+Stopwatch::~Stopwatch() {
+  if (begin_ != nullptr) cudaEventDestroy(begin_);
+  if (end_ != nullptr) cudaEventDestroy(end_);
+}
+void Stopwatch::start() {
+  if (begin_ != nullptr) cudaEventRecord(begin_, call_.stream());
+}
+float Stopwatch::stop() {
+  float milliseconds = -1;
+  if (begin_ == nullptr || end_ == nullptr) return milliseconds;
+  cudaError_t error = cudaEventRecord(end_, call_.stream());
+  if (error == cudaSuccess) error = cudaEventSynchronize(end_);
+  if (error == cudaSuccess) error = cudaEventElapsedTime(&milliseconds, begin_, end_);
+  if (error == cudaSuccess) return milliseconds;
+  call_.failed("timing", cudaGetErrorString(error));
+  return -1;
 }
 
 sn_status open_device(int32_t index, sn_device** opened) {

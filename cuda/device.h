@@ -49,16 +49,25 @@ class Call {
   sn_status status() const { return status_; }
   // Zeroed memory of the GPU, until the call ends; null with a status when there is none.
   void* scratch(int64_t bytes);
+  // Such memory, not zeroed, for what can be done without: null, and all is well, when there is none.
+  void* spare(int64_t bytes);
   template <class T>
   T* scratch_of(int64_t count) {
     return static_cast<T*>(scratch(count * static_cast<int64_t>(sizeof(T))));
   }
+  // A library has failed to compute `what`, as `why` says.
+  sn_status failed(const char* what, const char* why);
+  // It has refused to, and what it did instead takes its place.
+  void forget_error();
   // Copies within the memory of the GPU.
   sn_status copy(void* to, const void* from, int64_t bytes);
   // Copies to and from the memory of the GPU, in the order of the stream, and waits.
   sn_status upload(void* to, const void* from, int64_t bytes);
   sn_status download(void* to, const void* from, int64_t bytes);
 
+  int gpu() const;  // its number
+  // The stream, for the libraries' interfaces; on the CPU null.
+  void* raw_stream() const;
   // Whether the GPU, and the code there is for it, have Hopper's products of warpgroups (wgmma).
   bool has_wgmma() const;
 
@@ -88,6 +97,49 @@ class Call {
   void* scratch_[kMostScratch];
   int scratches_ = 0;
 };
+
+// Times what the GPU does. On the CPU time is what the stand-in's kernels and libraries say that they take.
+class Stopwatch {
+ public:
+  explicit Stopwatch(Call& call);
+  ~Stopwatch();
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+  // Milliseconds that the GPU takes for what work() puts into the call's stream, the best of three after one that warms
+  // up; -1 if work() gives false or the GPU fails, which the call's status says if nothing else can be done.
+  template <class Work>
+  float best_of_three(const Work& work) {
+    float best = -1;
+    for (int round = 0; round < 4; ++round) {
+      start();
+      const bool works = work();
+      const float took = stop();
+      if (!works || took < 0) return -1;
+      if (round == 1 || (round > 1 && took < best)) best = took;
+    }
+    return best;
+  }
+
+ private:
+  void start();
+  float stop();  // waits
+
+  Call& call_;
+#if defined(SINEW_CUDA)
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+#else
+  int64_t begin_ = 0;
+#endif
+};
+
+#if !defined(SINEW_CUDA)
+// The device's memory on the CPU can be touched only while a kernel, or a library, runs.
+void open_memory();
+void close_memory();
+// Steps of kernels, the unit of time there.
+void spend(int64_t steps);
+#endif
 
 // Prototypes of all operations. Those that have no kernel yet are not defined; see table.cc.
 #define SN_OP(name, params) sn_status name params;

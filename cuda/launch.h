@@ -59,10 +59,6 @@ sn_status run(Call& call, const Body& body, int64_t steps, Findings* found) {
 
 #else
 
-// On the CPU, where the device's memory can be touched only while a kernel runs.
-void open_memory();
-void close_memory();
-
 template <class Body>
 sn_status run(Call& call, const Body& body, int64_t steps, Findings* found) {
   if (call.status() != SN_OK) return call.status();
@@ -71,6 +67,7 @@ sn_status run(Call& call, const Body& body, int64_t steps, Findings* found) {
   // Backwards, as the order must not matter.
   for (int64_t i = steps - 1; i >= 0; --i) body.step(i, mine);
   close_memory();
+  spend(steps);
   if (found != nullptr) *found = mine;
   return SN_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "cuda_device.h"
 #include "description.h"
+#include "dnn.h"
 #include "lt.h"
 
 namespace sn {
@@ -68,7 +69,8 @@ sn_status fail(sn_status status, const char* format, ...) {
 __attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_host* caller) {
   if (caller->layout != sn::backend_layout()) return nullptr;
   sn::cuda::host = caller;
-  static const sn_plugin plugin = {sn::backend_layout(),  sn::cuda::count,   sn::cuda::describe,
-                                   sn::cuda::open_device, sn::cuda::lt_name, sn::cuda::lt_description};
+  static const sn_plugin plugin = {sn::backend_layout(),  sn::cuda::count,          sn::cuda::describe,
+                                   sn::cuda::open_device, sn::cuda::lt_name,        sn::cuda::lt_description,
+                                   sn::cuda::dnn_name,    sn::cuda::dnn_description};
   return &plugin;
 }

@@ -108,6 +108,7 @@ sn_status run_teams(Call& call, const Body& body, int64_t teams, Findings* found
     }
   }
   close_memory();
+  spend(teams * phases_of(body, 0) * kTeam);
   delete[] states;
   delete shared;
   if (found != nullptr) *found = mine;

@@ -283,7 +283,7 @@ void softmax(sn_device* gpu, sn_device* cpu, Cudnn* cudnn, const GpuOptions& opt
 
 // Windows of 2 x 2 and batch norm of images that do not fit in the caches, in bytes read and written. The CPU computes
 // the first image.
-void images(sn_device* gpu, sn_device* cpu, const GpuOptions& options, Report& report) {
+void images(sn_device* gpu, sn_device* cpu, Cudnn* cudnn, const GpuOptions& options, Report& report) {
   constexpr int64_t kChannels = 128, kSide = 56, kHalf = kSide / 2;
   constexpr double kEpsilon = 1e-5;
   const int64_t n = std::max<int64_t>(options.side / 128, 1);
@@ -304,6 +304,12 @@ void images(sn_device* gpu, sn_device* cpu, const GpuOptions& options, Report& r
     Operation operation(report, options, "TB/s", static_cast<double>(x.size() + y.size()));
     operation.ours(
         name, [&] { pool(x, y); }, [&] { return is_near(y, expected, 0); });
+    if (cudnn == nullptr) continue;
+    require(sn_device_synchronize(gpu));
+    Tensor other(gpu, SN_F32, {n, kChannels, kHalf, kHalf});
+    operation.beside(
+        "cuDNN", cudnn->pooling(largest, static_cast<int>(n), kChannels, kSide, floats_of(x), floats_of(other)),
+        [&] { return is_near(other, expected, 2e-6); }, 0);
   }
   const std::string name = "batch_norm F32";
   if (!report.wants(name)) return;
@@ -326,6 +332,15 @@ void images(sn_device* gpu, sn_device* cpu, const GpuOptions& options, Report& r
     operation.ours(
         name, [&] { require(sn_batch_norm(x, mean, spread, weight, bias, kEpsilon, y)); },
         [&] { return is_near(y, expected, 0); });
+    if (cudnn == nullptr) continue;
+    require(sn_device_synchronize(gpu));
+    Tensor other(gpu, SN_F32, {n, kChannels, kSide, kSide});
+    // Up to 4 + 1 times the reciprocal root of the smallest variance and epsilon, some 300, in F32.
+    operation.beside(
+        "cuDNN",
+        cudnn->batch_norm(static_cast<int>(n), kChannels, kSide, floats_of(x), floats_of(weight), floats_of(bias),
+                          floats_of(mean), floats_of(spread), kEpsilon, floats_of(other)),
+        [&] { return is_near(other, expected, 1e-3); }, 0);
   }
 }
 
@@ -346,7 +361,7 @@ void measure_products(sn_device* gpu, CublasLt* library, const GpuOptions& optio
   convolution(gpu, cpu, cudnn.get(), true, options, report);
   convolution(gpu, cpu, cudnn.get(), false, options, report);
   softmax(gpu, cpu, cudnn.get(), options, report);
-  images(gpu, cpu, options, report);
+  images(gpu, cpu, cudnn.get(), options, report);
   sn_device_close(cpu);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <map>
@@ -12,6 +13,7 @@
 
 #include "core/plugin.h"
 #include "description.h"
+#include "dnn.h"
 #include "launch.h"
 #include "lt.h"
 
@@ -67,7 +69,9 @@ void release(sn_device*, void* data, int64_t) {
 // The first one has what Hopper has, the other what all GPUs have.
 struct HostDevice : sn_device {
   int32_t index = 0;
+  std::recursive_mutex calls;  // held by one, as the GPU's
 };
+HostDevice* host_device(sn_device* device) { return static_cast<HostDevice*>(device); }
 
 void close(sn_device*) {}
 void destroy(sn_device* device) { delete static_cast<HostDevice*>(device); }
@@ -109,7 +113,7 @@ sn_status open(int32_t index, sn_device** device) {
 
 }  // namespace
 
-// Kernels of several devices run at the same time only where they meet.
+// Kernels of several devices may run at the same time.
 static int& running() {
   static int count = 0;
   return count;
@@ -117,7 +121,7 @@ static int& running() {
 
 void open_memory() {
   const std::lock_guard<std::recursive_mutex> lock(mutex());
-  if (running()++ > 0) return;
+  ++running();
   const int64_t end = used().empty() ? 0 : std::prev(used().end())->first + std::prev(used().end())->second;
   mprotect(memory(), static_cast<size_t>(end), PROT_READ | PROT_WRITE);
 }
@@ -126,14 +130,30 @@ void close_memory() {
   if (--running() == 0) mprotect(memory(), kMemory, PROT_NONE);
 }
 
-Call::Call(sn_device* device) : device_(device) { mutex().lock(); }
+int64_t dnn_least() {
+  const char* least = std::getenv("SINEW_HOST_CUDNN_LEAST");
+  return least == nullptr ? SN_CUDNN_LEAST : std::atoll(least);
+}
+
+// A thread's time passes with what it computes.
+static thread_local int64_t steps_spent = 0;
+void spend(int64_t steps) { steps_spent += steps; }
+
+Stopwatch::Stopwatch(Call& call) : call_(call) {}
+Stopwatch::~Stopwatch() {}
+void Stopwatch::start() { begin_ = steps_spent; }
+float Stopwatch::stop() { return call_.status() == SN_OK ? static_cast<float>(steps_spent - begin_) : -1.0f; }
+
+Call::Call(sn_device* device) : device_(device) { host_device(device)->calls.lock(); }
 Call::~Call() {
   for (int i = 0; i < scratches_; ++i) release(device_, scratch_[i], 0);
-  mutex().unlock();
+  host_device(device_)->calls.unlock();
 }
+int Call::gpu() const { return static_cast<const HostDevice*>(device_)->index; }
+void* Call::raw_stream() const { return nullptr; }
 bool Call::has_wgmma() const { return static_cast<const HostDevice*>(device_)->index == 0; }
-void Call::step_aside() { mutex().unlock(); }
-void Call::step_back() { mutex().lock(); }
+void Call::step_aside() { host_device(device_)->calls.unlock(); }
+void Call::step_back() { host_device(device_)->calls.lock(); }
 void* Call::scratch(int64_t bytes) {
   if (status_ != SN_OK) return nullptr;
   void* data = scratches_ < kMostScratch ? allocate(device_, bytes > 0 ? bytes : 1) : nullptr;
@@ -144,6 +164,20 @@ void* Call::scratch(int64_t bytes) {
   scratch_[scratches_++] = data;
   return data;
 }
+void* Call::spare(int64_t bytes) {
+  void* data = status_ == SN_OK && scratches_ < kMostScratch ? allocate(device_, bytes > 0 ? bytes : 1) : nullptr;
+  if (data == nullptr) return nullptr;
+  open_memory();
+  std::memset(data, 0xa5, static_cast<size_t>(bytes));
+  close_memory();
+  scratch_[scratches_++] = data;
+  return data;
+}
+sn_status Call::failed(const char* what, const char* why) {
+  status_ = fail(SN_INTERNAL, "%s failed on the stand-in: %s", what, why);
+  return status_;
+}
+void Call::forget_error() {}
 sn_status Call::copy(void* to, const void* from, int64_t bytes) {
   return status_ != SN_OK ? status_ : cuda::copy(device_, to, from, bytes);
 }
@@ -167,8 +201,9 @@ sn_status fail(sn_status status, const char* format, ...) {
 }  // namespace sn
 
 __attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_host* caller) {
-  static const sn_plugin plugin = {sn::backend_layout(), sn::cuda::count,   sn::cuda::describe,
-                                   sn::cuda::open,       sn::cuda::lt_name, sn::cuda::lt_description};
+  static const sn_plugin plugin = {sn::backend_layout(), sn::cuda::count,          sn::cuda::describe,
+                                   sn::cuda::open,       sn::cuda::lt_name,        sn::cuda::lt_description,
+                                   sn::cuda::dnn_name,   sn::cuda::dnn_description};
   sn::cuda::host = caller;
   return &plugin;
 }
@@ -176,3 +211,4 @@ __attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_
 // For other libraries that stand for those of a GPU.
 extern "C" __attribute__((visibility("default"))) void sn_host_open_memory() { sn::cuda::open_memory(); }
 extern "C" __attribute__((visibility("default"))) void sn_host_close_memory() { sn::cuda::close_memory(); }
+extern "C" __attribute__((visibility("default"))) void sn_host_spend(int64_t steps) { sn::cuda::spend(steps); }
