@@ -29,10 +29,10 @@ struct Order {
   int64_t channels, taps, padded;
 
   SN_HD int64_t stored(int64_t col) const { return taps == 1 ? col : (col - col / taps * taps) * padded + col / taps; }
-  // The column that is stored at a place, or -1.
+  // The column that is stored at a place, or -1 in the padding of channels, and behind all places of the kernel.
   SN_HD int64_t column(int64_t place) const {
     const int64_t tap = place / padded, channel = place - tap * padded;
-    return channel < channels ? channel * taps + tap : -1;
+    return channel < channels && tap < taps ? channel * taps + tap : -1;
   }
 };
 inline Order order_of(const sn_weights* w) {
