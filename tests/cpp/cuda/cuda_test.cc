@@ -113,6 +113,7 @@ std::string run_on_gpu(const Call& call, int64_t shift, bool in_place) {
   const std::string where = call.label + (shift > 0 ? ", misaligned" : "") + (in_place ? ", in place: " : ": ");
   if (status != call.status) return where + "status " + std::to_string(status) + " (" + sn_last_error() + ")";
   std::vector<uint8_t> bytes;
+  std::vector<std::vector<uint8_t>> results;
   for (size_t i = in_place ? 1 : 0; i < in.size(); ++i) {
     if (!in[i]->read(&bytes)) return where + "bytes around input " + std::to_string(i) + " were written";
     if (bytes != call.inputs[i].bytes) return where + "input " + std::to_string(i) + " was written";
@@ -123,7 +124,10 @@ std::string run_on_gpu(const Call& call, int64_t shift, bool in_place) {
     if (status != SN_OK) continue;
     const std::string differs = difference(call, i, bytes.data());
     if (!differs.empty()) return where + "output " + std::to_string(i) + ": " + differs;
+    results.push_back(bytes);
   }
+  const std::string other = status == SN_OK ? other_fingerprint(call, results) : "";
+  if (!other.empty()) return where + other;
   for (size_t i = 0; status == SN_OK && i < call.numbers.size(); ++i) {
     if (numbers[i] != call.numbers[i])
       return where + "number " + std::to_string(i) + " is " + std::to_string(numbers[i]) + ", expected " +
