@@ -1,16 +1,13 @@
-// The CUDA back end as kernels see it. Tests on machines without a GPU put another one in its place, which runs the
-// same kernels' bodies on the CPU (tests/cpp/cuda/).
+// The CUDA back end as kernels see it. Tests on machines without a GPU put another run-time library under it, which
+// runs the same kernels' bodies on the CPU (tests/cpp/cuda/).
 #pragma once
 
+#include <cuda_runtime_api.h>
 #include <stdint.h>
 
 #include "core/backend.h"
 #include "core/tensor.h"
 #include "core/weights.h"
-
-#if defined(SINEW_CUDA)
-#include <cuda_runtime_api.h>
-#endif
 
 namespace sn {
 namespace cuda {
@@ -47,11 +44,16 @@ class Call {
 
   // Not SN_OK if the device has failed before, or something of this call.
   sn_status status() const { return status_; }
-  // Zeroed memory of the GPU, until the call ends; null with a status when there is none.
+  // Memory of the GPU, until the call ends, with anything in it; null with a status when there is none.
   void* scratch(int64_t bytes);
   template <class T>
   T* scratch_of(int64_t count) {
     return static_cast<T*>(scratch(count * static_cast<int64_t>(sizeof(T))));
+  }
+  template <class T>
+  T* zeroed_scratch_of(int64_t count) {
+    T* const data = scratch_of<T>(count);
+    return zero(data, count * static_cast<int64_t>(sizeof(T))) == SN_OK ? data : nullptr;
   }
   // Copies within the memory of the GPU.
   sn_status copy(void* to, const void* from, int64_t bytes);
@@ -62,7 +64,6 @@ class Call {
   // Whether the GPU, and the code there is for it, have Hopper's products of warpgroups (wgmma).
   bool has_wgmma() const;
 
-#if defined(SINEW_CUDA)
   cudaStream_t stream() const;
   int64_t multiprocessors() const;
   // So many blocks of 256 threads fill the GPU.
@@ -73,13 +74,10 @@ class Call {
   sn_status read(Findings* found);
   // What became of the last launch.
   sn_status launched();
-#else
-  // Lets other calls run beside this one, which waits for what they do.
-  void step_aside();
-  void step_back();
-#endif
 
  private:
+  sn_status zero(void* data, int64_t bytes);
+
   static constexpr int kMostScratch = 8;
 
   sn_device* device_;
