@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -252,6 +253,7 @@ class CUstream_st {
   }
 
   const int device;
+  std::atomic<int> kernels{0};  // that have not run
 
  private:
   static std::mutex& registry_mutex() {
@@ -301,9 +303,11 @@ void launch_on_host(cudaStream_t stream, std::function<void()> kernel) {
     last = ended != cudaSuccess ? ended : asked;  // it does not begin
     return;
   }
+  ++stream->kernels;
   stream->add([stream, asked, run = std::move(kernel)] {
     if (asked != cudaSuccess) return Failures::all().end(stream->device, asked);
     run();
+    --stream->kernels;
   });
 }
 
@@ -478,8 +482,9 @@ cudaError_t cudaMallocFromPoolAsync(void** data, size_t bytes, cudaMemPool_t poo
 cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
   SN_BEGIN(stream->device);
   if (!Memory::all().has(data)) return result(cudaErrorInvalidValue);
-  // At once if it can be, as nobody may ever wait for the stream again.
-  if (stream->is_idle()) {
+  // At once where no kernel may use it, as nobody may ever wait for the stream again.
+  if (stream->kernels == 0) {
+    stream->run_all();
     Memory::all().give_back(data);
   } else {
     stream->add([data] { Memory::all().give_back(data); });
