@@ -1,4 +1,4 @@
-// In the place of the CUDA run-time library for the benchmark of GPUs, which so runs on the stand-in of host_plugin.cc:
+// In the place of the CUDA run-time library for the benchmark of GPUs, which so runs on the stand-in of host_cudart.cc:
 // what it calls, done at once. Its times mean nothing; its answers do.
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
