@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Sourced by the launcher, tests/run and .ci/run: installs Debian packages, or says which to install.
+# Sourced by the launcher, tests/run, tests/gpu and .ci/run: installs Debian packages, or says which to install.
 
 # install_packages PACKAGE...: with apt-get, as root or through a sudo that asks for no password.
 install_packages() {
@@ -57,9 +57,14 @@ require_build_tools() {
   fi
 }
 
+# require_googletest: installs what the C++ tests are built with.
+require_googletest() {
+  echo '#include <gtest/gtest.h>' | g++ -E -x c++ - >/dev/null 2>&1 || install_packages libgtest-dev
+}
+
 # require_test_tools: installs what the tests need besides.
 require_test_tools() {
-  echo '#include <gtest/gtest.h>' | g++ -E -x c++ - >/dev/null 2>&1 || install_packages libgtest-dev || return
+  require_googletest || return
   # Another version says itself that it is not the one to judge the formatting.
   command -v clang-format-14 >/dev/null || command -v clang-format >/dev/null || install_packages clang-format-14 || return
   command -v objdump >/dev/null || install_packages binutils || return

@@ -6,52 +6,58 @@ namespace sn {
 namespace cuda {
 namespace {
 
-// 16-bit fixed point: 16 blocks of a row a team, of which each has 16 threads.
+SN_HD SN_LOCAL uint32_t largest_key(const Elements<float>& v) {
+  uint32_t largest = 0;
+  SN_UNROLL
+  for (int j = 0; j < kStep; ++j) {
+    const uint32_t key = key_of(v.of[j]);
+    largest = key > largest ? key : largest;
+  }
+  return largest;
+}
+
+// 16-bit fixed point: 32 blocks of a row a team, of which each has 8 threads with 16 columns.
 struct QuantizeBlocks {
   static constexpr bool kFinds = false, kOrdered = false;
-  static constexpr int kPhases = 3, kThreads = 16;
-  struct State {};
+  static constexpr int kPhases = 3, kThreads = kColumns / kStep, kBlocks = kTeam / kThreads;
+  struct State {
+    Elements<float> v;
+  };
   struct Shared {
     uint32_t largest[kTeam];
     int32_t sum[kTeam];
   };
   Activations to;
 
-  SN_HD static int64_t teams_of_row(const Split& split) { return (split.count + 15) / 16; }
+  SN_HD static int64_t teams_of_row(const Split& split) { return (split.count + kBlocks - 1) / kBlocks; }
 
-  SN_HD void phase(int p, int64_t team, int thread, State&, Shared& shared, Findings&) const {
+  SN_HD void phase(int p, int64_t team, int thread, State& state, Shared& shared, Findings&) const {
     const int64_t parts = teams_of_row(to.split), row = team / parts;
-    const int64_t block = (team - row * parts) * 16 + thread / kThreads;
-    const int lane = thread % kThreads;
+    const int64_t block = (team - row * parts) * kBlocks + thread / kThreads;
+    const int lane = thread % kThreads, begin = thread - lane;
     if (block >= to.split.count) return;
-    const Windows::Place from = to.row(row);
-    const int64_t first = to.split.first(block);
-    const int n = to.split.size(block);
     if (p == 0) {
-      uint32_t largest = 0;
-      for (int i = lane; i < n; i += kThreads) {
-        const uint32_t key = key_of(to.at(from, first + i));
-        largest = key > largest ? key : largest;
-      }
-      shared.largest[thread] = largest;
-      return;
-    }
-    const int begin = thread - lane;
-    if (p == 2) {
-      if (lane != 0) return;
-      int32_t sum = 0;
-      for (int i = 0; i < kThreads; ++i) sum += shared.sum[begin + i];
-      to.tokens[row * to.split.count + block] = {scale_of(shared.largest + begin), sum};
+      const int left = to.split.size(block) - lane * kStep;
+      state.v = to.columns(row, to.split.first(block) + lane * kStep, left);
+      shared.largest[thread] = largest_key(state.v);
       return;
     }
     const float scale = scale_of(shared.largest + begin);
-    int32_t sum = 0;
-    for (int i = lane; i < n && !is_nan(scale); i += kThreads) {
-      const int q = to_int(to.at(from, first + i) / scale);
-      to.q[to.place(row, block) + i] = static_cast<int16_t>(q);
-      sum += q;
+    if (p == 1) {
+      Elements<int16_t> q;
+      int32_t sum = 0;
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) {
+        q.of[j] = static_cast<int16_t>(is_nan(scale) ? 0 : to_int(state.v.of[j] / scale));
+        sum += q.of[j];
+      }
+      store(to.q + to.place(row, block) + lane * kStep, q, kStep);
+      shared.sum[thread] = sum;
+    } else if (lane == 0) {
+      int32_t sum = 0;
+      for (int i = 0; i < kThreads; ++i) sum += shared.sum[begin + i];
+      to.tokens[row * to.split.count + block] = {scale, sum};
     }
-    shared.sum[thread] = sum;
   }
 
   SN_HD static float scale_of(const uint32_t* keys) {
@@ -63,24 +69,39 @@ struct QuantizeBlocks {
   }
 };
 
-// By the rules of symmetric int8, a row a team.
+// By the rules of symmetric int8, a row a team, 16 columns a thread at once as they are stored.
 struct QuantizeRows {
   static constexpr bool kFinds = false, kOrdered = false;
-  static constexpr int kPhases = 4;
-  struct State {};
+  static constexpr int kPhases = 5;
+  struct State {
+    Elements<float> first;  // not loaded again
+  };
   struct Shared {
     uint32_t largest[kTeam], largest_of[16];
     Sums sums;  // of integers, modulo 2^32
   };
   Activations to;
 
-  SN_HD void phase(int p, int64_t row, int thread, State&, Shared& shared, Findings&) const {
-    const int64_t cols = to.cols;
+  SN_HD int64_t places() const { return to.split.count * kColumns; }
+  SN_HD Elements<float> at(int64_t row, int64_t place) const {
+    if (to.order.taps == 1) return to.columns(row, place, to.cols - place);
     const Windows::Place from = to.row(row);
+    Elements<float> v;
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) {
+      const int64_t col = to.order.column(place + j);
+      v.of[j] = col < 0 ? 0.0f : to.at(from, col);
+    }
+    return v;
+  }
+
+  SN_HD void phase(int p, int64_t row, int thread, State& state, Shared& shared, Findings&) const {
+    const int64_t own = int64_t{thread} * kStep;
     if (p == 0) {
-      uint32_t largest = 0;
-      for (int64_t i = thread; i < cols; i += kTeam) {
-        const uint32_t key = key_of(to.at(from, i));
+      state.first = at(row, own);
+      uint32_t largest = largest_key(state.first);
+      for (int64_t place = own + kTeam * kStep; place < places(); place += kTeam * kStep) {
+        const uint32_t key = largest_key(at(row, place));
         largest = key > largest ? key : largest;
       }
       shared.largest[thread] = largest;
@@ -94,29 +115,40 @@ struct QuantizeRows {
       shared.largest_of[thread] = largest;
       return;
     }
+    if (p == 3) return shared.sums.add_part(thread);
+    if (p == 4 && thread != 0) return;
     uint32_t largest = 0;
     for (uint32_t key : shared.largest_of) largest = key > largest ? key : largest;
     const bool finite = largest < kInfinityKey;
     const float scale = finite ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale : 1.0f;
-    if (p == 2) {
-      const Quantizer z = quantizer(scale, 0, SN_INT8_SYMMETRIC);
-      int32_t sum = 0;
-      for (int64_t i = thread; i < cols && finite; i += kTeam) {
-        const int q = quantized<false>(z, to.at(from, i));
-        if (to.bytes != nullptr) {
-          to.bytes[to.place(row, 0) + to.order.stored(i)] = static_cast<int8_t>(q);
-        } else {
-          to.q[to.place(row, 0) + to.order.stored(i)] = static_cast<int16_t>(q);
-        }
-        sum += q;
-      }
-      shared.sums.own[thread] = static_cast<uint32_t>(sum);
+    if (p == 4) {
+      to.tokens[row] = {finite ? scale : float_of(0x7fc00000u), static_cast<int32_t>(shared.sums.all())};
       return;
     }
-    if (thread != 0) return;
-    uint32_t sum = 0;
-    for (uint32_t own : shared.sums.own) sum += own;
-    to.tokens[row] = {finite ? scale : float_of(0x7fc00000u), static_cast<int32_t>(sum)};
+    const Quantizer z = quantizer(scale, 0, SN_INT8_SYMMETRIC);
+    int32_t sum = 0;
+    for (int64_t place = own; place < places(); place += kTeam * kStep) {
+      const Elements<float> v = place == own ? state.first : at(row, place);
+      Elements<int8_t> q;
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) {
+        q.of[j] = static_cast<int8_t>(finite ? quantized<false>(z, v.of[j]) : 0);
+        sum += q.of[j];
+      }
+      put(to.place(row, 0) + place, q);
+    }
+    shared.sums.own[thread] = static_cast<uint32_t>(sum);
+  }
+
+  SN_HD void put(int64_t place, const Elements<int8_t>& q) const {
+    if (to.bytes != nullptr) {
+      store(to.bytes + place, q, kStep);
+      return;
+    }
+    Elements<int16_t> wide;
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) wide.of[j] = q.of[j];
+    store(to.q + place, wide, kStep);
   }
 };
 
@@ -129,16 +161,7 @@ struct Widen {
     const int64_t row = i / (to.split.count * (kColumns / kStep)), part = i - row * to.split.count * (kColumns / kStep);
     const int64_t block = part / (kColumns / kStep);
     const int col = static_cast<int>(part % (kColumns / kStep)) * kStep, left = to.split.size(block) - col;
-    const int n = left < kStep ? (left > 0 ? left : 0) : kStep;
-    const int64_t first = n > 0 ? to.split.first(block) + col : 0;
-    const Windows::Place from = to.row(row);
-    Elements<float> v;
-    if (to.windows.taps == nullptr) {
-      v = load_reals(to.dtype, to.x, from.from + first, n);
-    } else {
-      SN_UNROLL
-      for (int j = 0; j < kStep; ++j) v.of[j] = j < n ? to.at(from, first + j) : 0.0f;
-    }
+    const Elements<float> v = to.columns(row, to.split.first(block) + col, left);
     store(to.floats + i * kStep, v, kStep);
   }
 };

@@ -193,7 +193,7 @@ sn_status attention(sn_device* device, const sn_tensor* q, const sn_tensor* k, c
                 nullptr};
   const int64_t teams = of.rows * of.parts();
   of.top = call.scratch_of<float>(teams);
-  of.sums = call.scratch_of<float>(teams * of.value_width);
+  of.sums = call.zeroed_scratch_of<float>(teams * of.value_width);
   of.total = call.scratch_of<double>(teams);
   const sn_status status = run_teams(call, AttendPart{of}, teams, nullptr);
   if (status != SN_OK) return status;

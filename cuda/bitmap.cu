@@ -251,7 +251,7 @@ sn_status bitmap_encode(sn_device* device, const sn_tensor* x, int64_t first, sn
   const sn_status status = with_integers(x->dtype, [&](auto* type) {
     using U = typename Pointee<decltype(type)>::type;
     if (runs.count() == 0) return run(call, EmptyRows{offsets, first, false}, x->rows + 1, &found);
-    uint64_t* words = call.scratch_of<uint64_t>(runs.count());
+    uint64_t* words = call.zeroed_scratch_of<uint64_t>(runs.count());
     const Encode<U> body = {data_of<U>(x), runs, first, data_of<U>(values), values->elements, data_of<uint8_t>(bitmap),
                             offsets,       words};
     return run_teams(call, body, runs.count(), &found);
@@ -271,7 +271,7 @@ sn_status bitmap_decode(sn_device* device, const sn_tensor* values, const sn_ten
     using U = typename Pointee<decltype(type)>::type;
     if (runs.count() == 0)
       return run(call, EmptyRows{const_cast<int64_t*>(offsets), 0, true}, row_offsets->elements, &found);
-    uint64_t* words = call.scratch_of<uint64_t>(runs.count());
+    uint64_t* words = call.zeroed_scratch_of<uint64_t>(runs.count());
     const Decode<U> body = {
         data_of<U>(values), values->elements, data_of<uint8_t>(bitmap), offsets, data_of<U>(y), runs, words};
     return run_teams(call, body, runs.count(), &found);

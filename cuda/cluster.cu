@@ -207,7 +207,7 @@ sn_status cluster_sums(sn_device* device, const sn_tensor* x, const sn_tensor* c
   float* borders;
   sn_status status = find_borders(call, codebook, &bits, &borders);
   if (status != SN_OK) return status;
-  int64_t* digits = call.scratch_of<int64_t>(codebook->elements * (kDigits + 2));
+  int64_t* digits = call.zeroed_scratch_of<int64_t>(codebook->elements * (kDigits + 2));
   Findings found = {0, 0, 0};
   const Tally body = {x->dtype, x->data, x->elements, borders, bits, digits, data_of<int64_t>(counts)};
   status = run(call, body, steps_of_elements(x->elements), &found);

@@ -18,7 +18,11 @@ struct OneShotNorm : Ranks {
   sn_rank_norm then;
 
   SN_HD int64_t rows() const { return c.elements / then.cols; }
-  SN_HD int phases() const { return 3 + 4 * static_cast<int>((rows() + c.teams - 1) / c.teams); }
+  SN_HD Norm norm_of(int rank) const {
+    return {c.dtype, c.out[rank], then.weight[rank], then.eps[rank], then.cols, then.y[rank], nullptr};
+  }
+  SN_HD int row_phases() const { return 1 + norm_of(0).phases(); }
+  SN_HD int phases() const { return 3 + row_phases() * static_cast<int>((rows() + c.teams - 1) / c.teams); }
 
   // Sums are rounded before the residual is added, as they are where the two follow each other.
   SN_HD void add_residual(int rank, int64_t row, int thread) const {
@@ -43,12 +47,12 @@ struct OneShotNorm : Ranks {
     }
     if (p == 1) return say_all(0, team, thread);
     if (p == 2) return await(0, team, thread, shared.late, found);
-    const int64_t row = part_begin(team, rows()) + (p - 3) / 4;
+    const int64_t row = part_begin(team, rows()) + (p - 3) / row_phases();
+    const int step = (p - 3) % row_phases();
     if (shared.late.any != 0 || row >= part_end(team, rows())) return;
     const int rank = rank_of(team);
-    if ((p - 3) % 4 == 0) return add_residual(rank, row, thread);
-    const Norm norm = {c.dtype, c.out[rank], then.weight[rank], then.eps[rank], then.cols, then.y[rank], nullptr};
-    norm.phase((p - 3) % 4 - 1, row, thread, state, shared.norm, found);
+    if (step == 0) return add_residual(rank, row, thread);
+    norm_of(rank).phase(step - 1, row, thread, state, shared.norm, found);
   }
 };
 

@@ -1,6 +1,6 @@
 // Convolutions. With float weights each result is one chain of fused multiply-adds over the columns in order, which
-// gives the bits of the CPU's vector units; other kinds of weights get rows of windows, and int8 ones with quantized
-// images are in conv2d_w8a8.cu. See sn_conv2d in sinew.h.
+// gives the bits of the CPU's vector units, unless cuDNN is faster (conv2d_dnn.cu); other kinds of weights get rows of
+// windows, and int8 ones with quantized images are in conv2d_w8a8.cu. See sn_conv2d in sinew.h.
 #include "conv2d.h"
 #include "float_tile.h"
 
@@ -127,6 +127,15 @@ struct ConvolvePlanes {
   }
 };
 
+// The table is made once, when it is needed first.
+sn_status convolve(Call& call, FloatConvolution* of) {
+  if (of->c.windows.taps == nullptr) of->c.windows.taps = make_taps(call, of->c, of->c.in_group);
+  if (call.status() != SN_OK) return call.status();
+  if (of->c.out_group < kFewChannels) return run(call, ConvolvePlanes{*of}, of->c.count() * of->to.out, nullptr);
+  const ConvolveTiles tiles = {*of};
+  return run_teams(call, tiles, tiles.tiles(), nullptr);
+}
+
 Convolution convolution_of(const sn_tensor* x, const int64_t* window, int64_t groups, const sn_tensor* y) {
   const auto narrow = [](int64_t n) { return static_cast<int32_t>(n); };
   Convolution c = {x->dtype,  x->data, x->shape[0],          x->shape[1],          window[0], window[1], window[6],
@@ -176,9 +185,9 @@ sn_status conv2d(sn_device* device, const sn_tensor* x, const sn_weights* w, con
                       0,
                       c.windows.positions()};
   if (w->kind == SN_W8A8 && groups == 1) return conv2d_w8a8(call, c, w, to);
-  c.windows.taps = make_taps(call, c, c.in_group);
-  if (call.status() != SN_OK) return call.status();
   if (w->kind != SN_FLOAT && groups == 1) {
+    c.windows.taps = make_taps(call, c, c.in_group);
+    if (call.status() != SN_OK) return call.status();
     Activations rows = {};
     rows.dtype = x->dtype;
     rows.x = x->data;
@@ -187,7 +196,13 @@ sn_status conv2d(sn_device* device, const sn_tensor* x, const sn_weights* w, con
     return multiply_rows(call, rows, w, to);
   }
   FloatConvolution body = {c, w->cols, w->dtype, w->part<uint8_t>(kWeightPart), pitch_of(w), to};
-  if (w->kind != SN_FLOAT) {
+  if (w->kind == SN_FLOAT) {
+    const OwnConvolution own = {&body,
+                                [](Call& its, void* of) { return convolve(its, static_cast<FloatConvolution*>(of)); }};
+    bool done = false;
+    const sn_status status = convolve_by_cudnn(call, c, w, window, to, own, &done);
+    if (status != SN_OK || done) return status;
+  } else {
     const int64_t pitch = (w->cols + kStep - 1) / kStep * kStep;
     float* floats = call.scratch_of<float>(w->rows * pitch);
     if (call.status() != SN_OK || unpack(call, w, pitch, floats) != SN_OK) return call.status();
@@ -195,9 +210,7 @@ sn_status conv2d(sn_device* device, const sn_tensor* x, const sn_weights* w, con
     body.weights = reinterpret_cast<const uint8_t*>(floats);
     body.pitch = pitch * int64_t{sizeof(float)};
   }
-  if (c.out_group < kFewChannels) return run(call, ConvolvePlanes{body}, y->elements, nullptr);
-  const ConvolveTiles tiles = {body};
-  return run_teams(call, tiles, tiles.tiles(), nullptr);
+  return convolve(call, &body);
 }
 
 }  // namespace cuda

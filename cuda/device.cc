@@ -19,8 +19,6 @@ constexpr bool kCodeForHopper = true;
 constexpr bool kCodeForHopper = false;
 #endif
 
-constexpr int64_t kKeptFree = int64_t{1} << 30;  // freed memory that stays with the pool
-
 // Makes a GPU the thread's current one and gives back the one it had: the thread may belong to another user of CUDA.
 class Current {
  public:
@@ -59,26 +57,34 @@ sn_status check(CudaDevice* device, cudaError_t error, const char* what) {
     device->failure = error;
     return lost(device);
   }
+  // That the stream is busy is no error, but may be kept as the last one, which the next launch would find.
+  cudaGetLastError();
   if (error == cudaErrorMemoryAllocation)
     return sn::cuda::fail(SN_OUT_OF_MEMORY, "no memory on GPU %d for %s", device->index, what);
   return sn::cuda::fail(SN_INTERNAL, "%s failed on GPU %d: %s", what, device->index, cudaGetErrorString(error));
 }
 
+// Memory of the device's pool, with anything in it. What is free there may lie in pieces: then all of it goes back
+// first.
+cudaError_t take(CudaDevice* device, size_t bytes, void** data) {
+  const auto try_once = [&] { return cudaMallocFromPoolAsync(data, bytes, device->pool, device->stream); };
+  const cudaError_t error = try_once();
+  if (error != cudaErrorMemoryAllocation) return error;
+  cudaGetLastError();
+  cudaStreamSynchronize(device->stream);
+  cudaMemPoolTrimTo(device->pool, 0);
+  return try_once();
+}
+
 void* allocate(sn_device* base, int64_t bytes) {
   CudaDevice* device = cuda_device(base);
+  const size_t size = static_cast<size_t>(bytes);
   pthread_mutex_lock(&device->mutex);
   void* data = nullptr;
   if (device->failure == cudaSuccess) {
     const Current current(device->index);
-    cudaError_t error = cudaMallocFromPoolAsync(&data, static_cast<size_t>(bytes), device->pool, device->stream);
-    if (error == cudaErrorMemoryAllocation) {
-      // What is free in the pool may lie in pieces.
-      cudaGetLastError();
-      cudaStreamSynchronize(device->stream);
-      cudaMemPoolTrimTo(device->pool, 0);
-      error = cudaMallocFromPoolAsync(&data, static_cast<size_t>(bytes), device->pool, device->stream);
-    }
-    if (error == cudaSuccess) error = cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), device->stream);
+    cudaError_t error = take(device, size, &data);
+    if (error == cudaSuccess) error = cudaMemsetAsync(data, 0, size, device->stream);
     if (check(device, error, "a tensor") != SN_OK) data = nullptr;
   }
   pthread_mutex_unlock(&device->mutex);
@@ -219,6 +225,8 @@ Call::~Call() {
 }
 
 cudaStream_t Call::stream() const { return cuda_device(device_)->stream; }
+int Call::gpu() const { return cuda_device(device_)->index; }
+void* Call::raw_stream() const { return stream(); }
 int64_t Call::multiprocessors() const { return cuda_device(device_)->multiprocessors; }
 bool Call::has_wgmma() const { return cuda_device(device_)->has_wgmma; }
 int64_t Call::blocks() const { return cuda_device(device_)->blocks; }
@@ -231,15 +239,48 @@ void* Call::scratch(int64_t bytes) {
     return nullptr;
   }
   void* data = nullptr;
-  const size_t size = static_cast<size_t>(bytes > 0 ? bytes : 1);
-  cudaError_t error = cudaMallocFromPoolAsync(&data, size, device->pool, device->stream);
-  if (error == cudaSuccess) {
-    scratch_[scratches_++] = data;
-    error = cudaMemsetAsync(data, 0, size, device->stream);
-  }
+  const cudaError_t error = take(device, static_cast<size_t>(bytes > 0 ? bytes : 1), &data);
+  if (error == cudaSuccess) scratch_[scratches_++] = data;
   status_ = check(device, error, "an operation");
   return status_ == SN_OK ? data : nullptr;
 }
+sn_status Call::zero(void* data, int64_t bytes) {
+  CudaDevice* device = cuda_device(device_);
+  if (status_ != SN_OK || bytes == 0) return status_;
+  status_ = check(device, cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), device->stream), "an operation");
+  return status_;
+}
+
+void* Call::spare(int64_t bytes) {
+  CudaDevice* device = cuda_device(device_);
+  if (status_ != SN_OK || scratches_ == kMostScratch) return nullptr;
+  void* data = nullptr;
+  const cudaError_t error =
+      cudaMallocFromPoolAsync(&data, static_cast<size_t>(bytes > 0 ? bytes : 1), device->pool, device->stream);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  status_ = check(device, error, "an operation");
+  if (status_ != SN_OK) return nullptr;
+  scratch_[scratches_++] = data;
+  return data;
+}
+
+sn_status Call::failed(const char* what, const char* why) {
+  CudaDevice* device = cuda_device(device_);
+  cudaGetLastError();
+  const cudaError_t after = cudaStreamQuery(device->stream);
+  if (after != cudaSuccess && after != cudaErrorNotReady) {
+    status_ = check(device, after, what);
+  } else {
+    cudaGetLastError();  // as in check
+    status_ = fail(SN_INTERNAL, "%s failed on GPU %d: %s", what, device->index, why);
+  }
+  return status_;
+}
+
+void Call::forget_error() { cudaGetLastError(); }
 
 sn_status Call::copy(void* to, const void* from, int64_t bytes) {
   CudaDevice* device = cuda_device(device_);
@@ -287,6 +328,28 @@ sn_status Call::launched() {
   return status_;
 }
 
+Stopwatch::Stopwatch(Call& call) : call_(call) {
+  if (cudaEventCreate(&begin_) != cudaSuccess) begin_ = nullptr;
+  if (cudaEventCreate(&end_) != cudaSuccess) end_ = nullptr;
+}
+Stopwatch::~Stopwatch() {
+  if (begin_ != nullptr) cudaEventDestroy(begin_);
+  if (end_ != nullptr) cudaEventDestroy(end_);
+}
+void Stopwatch::start() {
+  if (begin_ != nullptr) cudaEventRecord(begin_, call_.stream());
+}
+float Stopwatch::stop() {
+  float milliseconds = -1;
+  if (begin_ == nullptr || end_ == nullptr) return milliseconds;
+  cudaError_t error = cudaEventRecord(end_, call_.stream());
+  if (error == cudaSuccess) error = cudaEventSynchronize(end_);
+  if (error == cudaSuccess) error = cudaEventElapsedTime(&milliseconds, begin_, end_);
+  if (error == cudaSuccess) return milliseconds;
+  call_.failed("timing", cudaGetErrorString(error));
+  return -1;
+}
+
 sn_status open_device(int32_t index, sn_device** opened) {
   static const sn_backend backend = {"cuda",         operations(), allocate,       release,     close,
                                      destroy,        copy_in,      copy_out,       synchronize, reach,
@@ -304,7 +367,7 @@ sn_status open_device(int32_t index, sn_device** opened) {
     properties.allocType = cudaMemAllocationTypePinned;
     properties.location.type = cudaMemLocationTypeDevice;
     properties.location.id = index;
-    uint64_t kept = kKeptFree;
+    uint64_t kept = UINT64_MAX;  // what is freed stays with the pool until memory runs out
     cudaError_t error = current.error();
     const auto then = [&error](auto call) {
       if (error == cudaSuccess) error = call();

@@ -5,6 +5,10 @@
 #include "device.h"
 #include "elements.h"
 
+#if !defined(SINEW_CUDA)
+#include <functional>
+#endif
+
 namespace sn {
 namespace cuda {
 
@@ -44,38 +48,41 @@ __global__ void __launch_bounds__(256, Resident<Body>::kBlocks)
 }
 
 template <class Body>
+void start_steps(Call& call, const Body& body, int64_t steps, Findings* findings) {
+  const int64_t wanted = (steps + 255) / 256;
+  const int64_t blocks = wanted < call.blocks() ? wanted : call.blocks();
+  run_steps<<<static_cast<unsigned>(blocks), 256, 0, call.stream()>>>(body, steps, findings);
+}
+
+#else
+
+// On the CPU: what a kernel is to do, when the stream is waited for, and how long it takes, in steps of threads
+// (tests/cpp/cuda/host_cudart.cc).
+void launch_on_host(cudaStream_t stream, int64_t steps, std::function<void()> kernel);
+
+template <class Body>
+void start_steps(Call& call, const Body& body, int64_t steps, Findings* findings) {
+  launch_on_host(call.stream(), steps, [body, steps, findings] {
+    Findings mine = {0, 0, 0};
+    // Backwards, as the order must not matter.
+    for (int64_t i = steps - 1; i >= 0; --i) body.step(i, mine);
+    if (Body::kFinds) *findings = mine;
+  });
+}
+
+#endif
+
+template <class Body>
 sn_status run(Call& call, const Body& body, int64_t steps, Findings* found) {
   if (call.status() != SN_OK) return call.status();
   if (found != nullptr) *found = {0, 0, 0};
   if (steps == 0) return SN_OK;
   Findings* findings = Body::kFinds ? call.findings() : nullptr;
   if (Body::kFinds && findings == nullptr) return call.status();
-  const int64_t wanted = (steps + 255) / 256;
-  const int64_t blocks = wanted < call.blocks() ? wanted : call.blocks();
-  run_steps<<<static_cast<unsigned>(blocks), 256, 0, call.stream()>>>(body, steps, findings);
+  start_steps(call, body, steps, findings);
   const sn_status status = call.launched();
   return status != SN_OK || !Body::kFinds ? status : call.read(found);
 }
-
-#else
-
-// On the CPU, where the device's memory can be touched only while a kernel runs.
-void open_memory();
-void close_memory();
-
-template <class Body>
-sn_status run(Call& call, const Body& body, int64_t steps, Findings* found) {
-  if (call.status() != SN_OK) return call.status();
-  Findings mine = {0, 0, 0};
-  open_memory();
-  // Backwards, as the order must not matter.
-  for (int64_t i = steps - 1; i >= 0; --i) body.step(i, mine);
-  close_memory();
-  if (found != nullptr) *found = mine;
-  return SN_OK;
-}
-
-#endif
 
 SN_LOCAL int64_t steps_of_elements(int64_t elements) { return (elements + kStep - 1) / kStep; }
 // Elements of step i among so many.

@@ -29,10 +29,10 @@ struct Order {
   int64_t channels, taps, padded;
 
   SN_HD int64_t stored(int64_t col) const { return taps == 1 ? col : (col - col / taps * taps) * padded + col / taps; }
-  // The column that is stored at a place, or -1.
+  // The column that is stored at a place, or -1 in the padding of channels, and behind all places of the kernel.
   SN_HD int64_t column(int64_t place) const {
     const int64_t tap = place / padded, channel = place - tap * padded;
-    return channel < channels ? channel * taps + tap : -1;
+    return channel < channels && tap < taps ? channel * taps + tap : -1;
   }
 };
 inline Order order_of(const sn_weights* w) {
@@ -49,7 +49,10 @@ inline int64_t stored_cols(const sn_weights* w) {
 struct Split {
   int64_t cols, group, per_group, count;
 
-  SN_HD int64_t group_of(int64_t block) const { return block / per_group; }
+  // All are in one group where there are no others. 32 bits are enough for blocks, and divided much faster.
+  SN_HD int64_t group_of(int64_t block) const {
+    return per_group == count ? 0 : static_cast<uint32_t>(block) / static_cast<uint32_t>(per_group);
+  }
   SN_HD int64_t first(int64_t block) const {
     const int64_t g = group_of(block);
     return g * group + (block - g * per_group) * kColumns;

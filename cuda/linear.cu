@@ -44,16 +44,48 @@ struct Weights {
     return static_cast<uint32_t>(mask) & ((1u << n) - 1u);
   }
 
+  // As many bytes as the mask has ones, at most 16, the first one lowest: in whole words, which packing has made room
+  // for, all on their way at once.
+  struct Bytes {
+    uint64_t low, high;
+  };
+  SN_HD static Bytes bytes_at(const uint8_t* from, uint32_t mask) {
+#if defined(__CUDA_ARCH__)
+    const int count = __popc(mask);
+#else
+    const int count = __builtin_popcount(mask);
+#endif
+    const int shift = static_cast<int>(reinterpret_cast<uintptr_t>(from) & 3), end = shift + count;
+    uint32_t words[5];
+    SN_UNROLL
+    for (int i = 0; i < 5; ++i) words[i] = 4 * i < end ? word_at(from - shift + 4 * i) : 0u;
+    SN_UNROLL
+    for (int i = 0; i < 4; ++i)
+      words[i] = static_cast<uint32_t>((static_cast<uint64_t>(words[i + 1]) << 32 | words[i]) >> (8 * shift));
+    return {words[0] | static_cast<uint64_t>(words[1]) << 32, words[2] | static_cast<uint64_t>(words[3]) << 32};
+  }
+  SN_HD static uint32_t word_at(const uint8_t* aligned) {
+#if defined(__CUDA_ARCH__)
+    return *reinterpret_cast<const uint32_t*>(aligned);
+#else
+    uint32_t word;
+    memcpy(&word, aligned, sizeof word);
+    return word;
+#endif
+  }
+
   SN_HD void load(int64_t row, int64_t col, int n, Elements<int8_t>* w) const {
     if (kind == SN_SPARSE) {
       int64_t place;
       const uint32_t mask = mask_of(row, col, n, &place);
-      const int8_t* values = reinterpret_cast<const int8_t*>(data);
+      Bytes values = bytes_at(data + place, mask);
       SN_UNROLL
       for (int j = 0; j < kStep; ++j) {
         const bool is_value = (mask >> j & 1u) != 0;
-        w->of[j] = is_value ? values[place] : int8_t{0};
-        place += is_value;
+        w->of[j] = is_value ? static_cast<int8_t>(values.low) : int8_t{0};
+        if (!is_value) continue;
+        values.low = values.low >> 8 | values.high << 56;
+        values.high >>= 8;
       }
     } else if (kind == SN_W4) {
       const uint8_t* from = data + row * pitch + col / 2;
@@ -130,18 +162,28 @@ struct Parts<false> {
 };
 
 // Four rows with eight channels, each of which has 32 threads, eight a block of columns. They add up 16 columns each;
-// then one thread for each row and channel adds up the blocks, in order.
+// then a thread for each row, channel and block adds up these sums, and one for each row and channel the blocks, in
+// order.
 template <bool kFloat>
 struct Multiply {
   static constexpr bool kFinds = false, kOrdered = false;
   static constexpr int kRows = 4, kChannels = 8, kThreads = 8, kBlocks = 32;
+  static constexpr int kNext = 32 / kThreads;  // blocks from one of a thread's to its next
+  // Blocks whose weights are on their way at once: with one alone the memory would wait more than it moves. 16 floats
+  // are several loads already.
+  static constexpr int kAhead = kFloat ? 1 : 4;
   using Sum = typename Parts<kFloat>::Sum;
   using Weight = typename Parts<kFloat>::Weight;
   struct State {};
+  // What a block adds to a result: F32, or of W8A8 an integer.
+  union Term {
+    float number;
+    int32_t integer;
+  };
   struct Shared {
     Sum part[kRows][kChannels][kBlocks][kThreads];
-    float total[kRows][kChannels];
-    int32_t whole[kRows][kChannels];
+    Term terms[kRows][kChannels][kBlocks + 1];  // one more, so that channels are in different banks
+    Term total[kRows][kChannels];
   };
   Activations x;
   Weights w;
@@ -149,92 +191,118 @@ struct Multiply {
 
   SN_HD int phases() const {
     const int64_t chunks = (x.split.count + kBlocks - 1) / kBlocks;
-    return 2 * static_cast<int>(chunks > 0 ? chunks : 1);
+    return 3 * static_cast<int>(chunks > 0 ? chunks : 1);
   }
 
   SN_HD void phase(int p, int64_t team, int thread, State&, Shared& shared, Findings&) const {
     const int64_t groups = (to.out + kChannels - 1) / kChannels;
     const int64_t row = team / groups * kRows, channel = (team - team / groups * groups) * kChannels;
     const int rows = static_cast<int>(x.rows - row < kRows ? x.rows - row : kRows);
-    const int64_t first = int64_t{p / 2} * kBlocks;
+    const int64_t first = int64_t{p / 3} * kBlocks;
     const int blocks = static_cast<int>(x.split.count - first < kBlocks ? x.split.count - first : kBlocks);
-    if (p % 2 == 0) {
-      const int c = thread / 32, lane = thread % kThreads;
+    if (p % 3 == 0) {
+      const int c = thread / 32;
       if (channel + c >= to.out) return;
-      for (int b = thread % 32 / kThreads; b < blocks; b += 32 / kThreads)
-        multiply_some(row, rows, channel + c, first + b, lane, &shared.part[0][c][b][lane]);
+      for (int b = thread % 32 / kThreads; b < blocks; b += kAhead * kNext)
+        multiply_some(row, rows, channel + c, first, b, blocks, thread % kThreads, &shared.part[0][c][0][0]);
+      return;
+    }
+    if (p % 3 == 1) {
+      for (int i = thread; i < rows * kChannels * kBlocks; i += kTeam) {
+        const int r = i / (kChannels * kBlocks), c = i / kBlocks % kChannels, b = i % kBlocks;
+        if (b < blocks && channel + c < to.out)
+          shared.terms[r][c][b] = term(row + r, channel + c, first + b, shared.part[r][c][b]);
+      }
       return;
     }
     const int r = thread / kChannels, c = thread % kChannels;
     if (r >= rows || channel + c >= to.out) return;
-    if (p == 1) {
-      shared.total[r][c] = 0;
-      shared.whole[r][c] = 0;
+    Term total = {0};
+    if (p > 2) total = shared.total[r][c];
+    for (int b = 0; b < blocks; ++b) {
+      if (is_w8a8()) {
+        total.integer += shared.terms[r][c][b].integer;
+      } else {
+        total.number = total.number + shared.terms[r][c][b].number;
+      }
     }
-    add_blocks(row + r, channel + c, first, blocks, shared.part[r][c], &shared.total[r][c], &shared.whole[r][c]);
-    if (p == phases() - 1) finish(row + r, channel + c, shared.total[r][c], shared.whole[r][c]);
+    shared.total[r][c] = total;
+    if (p == phases() - 1) finish(row + r, channel + c, total);
   }
 
-  // 16 columns of a block; the sums of the rows are kRowParts apart.
+  SN_HD bool is_w8a8() const { return !kFloat && w.kind == SN_W8A8; }
+
+  // 16 columns of blocks `b` and on, kAhead of them; the sums of the rows are kRowParts apart.
   static constexpr int kRowParts = kChannels * kBlocks * kThreads;
-  SN_HD void multiply_some(int64_t row, int rows, int64_t channel, int64_t block, int lane, Sum* sums) const {
-    const int left = x.split.size(block) - lane * kStep;
-    if (left <= 0) {
-      for (int r = 0; r < rows; ++r) sums[r * kRowParts] = 0;
-      return;
-    }
-    Elements<Weight> weights;
-    w.load(channel, x.split.first(block) + lane * kStep, left < kStep ? left : kStep, &weights);
-    for (int r = 0; r < rows; ++r) {
-      const int64_t place = x.place(row + r, block) + lane * kStep;
-      Sum sum = 0;
-      if constexpr (kFloat) {
-        const Elements<float> v = load(x.floats + place, kStep);
-        SN_UNROLL
-        for (int j = 0; j < kStep; ++j) sum = sum + v.of[j] * weights.of[j];
+  SN_HD void multiply_some(int64_t row, int rows, int64_t channel, int64_t first, int b, int blocks, int lane,
+                           Sum* sums) const {
+    Elements<Weight> weights[kAhead];
+    SN_UNROLL
+    for (int i = 0; i < kAhead; ++i) {
+      const int64_t block = first + b + i * kNext;
+      const int left = b + i * kNext < blocks ? x.split.size(block) - lane * kStep : 0;
+      if (left > 0) {
+        w.load(channel, x.split.first(block) + lane * kStep, left < kStep ? left : kStep, weights + i);
       } else {
-        const Elements<int16_t> v = load(x.q + place, kStep);
         SN_UNROLL
-        for (int j = 0; j < kStep; ++j) sum += v.of[j] * weights.of[j];
+        for (int j = 0; j < kStep; ++j) weights[i].of[j] = 0;
       }
-      sums[r * kRowParts] = sum;
     }
+    SN_UNROLL
+    for (int i = 0; i < kAhead; ++i) {
+      const int at = b + i * kNext;
+      if (at >= blocks) break;
+      const bool is_there = lane * kStep < x.split.size(first + at);
+      for (int r = 0; r < rows; ++r) {
+        const int64_t place = x.place(row + r, first + at) + lane * kStep;
+        sums[r * kRowParts + at * kThreads + lane] = is_there ? product_of(place, weights[i]) : Sum{0};
+      }
+    }
+  }
+  SN_HD Sum product_of(int64_t place, const Elements<Weight>& weights) const {
+    Sum sum = 0;
+    if constexpr (kFloat) {
+      const Elements<float> v = load(x.floats + place, kStep);
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) sum = sum + v.of[j] * weights.of[j];
+    } else {
+      const Elements<int16_t> v = load(x.q + place, kStep);
+      SN_UNROLL
+      for (int j = 0; j < kStep; ++j) sum += v.of[j] * weights.of[j];
+    }
+    return sum;
   }
 
   SN_HD int64_t slice_of(int64_t channel, int64_t block) const {
     return channel * w.per_row + (w.grouped ? x.split.group_of(block) : 0);
   }
-  SN_HD void add_blocks(int64_t row, int64_t channel, int64_t first, int blocks, const Sum (*parts)[kThreads],
-                        float* total, int32_t* whole) const {
-    float v = *total;
-    int32_t all = *whole;
-    for (int b = 0; b < blocks; ++b) {
-      Sum sum = 0;
-      for (int i = 0; i < kThreads; ++i) sum = sum + parts[b][i];
-      if constexpr (kFloat) {
-        if (w.grouped) sum = sum * w.scale[slice_of(channel, first + b)];
-        v = v + sum;
-      } else if (w.kind == SN_W8A8) {
-        all += sum;
-      } else {
-        const Token token = x.tokens[row * x.split.count + first + b];
-        const int64_t slice = slice_of(channel, first + b);
-        if (w.zero_point != nullptr) sum -= w.zero_point[slice] * token.sum;
-        float term = static_cast<float>(sum) * token.scale;
-        if (w.grouped) term = term * w.scale[slice];
-        v = v + term;
-      }
+  SN_HD Term term(int64_t row, int64_t channel, int64_t block, const Sum (&parts)[kThreads]) const {
+    Sum sum = 0;
+    for (int i = 0; i < kThreads; ++i) sum = sum + parts[i];
+    Term t;
+    if constexpr (kFloat) {
+      t.number = w.grouped ? sum * w.scale[slice_of(channel, block)] : sum;
+    } else if (is_w8a8()) {
+      t.integer = sum;
+    } else {
+      const Token token = x.tokens[row * x.split.count + block];
+      const int64_t slice = slice_of(channel, block);
+      if (w.zero_point != nullptr) sum -= w.zero_point[slice] * token.sum;
+      t.number = static_cast<float>(sum) * token.scale;
+      if (w.grouped) t.number = t.number * w.scale[slice];
     }
-    *total = v;
-    *whole = all;
+    return t;
   }
-  SN_HD void finish(int64_t row, int64_t channel, float v, int32_t all) const {
-    if (!kFloat && w.kind == SN_W8A8) {
+  SN_HD void finish(int64_t row, int64_t channel, Term total) const {
+    float v;
+    if (is_w8a8()) {
       const Token token = x.tokens[row];
+      int32_t all = total.integer;
       if (w.zero_point != nullptr) all -= w.zero_point[channel] * token.sum;
       v = (static_cast<float>(all) * w.scale[channel]) * token.scale;
-    } else if (!w.grouped && w.scale != nullptr && w.kind != SN_CLUSTERED) {
-      v = v * w.scale[channel];
+    } else {
+      v = total.number;
+      if (!w.grouped && w.scale != nullptr && w.kind != SN_CLUSTERED) v = v * w.scale[channel];
     }
     to.put(row, channel, v);
   }

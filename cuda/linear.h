@@ -37,6 +37,16 @@ struct Activations {
     const int64_t element = windows.element(row, windows.taps[col]);
     return element < 0 ? 0.0f : number_at(dtype, x, element);
   }
+  // kStep columns of a row, of which `left` are there and the others become 0.
+  SN_HD Elements<float> columns(int64_t row_number, int64_t col, int64_t left) const {
+    const Windows::Place from = row(row_number);
+    const int n = left >= kStep ? kStep : left > 0 ? static_cast<int>(left) : 0;
+    if (windows.taps == nullptr) return load_reals(dtype, x, n > 0 ? from.from + col : 0, n);
+    Elements<float> v;
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) v.of[j] = j < n ? at(from, col + j) : 0.0f;
+    return v;
+  }
 };
 
 #if defined(__CUDA_ARCH__)

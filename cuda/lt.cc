@@ -1,22 +1,16 @@
-// cuBLASLt is opened when the first product asks for it, from a file that was named, or by its name: what another part
-// of the process has loaded is found so as well. Of each shape the first product tries what the library proposes and
-// keeps the fastest. Declarations follow the documented C interface of cuBLASLt 13.
+// Of each shape the first product tries what the library proposes and keeps the fastest. Declarations follow the
+// documented C interface of cuBLASLt 13.
 #include "lt.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "optional_library.h"
 
 namespace sn {
 namespace cuda {
-#if !defined(SINEW_CUDA)
-void open_memory();
-void close_memory();
-#endif
 namespace {
 
 constexpr int kF32 = 0, kBf16 = 14;               // cudaDataType
@@ -39,13 +33,18 @@ struct Proposal {
   int reserved[4];
 };
 
-pthread_mutex_t naming = PTHREAD_MUTEX_INITIALIZER;
-char named[4096];         // by lt_name; under the lock, as the next
-bool looked_for = false;  // from when on a name comes too late
+OptionalLibrary cublaslt = {"cuBLASLt",
+                            13,
+                            "SINEW_CUBLASLT",
+                            "libcublasLt.so.13",
+                            "/usr/local/cuda/lib64",
+                            nullptr,
+                            "add org.bytedeco:cuda-redist-cublas of CUDA 13, classifier linux-x86_64, to the class "
+                            "path, or install CUDA 13's cuBLAS",
+                            "cublasLtGetVersion"};
 
 struct Library {
   int (*create)(void** handle);
-  size_t (*version)();
   int (*create_product)(void** product, int compute, int scale);
   int (*destroy_product)(void* product);
   int (*set_product)(void* product, int attribute, const void* value, size_t bytes);
@@ -60,73 +59,22 @@ struct Library {
   int (*multiply)(void* handle, void* product, const void* alpha, const void* a, void* a_layout, const void* b,
                   void* b_layout, const void* beta, const void* c, void* c_layout, void* d, void* d_layout,
                   const Algorithm* algorithm, void* workspace, size_t workspace_bytes, void* stream);
-  bool found = false;
-  char description[600];
+  bool found;
 
   Library() {
-    pthread_mutex_lock(&naming);
-    looked_for = true;
-    pthread_mutex_unlock(&naming);
-    const char* const variable = getenv("SINEW_CUBLASLT");
-    const char* const asked = *named != '\0' ? named : variable != nullptr ? variable : "";
-    const char* const names[] = {"libcublasLt.so.13", "/usr/local/cuda/lib64/libcublasLt.so.13"};
-    void* library = nullptr;
-    if (strcmp(asked, "none") == 0) {
-      snprintf(description, sizeof description, "Sinew, as no cuBLASLt was asked for");
-      return;
-    }
-    if (*asked != '\0') {
-      library = dlopen(asked, RTLD_NOW | RTLD_LOCAL);
-    } else {
-      for (const char* name : names) {
-        if (library == nullptr) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-      }
-    }
-    if (library == nullptr && *asked != '\0') {
-      const char* why = dlerror();
-      snprintf(description, sizeof description, "Sinew, as cuBLASLt cannot be opened: %.400s",
-               why == nullptr ? asked : why);
-      return;
-    }
-    if (library == nullptr) {
-      snprintf(description, sizeof description,
-               "Sinew, as cuBLASLt, which is faster, was not found: add org.bytedeco:cuda-redist-cublas of CUDA 13, "
-               "classifier linux-x86_64, to the class path, or install CUDA 13's cuBLAS");
-      return;
-    }
-    const struct {
-      const char* name;
-      void* to;
-    } functions[] = {{"cublasLtCreate", &create},
-                     {"cublasLtGetVersion", &version},
-                     {"cublasLtMatmulDescCreate", &create_product},
-                     {"cublasLtMatmulDescDestroy", &destroy_product},
-                     {"cublasLtMatmulDescSetAttribute", &set_product},
-                     {"cublasLtMatrixLayoutCreate", &create_layout},
-                     {"cublasLtMatrixLayoutDestroy", &destroy_layout},
-                     {"cublasLtMatrixLayoutSetAttribute", &set_layout},
-                     {"cublasLtMatmulPreferenceCreate", &create_preference},
-                     {"cublasLtMatmulPreferenceDestroy", &destroy_preference},
-                     {"cublasLtMatmulPreferenceSetAttribute", &set_preference},
-                     {"cublasLtMatmulAlgoGetHeuristic", &propose},
-                     {"cublasLtMatmul", &multiply}};
-    for (const auto& function : functions) {
-      void* address = dlsym(library, function.name);
-      if (address == nullptr) {
-        snprintf(description, sizeof description, "Sinew, as '%.400s' is not cuBLASLt 13: it has no %s",
-                 *asked != '\0' ? asked : "libcublasLt.so.13", function.name);
-        dlclose(library);
-        return;
-      }
-      memcpy(function.to, &address, sizeof address);
-    }
-    Dl_info where;
-    void* address;
-    memcpy(&address, &version, sizeof address);
-    const size_t number = version();
-    snprintf(description, sizeof description, "cuBLASLt %zu.%zu, %.400s", number / 10000, number / 100 % 100,
-             dladdr(address, &where) != 0 && where.dli_fname != nullptr ? where.dli_fname : "an unknown place");
-    found = true;
+    const LibraryFunction functions[] = {{"cublasLtCreate", &create},
+                                         {"cublasLtMatmulDescCreate", &create_product},
+                                         {"cublasLtMatmulDescDestroy", &destroy_product},
+                                         {"cublasLtMatmulDescSetAttribute", &set_product},
+                                         {"cublasLtMatrixLayoutCreate", &create_layout},
+                                         {"cublasLtMatrixLayoutDestroy", &destroy_layout},
+                                         {"cublasLtMatrixLayoutSetAttribute", &set_layout},
+                                         {"cublasLtMatmulPreferenceCreate", &create_preference},
+                                         {"cublasLtMatmulPreferenceDestroy", &destroy_preference},
+                                         {"cublasLtMatmulPreferenceSetAttribute", &set_preference},
+                                         {"cublasLtMatmulAlgoGetHeuristic", &propose},
+                                         {"cublasLtMatmul", &multiply}};
+    found = open_library(&cublaslt, functions, sizeof functions / sizeof *functions);
   }
 };
 
@@ -155,31 +103,6 @@ constexpr int kMostGpus = 64;
 pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 void* handles[kMostGpus];
 Choice* choices = nullptr;
-
-int current_gpu() {
-  int gpu = 0;
-#if defined(SINEW_CUDA)
-  cudaGetDevice(&gpu);
-#endif
-  return gpu;
-}
-
-void* stream_of(const Call& call) {
-#if defined(SINEW_CUDA)
-  return call.stream();
-#else
-  (void)call;
-  return nullptr;
-#endif
-}
-// Whether the stream has come to an end without an error.
-bool finishes(void* stream) {
-#if defined(SINEW_CUDA)
-  return cudaStreamSynchronize(static_cast<cudaStream_t>(stream)) == cudaSuccess;
-#else
-  return stream == nullptr;
-#endif
-}
 
 // What the library wants to know of a product. Its matrices are column-major, so that it gets the transposes: y' = b'
 // a'.
@@ -244,35 +167,23 @@ class Described {
   bool made_;
 };
 
-double now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-// The fastest of what the library proposes, by the best of three products after one that warms up.
+// The fastest of what the library proposes, by the best of three products.
 Chosen choose(Call& call, void* handle, const Described& described) {
   Proposal proposals[kProposals];
   Chosen best = {false, {}, 0};
   const int found = described.propose(handle, proposals);
   if (found == 0) return best;
   void* workspace = call.scratch(static_cast<int64_t>(kWorkspace));
-  void* stream = stream_of(call);
-  double least = 0;
+  Stopwatch stopwatch(call);
+  float least = 0;
   for (int i = 0; i < found && workspace != nullptr; ++i) {
     const Proposal& p = proposals[i];
     if (p.state != 0 || p.workspace > kWorkspace) continue;
-    double seconds = 0;
-    bool works = true;
-    for (int round = 0; round < 4 && works; ++round) {
-      const double start = now();
-      works = described.multiply(handle, p.algorithm, workspace, kWorkspace, stream) && finishes(stream);
-      const double took = now() - start;
-      if (round == 1 || (round > 1 && took < seconds)) seconds = took;
-    }
-    if (!works || (best.any && seconds >= least)) continue;
+    const float took = stopwatch.best_of_three(
+        [&] { return described.multiply(handle, p.algorithm, workspace, kWorkspace, call.raw_stream()); });
+    if (took < 0 || (best.any && took >= least)) continue;
     best = {true, p.algorithm, p.workspace};
-    least = seconds;
+    least = took;
   }
   return best;
 }
@@ -306,25 +217,18 @@ bool is_taken(const LtProduct& p) {
 }  // namespace
 
 bool lt_found() { return library().found; }
-const char* lt_description() { return library().description; }
-
-sn_status lt_name(const char* path) {
-  if (path != nullptr && strlen(path) >= sizeof named)
-    return fail(SN_INVALID_ARGUMENT, "the name of cuBLASLt's file has more than %zu bytes", sizeof named - 1);
-  pthread_mutex_lock(&naming);
-  const bool late = looked_for;
-  if (!late) strcpy(named, path == nullptr ? "" : path);
-  pthread_mutex_unlock(&naming);
-  if (!late) return SN_OK;
-  return fail(SN_INVALID_ARGUMENT, "cuBLASLt was looked for before its file was named");
+const char* lt_description() {
+  lt_found();
+  return cublaslt.description;
 }
+sn_status lt_name(const char* path) { return name_library(&cublaslt, path); }
 
 sn_status lt_multiply(Call& call, const LtProduct& product, bool* done) {
   *done = false;
   if (call.status() != SN_OK || !is_taken(product) || !lt_found()) return call.status();
   const Described described(product);
   if (!described.made()) return SN_OK;
-  const int gpu = current_gpu();
+  const int gpu = call.gpu();
   if (gpu < 0 || gpu >= kMostGpus) return SN_OK;
   Chosen chosen = {false, {}, 0};
   pthread_mutex_lock(&mutex);
@@ -335,7 +239,7 @@ sn_status lt_multiply(Call& call, const LtProduct& product, bool* done) {
   if (call.status() != SN_OK || !chosen.any) return call.status();
   void* workspace = chosen.workspace > 0 ? call.scratch(static_cast<int64_t>(chosen.workspace)) : nullptr;
   if (call.status() != SN_OK) return call.status();
-  *done = described.multiply(handle, chosen.algorithm, workspace, chosen.workspace, stream_of(call));
+  *done = described.multiply(handle, chosen.algorithm, workspace, chosen.workspace, call.raw_stream());
   return SN_OK;
 }
 

@@ -7,10 +7,9 @@ namespace {
 
 struct LayerNorm {
   static constexpr bool kFinds = false, kOrdered = false;
-  static constexpr int kPhases = 5;
   struct State {};
   struct Shared {
-    double sums[kLanes];
+    RowLanes row;
     float mean, factor;
   };
   sn_dtype dtype;
@@ -20,28 +19,40 @@ struct LayerNorm {
   int64_t cols;
   void* y;
 
+  // Two sums, each of which one thread ends.
+  SN_HD int sum_phases() const { return 2 * RowLanes::chunks(cols) + 1; }
+  SN_HD int phases() const { return 2 * sum_phases() + 1; }
+
   SN_HD void phase(int p, int64_t row, int thread, State&, Shared& shared, Findings&) const {
     const double count = static_cast<double>(cols);
-    if (p == 0 || p == 2) {
-      if (thread >= kLanes) return;
-      double sum = 0;
-      for (int64_t i = thread; i < cols; i += kLanes) {
-        const float v = number_at(dtype, x, row * cols + i);
-        const double d = static_cast<double>(p == 0 ? v : v - shared.mean);
-        sum += p == 0 ? d : d * d;
+    if (p == 2 * sum_phases()) {
+      for (int64_t col = int64_t{thread} * kStep; col < cols; col += RowLanes::kChunk) normalize(row, col, shared);
+      return;
+    }
+    const bool squares = p >= sum_phases();
+    const int step = squares ? p - sum_phases() : p;
+    if (step == sum_phases() - 1) {
+      if (thread != 0) return;
+      const double mean = fold(shared.row.sums) / count;
+      if (squares) {
+        shared.factor = static_cast<float>(1 / root(mean + eps));
+      } else {
+        shared.mean = static_cast<float>(mean);
       }
-      shared.sums[thread] = sum;
-    } else if (p == 1) {
-      if (thread == 0) shared.mean = static_cast<float>(fold(shared.sums) / count);
-    } else if (p == 3) {
-      if (thread == 0) shared.factor = static_cast<float>(1 / root(fold(shared.sums) / count + eps));
+    } else if (step % 2 == 0) {
+      // The squares find a row of one chunk where the first sum has left it.
+      if (!squares || cols > RowLanes::kChunk) shared.row.stage(step / 2, dtype, x, row * cols, cols, thread);
     } else {
-      for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep) normalize(row, col, shared);
+      const float mean = shared.mean;
+      shared.row.add(step / 2, cols, thread, [squares, mean](float v) {
+        const double d = static_cast<double>(squares ? v - mean : v);
+        return squares ? d * d : d;
+      });
     }
   }
   SN_HD void normalize(int64_t row, int64_t col, const Shared& shared) const {
-    const int n = cols - col < kStep ? static_cast<int>(cols - col) : kStep;
-    Elements<float> v = load_reals(dtype, x, row * cols + col, n);
+    const int n = RowLanes::length(cols, col);
+    Elements<float> v = shared.row.numbers(dtype, x, row * cols, cols, col);
     SN_UNROLL
     for (int j = 0; j < kStep; ++j) v.of[j] = (v.of[j] - shared.mean) * shared.factor;
     if (weight != nullptr) {
@@ -98,7 +109,7 @@ struct BatchNorm {
         a = factor[channel];
         b = term[channel];
       }
-      v.of[j] = plus(product(v.of[j], a), b);
+      v.of[j] = v.of[j] * a + b;
       --left;
     }
     store_reals(dtype, y, i * kStep, v, n);

@@ -291,7 +291,8 @@ sn_status pack_clustered(sn_device* device, const sn_tensor* q, const sn_tensor*
 sn_status pack_sparse(sn_device* device, const sn_tensor* values, const sn_tensor* bitmap, const sn_tensor* row_offsets,
                       const sn_tensor* scale, sn_weights* w) {
   const int64_t words = words_of_row(w->cols), size = stored_size(w), slices = scale_count(w);
-  sn_status status = allocate(w, kWeightPart, values->elements * size);
+  // Kernels load bytes in whole words.
+  sn_status status = allocate(w, kWeightPart, (values->elements * size + 3) / 4 * 4);
   if (status == SN_OK && scale != nullptr) status = allocate(w, kScalePart, slices * 4);
   if (status == SN_OK) status = allocate(w, kMaskPart, w->rows * words * 8);
   if (status == SN_OK) status = allocate(w, kBeforePart, w->rows * words * 4);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "cuda_device.h"
+#include "description.h"
+#include "dnn.h"
 #include "lt.h"
 
 namespace sn {
@@ -43,10 +45,10 @@ sn_status describe(int32_t index, char* text, int64_t capacity) {
   cudaDriverGetVersion(&driver);
   cudaGetLastError();
   if (error != cudaSuccess) return fail(SN_UNSUPPORTED, "GPU %d cannot be used: %s", index, cudaGetErrorString(error));
-  snprintf(text, static_cast<size_t>(capacity),
-           "%.200s, compute capability %d.%d, %d multiprocessors, %.1f GiB, driver for CUDA %d.%d", properties.name,
-           properties.major, properties.minor, properties.multiProcessorCount,
-           static_cast<double>(properties.totalGlobalMem) / (1 << 30), driver / 1000, driver % 1000 / 10);
+  describe_gpu({properties.name, properties.major, properties.minor, properties.multiProcessorCount,
+                static_cast<double>(properties.totalGlobalMem) / (1 << 30), driver, "/proc/driver/nvidia/version",
+                SINEW_CUDA_ARCHITECTURES},
+               text, capacity);
   return SN_OK;
 }
 
@@ -67,7 +69,8 @@ sn_status fail(sn_status status, const char* format, ...) {
 __attribute__((visibility("default"))) const sn_plugin* sn_cuda_plugin(const sn_host* caller) {
   if (caller->layout != sn::backend_layout()) return nullptr;
   sn::cuda::host = caller;
-  static const sn_plugin plugin = {sn::backend_layout(),  sn::cuda::count,   sn::cuda::describe,
-                                   sn::cuda::open_device, sn::cuda::lt_name, sn::cuda::lt_description};
+  static const sn_plugin plugin = {sn::backend_layout(),  sn::cuda::count,          sn::cuda::describe,
+                                   sn::cuda::open_device, sn::cuda::lt_name,        sn::cuda::lt_description,
+                                   sn::cuda::dnn_name,    sn::cuda::dnn_description};
   return &plugin;
 }

@@ -40,7 +40,7 @@ struct Pool {
   void* y;
 
   SN_HD static float join(float a, float b) {
-    if (kMean) return plus(a, b);
+    if (kMean) return a + b;
     return a > b || is_nan(a) ? a : b;
   }
 
@@ -59,7 +59,7 @@ struct Pool {
       }
       v = join(v, column);
     }
-    if (kMean && !is_nan(v)) {
+    if (kMean) {
       const int64_t count = vertical.length(row, include_padding) * horizontal.length(col, include_padding);
       v = v / static_cast<float>(count);
     }

@@ -105,7 +105,7 @@ sn_status find_border(Call& call, const sn_tensor* x, uint32_t key, int64_t ties
   if (ties == 0 || x->elements == 0) return SN_OK;
   while (steps > 1) {
     const int64_t part = (steps + kParts - 1) / kParts, parts = (steps + part - 1) / part;
-    int64_t* sums = call.scratch_of<int64_t>(parts);
+    int64_t* sums = call.zeroed_scratch_of<int64_t>(parts);
     if (sums == nullptr) return call.status();
     const CountInParts body = {x->dtype, x->data, x->elements, from, part, key, sums};
     sn_status status = run(call, body, steps, nullptr);

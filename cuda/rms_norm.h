@@ -12,15 +12,13 @@ namespace cuda {
 template <bool kQuantizes>
 struct RmsNorm {
   static constexpr bool kFinds = false, kOrdered = false;
-  static constexpr int kPhases = kQuantizes ? 4 : 3;
   struct State {
     uint32_t largest;
   };
   struct Shared {
-    double sums[kLanes];
+    RowLanes row;
     float factor;
     uint32_t largest[kTeam];
-    float scale;
   };
   sn_dtype dtype;
   const void* x;
@@ -30,46 +28,42 @@ struct RmsNorm {
   void* y;  // or int8
   float* scale;
 
-  SN_HD int length(int64_t col) const { return cols - col < kStep ? static_cast<int>(cols - col) : kStep; }
+  SN_HD int sum_phases() const { return 2 * RowLanes::chunks(cols); }
+  SN_HD int phases() const { return sum_phases() + (kQuantizes ? 3 : 2); }
+  SN_HD int length(int64_t col) const { return RowLanes::length(cols, col); }
 
-  SN_HD Elements<float> scaled(int64_t row, int64_t col, float factor) const {
-    const int n = length(col);
-    Elements<float> v = load_reals(dtype, x, row * cols + col, n);
+  SN_HD Elements<float> scaled(int64_t row, int64_t col, const Shared& shared) const {
+    Elements<float> v = shared.row.numbers(dtype, x, row * cols, cols, col);
     SN_UNROLL
-    for (int j = 0; j < kStep; ++j) v.of[j] = v.of[j] * factor;
+    for (int j = 0; j < kStep; ++j) v.of[j] = v.of[j] * shared.factor;
     if (weight == nullptr) return v;
-    const Elements<float> w = load(weight + col, n);
+    const Elements<float> w = load(weight + col, length(col));
     SN_UNROLL
     for (int j = 0; j < kStep; ++j) v.of[j] = v.of[j] * w.of[j];
     return v;
   }
 
   SN_HD void phase(int p, int64_t row, int thread, State& state, Shared& shared, Findings&) const {
+    if (p < sum_phases()) {
+      if (p % 2 == 0) return shared.row.stage(p / 2, dtype, x, row * cols, cols, thread);
+      return shared.row.add(p / 2, cols, thread,
+                            [](float v) { return static_cast<double>(v) * static_cast<double>(v); });
+    }
+    p -= sum_phases();
     if (p == 0) {
-      if (thread >= kLanes) return;
-      double sum = 0;
-      for (int64_t i = thread; i < cols; i += kLanes) {
-        const double v = static_cast<double>(number_at(dtype, x, row * cols + i));
-        sum += v * v;
-      }
-      shared.sums[thread] = sum;
+      if (thread != 0) return;
+      shared.factor = static_cast<float>(1 / root(fold(shared.row.sums) / static_cast<double>(cols) + eps));
+      return;
+    }
+    if (!kQuantizes) {
+      for (int64_t col = int64_t{thread} * kStep; col < cols; col += RowLanes::kChunk)
+        store_reals(dtype, y, row * cols + col, scaled(row, col, shared), length(col));
       return;
     }
     if (p == 1) {
-      if (thread != 0) return;
-      shared.factor = static_cast<float>(1 / root(fold(shared.sums) / static_cast<double>(cols) + eps));
-      return;
-    }
-    const float factor = shared.factor;
-    if (!kQuantizes) {
-      for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep)
-        store_reals(dtype, y, row * cols + col, scaled(row, col, factor), length(col));
-      return;
-    }
-    if (p == 2) {
       state.largest = 0;
-      for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep) {
-        const Elements<float> v = scaled(row, col, factor);
+      for (int64_t col = int64_t{thread} * kStep; col < cols; col += RowLanes::kChunk) {
+        const Elements<float> v = scaled(row, col, shared);
         const int n = length(col);
         SN_UNROLL
         for (int j = 0; j < kStep; ++j) {
@@ -83,11 +77,11 @@ struct RmsNorm {
     uint32_t largest = 0;
     for (int i = 0; i < kTeam; ++i) largest = shared.largest[i] > largest ? shared.largest[i] : largest;
     const bool finite = largest < kInfinityKey;
-    const float step = finite ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale : __builtin_nanf("");
+    const float step = finite ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale : float_of(0x7fc00000u);
     if (thread == 0) scale[row] = step;
     const Quantizer z = quantizer(finite ? step : 1.0f, 0, SN_INT8_SYMMETRIC);
-    for (int64_t col = int64_t{thread} * kStep; col < cols; col += kTeam * kStep) {
-      const Elements<float> v = scaled(row, col, factor);
+    for (int64_t col = int64_t{thread} * kStep; col < cols; col += RowLanes::kChunk) {
+      const Elements<float> v = scaled(row, col, shared);
       Elements<int8_t> q;
       SN_UNROLL
       for (int j = 0; j < kStep; ++j) q.of[j] = static_cast<int8_t>(finite ? quantized<false>(z, v.of[j]) : 0);

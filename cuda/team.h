@@ -75,46 +75,53 @@ __global__ void __launch_bounds__(kTeam, 2)
 }
 
 template <class Body>
+void start_teams(Call& call, const Body& body, int64_t teams, Findings* findings, unsigned long long* tickets) {
+  const int64_t blocks = teams < call.blocks() ? teams : call.blocks();
+  run_phases<<<static_cast<unsigned>(blocks), kTeam, 0, call.stream()>>>(body, teams, findings, tickets);
+}
+
+#else
+
+// All phases of a team, whose threads run one after the other: backwards, as the order must not matter.
+template <class Body>
+void run_team(const Body& body, int64_t team, typename Body::Shared& shared, typename Body::State* states,
+              Findings& mine) {
+  constexpr int kAtOnce = AtOnce<Body>::kThreads;
+  memset(static_cast<void*>(&shared), 0xa5, sizeof shared);
+  for (int p = 0; p < phases_of(body, 0); ++p) {
+    for (int thread = kTeam - kAtOnce; thread >= 0; thread -= kAtOnce)
+      body.phase(p, team, thread, states[thread], shared, mine);
+  }
+}
+
+template <class Body>
+void start_teams(Call& call, const Body& body, int64_t teams, Findings* findings, unsigned long long*) {
+  launch_on_host(call.stream(), teams * phases_of(body, 0) * kTeam, [body, teams, findings] {
+    Findings mine = {0, 0, 0};
+    auto* shared = new typename Body::Shared;
+    auto* states = new typename Body::State[kTeam];
+    // Teams likewise, unless they wait for others.
+    for (int64_t i = 0; i < teams; ++i) run_team(body, Body::kOrdered ? i : teams - 1 - i, *shared, states, mine);
+    delete[] states;
+    delete shared;
+    if (Body::kFinds) *findings = mine;
+  });
+}
+
+#endif
+
+template <class Body>
 sn_status run_teams(Call& call, const Body& body, int64_t teams, Findings* found) {
   if (call.status() != SN_OK) return call.status();
   if (found != nullptr) *found = {0, 0, 0};
   if (teams == 0) return SN_OK;
   Findings* findings = Body::kFinds ? call.findings() : nullptr;
-  unsigned long long* tickets = Body::kOrdered ? call.scratch_of<unsigned long long>(1) : nullptr;
+  unsigned long long* tickets = Body::kOrdered ? call.zeroed_scratch_of<unsigned long long>(1) : nullptr;
   if (call.status() != SN_OK) return call.status();
-  const int64_t blocks = teams < call.blocks() ? teams : call.blocks();
-  run_phases<<<static_cast<unsigned>(blocks), kTeam, 0, call.stream()>>>(body, teams, findings, tickets);
+  start_teams(call, body, teams, findings, tickets);
   const sn_status status = call.launched();
   return status != SN_OK || !Body::kFinds ? status : call.read(found);
 }
-
-#else
-
-template <class Body>
-sn_status run_teams(Call& call, const Body& body, int64_t teams, Findings* found) {
-  if (call.status() != SN_OK) return call.status();
-  constexpr int kAtOnce = AtOnce<Body>::kThreads;
-  Findings mine = {0, 0, 0};
-  auto* shared = new typename Body::Shared;
-  auto* states = new typename Body::State[kTeam];
-  open_memory();
-  for (int64_t i = 0; i < teams; ++i) {
-    // Backwards, as the order must not matter, unless it does.
-    const int64_t team = Body::kOrdered ? i : teams - 1 - i;
-    memset(static_cast<void*>(shared), 0xa5, sizeof *shared);
-    for (int p = 0; p < phases_of(body, 0); ++p) {
-      for (int thread = kTeam - kAtOnce; thread >= 0; thread -= kAtOnce)
-        body.phase(p, team, thread, states[thread], *shared, mine);
-    }
-  }
-  close_memory();
-  delete[] states;
-  delete shared;
-  if (found != nullptr) *found = mine;
-  return SN_OK;
-}
-
-#endif
 
 // A sum over a team in two steps: each thread puts its own number, each of the first 16 adds up 16 of them, and the
 // numbers before a thread's are then a sum of at most 30.

@@ -5,28 +5,20 @@
 
 #include <cstdlib>
 #include <limits>
+#include <type_traits>
 #include <vector>
+
+#include "cudnn_api.h"
 
 namespace sinew_bench {
 namespace {
 
-// Of cuDNN's headers, which are not part of the CUDA toolkit; see its API reference, "cudnn_graph" and "cudnn_cnn".
-using Handle = struct cudnnContext*;
-using TensorDescriptor = struct cudnnTensorStruct*;
-using FilterDescriptor = struct cudnnFilterStruct*;
-using ConvolutionDescriptor = struct cudnnConvolutionStruct*;
-enum { kSuccess = 0 };
-enum { kFloat = 0 };                      // cudnnDataType_t
-enum { kNchw = 0 };                       // cudnnTensorFormat_t
-enum { kCrossCorrelation = 1 };           // cudnnConvolutionMode_t
-enum { kDefaultMath = 0, kFmaMath = 3 };  // cudnnMathType_t: the first allows TF32
-enum { kAlgorithms = 8 };                 // cudnnConvolutionFwdAlgo_t, from 0 on
-enum { kAccurateSoftmax = 1 };            // cudnnSoftmaxAlgorithm_t
-enum { kSoftmaxOfInstance = 0 };          // cudnnSoftmaxMode_t
+namespace cudnn = sn::cudnn;
+using cudnn::kSuccess;
 
 // What has to be given back when the last call that uses it is gone.
 template <class T>
-std::shared_ptr<T> owned(T* p, int (*destroy)(T*)) {
+std::shared_ptr<T> owned(T* p, cudnn::DestroyOf<T*>* destroy) {
   return std::shared_ptr<T>(p, [destroy](T* q) { destroy(q); });
 }
 
@@ -48,7 +40,11 @@ class Library : public Cudnn {
         find("cudnnDestroyConvolutionDescriptor", &destroy_convolution_) &&
         find("cudnnSetConvolution2dDescriptor", &set_convolution_) && find("cudnnSetConvolutionMathType", &set_math_) &&
         find("cudnnGetConvolutionForwardWorkspaceSize", &workspace_size_) &&
-        find("cudnnConvolutionForward", &convolve_) && find("cudnnSoftmaxForward", &softmax_);
+        find("cudnnConvolutionForward", &convolve_) && find("cudnnSoftmaxForward", &softmax_) &&
+        find("cudnnCreatePoolingDescriptor", &create_pooling_) &&
+        find("cudnnDestroyPoolingDescriptor", &destroy_pooling_) &&
+        find("cudnnSetPooling2dDescriptor", &set_pooling_) && find("cudnnPoolingForward", &pool_) &&
+        find("cudnnBatchNormalizationForwardInference", &normalize_);
     if (!found) {
       *why = missing_ + " is not in it";
       return false;
@@ -63,22 +59,23 @@ class Library : public Cudnn {
   std::function<void()> convolution(const SquareConvolution& c, bool tf32, const float* x, const float* w,
                                     float* y) override {
     const auto images = tensor(c.images, c.channels, c.side, c.side);
-    FilterDescriptor filter = nullptr;
-    ConvolutionDescriptor convolution = nullptr;
+    cudnn::Filter filter = nullptr;
+    cudnn::Convolution convolution = nullptr;
     create_filter_(&filter);
     create_convolution_(&convolution);
     const auto weights = owned(filter, destroy_filter_);
     const auto window = owned(convolution, destroy_convolution_);
     const int padding = c.kernel / 2;
     if (images == nullptr ||
-        set_filter_(filter, kFloat, kNchw, c.channels, c.channels, c.kernel, c.kernel) != kSuccess ||
-        set_convolution_(convolution, padding, padding, 1, 1, 1, 1, kCrossCorrelation, kFloat) != kSuccess ||
-        set_math_(convolution, tf32 ? kDefaultMath : kFmaMath) != kSuccess) {
+        set_filter_(filter, cudnn::kFloat, cudnn::kNchw, c.channels, c.channels, c.kernel, c.kernel) != kSuccess ||
+        set_convolution_(convolution, padding, padding, 1, 1, 1, 1, cudnn::kCrossCorrelation, cudnn::kFloat) !=
+            kSuccess ||
+        set_math_(convolution, tf32 ? cudnn::kDefaultMath : cudnn::kFmaMath) != kSuccess) {
       return {};
     }
     std::function<void()> fastest;
     double least = std::numeric_limits<double>::infinity();
-    for (int algorithm = 0; algorithm < kAlgorithms; ++algorithm) {
+    for (int algorithm = 0; algorithm < cudnn::kForwardAlgorithms; ++algorithm) {
       size_t bytes = 0;
       void* memory = nullptr;
       if (workspace_size_(handle_, images.get(), filter, convolution, images.get(), algorithm, &bytes) != kSuccess ||
@@ -105,7 +102,36 @@ class Library : public Cudnn {
     if (shape == nullptr) return {};
     return [=] {
       const float one = 1, zero = 0;
-      softmax_(handle_, kAccurateSoftmax, kSoftmaxOfInstance, &one, shape.get(), x, &zero, shape.get(), y);
+      softmax_(handle_, cudnn::kAccurateSoftmax, cudnn::kSoftmaxOfInstance, &one, shape.get(), x, &zero, shape.get(),
+               y);
+    };
+  }
+
+  std::function<void()> pooling(bool largest, int images, int channels, int side, const float* x, float* y) override {
+    const auto from = tensor(images, channels, side, side), to = tensor(images, channels, side / 2, side / 2);
+    cudnn::Pooling descriptor = nullptr;
+    create_pooling_(&descriptor);
+    const auto window = owned(descriptor, destroy_pooling_);
+    const int mode = largest ? cudnn::kMaxPooling : cudnn::kAveragePoolingWithPadding;
+    if (from == nullptr || to == nullptr ||
+        set_pooling_(descriptor, mode, cudnn::kPropagateNan, 2, 2, 0, 0, 2, 2) != kSuccess) {
+      return {};
+    }
+    return [=] {
+      const float one = 1, zero = 0;
+      pool_(handle_, window.get(), &one, from.get(), x, &zero, to.get(), y);
+    };
+  }
+
+  std::function<void()> batch_norm(int images, int channels, int side, const float* x, const float* weight,
+                                   const float* bias, const float* mean, const float* variance, double epsilon,
+                                   float* y) override {
+    const auto shape = tensor(images, channels, side, side), parameters = tensor(1, channels, 1, 1);
+    if (shape == nullptr || parameters == nullptr) return {};
+    return [=] {
+      const float one = 1, zero = 0;
+      normalize_(handle_, cudnn::kBatchNormOfChannels, &one, &zero, shape.get(), x, shape.get(), y, parameters.get(),
+                 weight, bias, mean, variance, epsilon);
     };
   }
 
@@ -116,11 +142,12 @@ class Library : public Cudnn {
     if (*function == nullptr) missing_ = name;
     return *function != nullptr;
   }
-  std::shared_ptr<struct cudnnTensorStruct> tensor(int n, int channels, int height, int width) {
-    TensorDescriptor descriptor = nullptr;
+  std::shared_ptr<std::remove_pointer_t<cudnn::Tensor>> tensor(int n, int channels, int height, int width) {
+    cudnn::Tensor descriptor = nullptr;
     if (create_tensor_(&descriptor) != kSuccess) return nullptr;
     auto result = owned(descriptor, destroy_tensor_);
-    return set_tensor_(descriptor, kNchw, kFloat, n, channels, height, width) == kSuccess ? result : nullptr;
+    return set_tensor_(descriptor, cudnn::kNchw, cudnn::kFloat, n, channels, height, width) == kSuccess ? result
+                                                                                                        : nullptr;
   }
   template <class F>
   double seconds_of_five(F call) {
@@ -139,27 +166,29 @@ class Library : public Cudnn {
   }
 
   void* library_;  // stays open: its threads may run until the process ends
-  Handle handle_ = nullptr;
+  cudnn::Handle handle_ = nullptr;
   std::string missing_;
-  size_t (*version_)() = nullptr;
-  int (*create_)(Handle*) = nullptr;
-  int (*destroy_)(Handle) = nullptr;
-  int (*create_tensor_)(TensorDescriptor*) = nullptr;
-  int (*destroy_tensor_)(TensorDescriptor) = nullptr;
-  int (*set_tensor_)(TensorDescriptor, int, int, int, int, int, int) = nullptr;
-  int (*create_filter_)(FilterDescriptor*) = nullptr;
-  int (*destroy_filter_)(FilterDescriptor) = nullptr;
-  int (*set_filter_)(FilterDescriptor, int, int, int, int, int, int) = nullptr;
-  int (*create_convolution_)(ConvolutionDescriptor*) = nullptr;
-  int (*destroy_convolution_)(ConvolutionDescriptor) = nullptr;
-  int (*set_convolution_)(ConvolutionDescriptor, int, int, int, int, int, int, int, int) = nullptr;
-  int (*set_math_)(ConvolutionDescriptor, int) = nullptr;
-  int (*workspace_size_)(Handle, TensorDescriptor, FilterDescriptor, ConvolutionDescriptor, TensorDescriptor, int,
-                         size_t*) = nullptr;
-  int (*convolve_)(Handle, const void*, TensorDescriptor, const void*, FilterDescriptor, const void*,
-                   ConvolutionDescriptor, int, void*, size_t, const void*, TensorDescriptor, void*) = nullptr;
-  int (*softmax_)(Handle, int, int, const void*, TensorDescriptor, const void*, const void*, TensorDescriptor,
-                  void*) = nullptr;
+  cudnn::GetVersion* version_ = nullptr;
+  cudnn::Create* create_ = nullptr;
+  cudnn::Destroy* destroy_ = nullptr;
+  cudnn::CreateOf<cudnn::Tensor>* create_tensor_ = nullptr;
+  cudnn::DestroyOf<cudnn::Tensor>* destroy_tensor_ = nullptr;
+  cudnn::SetTensor4d* set_tensor_ = nullptr;
+  cudnn::CreateOf<cudnn::Filter>* create_filter_ = nullptr;
+  cudnn::DestroyOf<cudnn::Filter>* destroy_filter_ = nullptr;
+  cudnn::SetFilter4d* set_filter_ = nullptr;
+  cudnn::CreateOf<cudnn::Convolution>* create_convolution_ = nullptr;
+  cudnn::DestroyOf<cudnn::Convolution>* destroy_convolution_ = nullptr;
+  cudnn::SetConvolution2d* set_convolution_ = nullptr;
+  cudnn::SetConvolutionMathType* set_math_ = nullptr;
+  cudnn::GetConvolutionForwardWorkspaceSize* workspace_size_ = nullptr;
+  cudnn::ConvolutionForward* convolve_ = nullptr;
+  cudnn::SoftmaxForward* softmax_ = nullptr;
+  cudnn::CreateOf<cudnn::Pooling>* create_pooling_ = nullptr;
+  cudnn::DestroyOf<cudnn::Pooling>* destroy_pooling_ = nullptr;
+  cudnn::SetPooling2d* set_pooling_ = nullptr;
+  cudnn::PoolingForward* pool_ = nullptr;
+  cudnn::BatchNormInference* normalize_ = nullptr;
 };
 
 }  // namespace

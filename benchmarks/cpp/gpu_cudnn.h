@@ -1,5 +1,5 @@
-// cuDNN 9 beside our kernels, if its library is found: libcudnn.so.9, or what $SINEW_BENCH_CUDNN names. Sinew itself
-// does not use it (docs/design.md).
+// cuDNN 9 beside our kernels, if its library is found: libcudnn.so.9, or what $SINEW_BENCH_CUDNN names. By its
+// functions from before there were graphs, as what Sinew itself calls is no peer.
 #pragma once
 
 #include <functional>
@@ -26,6 +26,12 @@ class Cudnn {
                                             float* y) = 0;
   // Of rows of F32.
   virtual std::function<void()> softmax(int rows, int cols, const float* x, float* y) = 0;
+  // The largest or the mean of windows of 2 x 2 with stride 2 of images of F32 [images, channels, side, side].
+  virtual std::function<void()> pooling(bool largest, int images, int channels, int side, const float* x, float* y) = 0;
+  // Such images normalized by their channels' numbers.
+  virtual std::function<void()> batch_norm(int images, int channels, int side, const float* x, const float* weight,
+                                           const float* bias, const float* mean, const float* variance, double epsilon,
+                                           float* y) = 0;
 };
 
 }  // namespace sinew_bench

@@ -1,11 +1,14 @@
-// Products, int8 layers and convolutions on a GPU, in operations a second.
+// Products of matrices, layers of many rows, convolutions, softmax, pooling and batch norm on a GPU, beside NVIDIA's
+// libraries.
 #pragma once
 
+#include "gpu_cublaslt.h"
+#include "gpu_report.h"
 #include "sinew.h"
 
 namespace sinew_bench {
 
-// Prints a line for each; false if an answer is not what the CPU computes.
-bool measure_products(sn_device* gpu, int rounds);
+// `library` may be null.
+void measure_products(sn_device* gpu, CublasLt* library, const GpuOptions& options, Report& report);
 
 }  // namespace sinew_bench

@@ -27,4 +27,4 @@ endif()
 # Of the library only the public header and ops.inc, the list of operations: an oracle that shared code with the kernels would
 # share their mistakes.
 target_include_directories(sinew_cases ${visibility} "${CMAKE_CURRENT_LIST_DIR}" "${SINEW_CPP}/include" "${SINEW_CPP}")
-target_compile_options(sinew_cases ${visibility} -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+target_compile_options(sinew_cases ${visibility} -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow -Wconversion ${SINEW_WERROR})

@@ -8,6 +8,7 @@
 #include "collective.cu"
 #include "compress.cu"
 #include "conv2d.cu"
+#include "conv2d_dnn.cu"
 #include "conv2d_w8a8.cu"
 #include "convert.cu"
 #include "error.cu"

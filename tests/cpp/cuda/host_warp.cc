@@ -34,7 +34,7 @@ void require(bool condition, const char* what) {
 }
 
 bool& copies_unpublished() {
-  static bool unpublished = false;
+  thread_local bool unpublished = false;  // two GPUs may run such kernels at once
   return unpublished;
 }
 

@@ -1,6 +1,6 @@
 // In the place of NCCL, the CUDA run-time library and the driver for JavaCPP's binding of them, which looks for these
 // by name: the functions that Java calls, for ranks that are threads of one process and GPUs that are the stand-in of
-// host_plugin.cc. Calls do not block: a rank's stream is busy until all ranks have called with the same numbers, and
+// host_cudart.cc. Calls do not block: a rank's stream is busy until all ranks have called with the same numbers, and
 // for ever if they have not. At the end of the process it says what was left open.
 #include <dlfcn.h>
 

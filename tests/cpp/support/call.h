@@ -87,6 +87,8 @@ const std::vector<Case>& all_cases();
 
 // "" if output i of the call may be these bytes, else how they differ, for people.
 std::string difference(const Call& call, size_t i, const uint8_t* actual);
+// "" if the call has no fingerprint, or these outputs have it, else which one they have.
+std::string other_fingerprint(const Call& call, const std::vector<std::vector<uint8_t>>& outputs);
 
 // Bytes that a call must move at least: each input read once, each output written once.
 int64_t bytes_read(const Call& call);

@@ -1,7 +1,6 @@
 #include "support/check.h"
 
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -50,15 +49,6 @@ void install_crash_handler() {
 // The bytes of all bounded outputs of a call's first run, which all others have to repeat.
 using Outputs = std::vector<std::vector<uint8_t>>;
 
-// FNV-1a.
-uint64_t fingerprint_of(const Outputs& outputs) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const auto& bytes : outputs) {
-    for (uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3;
-  }
-  return hash;
-}
-
 std::string run_once(const Call& call, const sn_weights* weights, std::vector<std::unique_ptr<Buffer>>& in,
                      std::vector<std::unique_ptr<Buffer>>& out, bool in_place, Outputs& first) {
   Tensors inputs, outputs;
@@ -100,13 +90,8 @@ std::string run_once(const Call& call, const sn_weights* weights, std::vector<st
     if (first.size() <= i) first.push_back(buffer.bytes());
     if (first[i] != buffer.bytes()) return "output " + std::to_string(i) + " has other bits than in the first run";
   }
-  if (call.fingerprint != 0 && fingerprint_of(first) != call.fingerprint) {
-    char text[120];
-    std::snprintf(text, sizeof text, "the fingerprint of the outputs is 0x%016llx, expected 0x%016llx",
-                  static_cast<unsigned long long>(fingerprint_of(first)),
-                  static_cast<unsigned long long>(call.fingerprint));
-    return text;
-  }
+  const std::string other = other_fingerprint(call, first);
+  if (!other.empty()) return other;
   for (size_t i = 0; i < 4; ++i) {
     const int64_t expected = i < call.numbers.size() ? call.numbers[i] : kUnset;
     if (numbers[i] != expected)

@@ -62,11 +62,30 @@ std::string compare(const Operand& operand, const Bounded& expected, const uint8
   return "";
 }
 
+// FNV-1a.
+uint64_t fingerprint_of(const std::vector<std::vector<uint8_t>>& outputs) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const auto& bytes : outputs) {
+    for (uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3;
+  }
+  return hash;
+}
+
 }  // namespace
 
 std::string difference(const Call& call, size_t i, const uint8_t* actual) {
   return call.bounded.empty() ? compare(call.outputs[i], call.expected[i], actual, call.any_nan)
                               : compare(call.outputs[i], call.bounded[i], actual);
+}
+
+std::string other_fingerprint(const Call& call, const std::vector<std::vector<uint8_t>>& outputs) {
+  if (call.fingerprint == 0) return "";
+  const uint64_t fingerprint = fingerprint_of(outputs);
+  if (fingerprint == call.fingerprint) return "";
+  char text[120];
+  std::snprintf(text, sizeof text, "the fingerprint of the outputs is 0x%016llx, expected 0x%016llx",
+                static_cast<unsigned long long>(fingerprint), static_cast<unsigned long long>(call.fingerprint));
+  return text;
 }
 
 }  // namespace sinew_test

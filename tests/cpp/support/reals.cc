@@ -7,9 +7,9 @@
 
 namespace sinew_test {
 
-const std::vector<std::vector<int64_t>> kRowShapes = {{1},     {17},     {0},          {3, 0},      {0, 7},   {5, 1},
-                                                      {4, 15}, {3, 16},  {2, 3, 33},   {7, 64},     {2, 997}, {1, 4096},
-                                                      {3, 65}, {37, 31}, {2, 2, 2, 9}, {300, 1031}, {2, 1, 5}};
+const std::vector<std::vector<int64_t>> kRowShapes = {
+    {1},     {17},     {0},       {3, 0},  {0, 7},   {5, 1},       {4, 15},     {3, 16},   {2, 3, 33},
+    {7, 64}, {2, 997}, {1, 4096}, {3, 65}, {37, 31}, {2, 2, 2, 9}, {300, 1031}, {2, 1, 5}, {2, 8209}};
 
 std::vector<double> doubles_of(sn_dtype dtype, const std::vector<uint8_t>& bytes) {
   std::vector<double> values;

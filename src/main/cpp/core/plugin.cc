@@ -109,3 +109,14 @@ const char* sn_cuda_cublaslt_description(void) {
   const sn_plugin* plugin = nullptr;
   return sn::loaded(&plugin) != SN_OK ? "" : plugin->describe_cublaslt();
 }
+
+sn_status sn_cuda_cudnn(const char* path) {
+  const sn_plugin* plugin = nullptr;
+  const sn_status status = sn::loaded(&plugin);
+  return status != SN_OK ? status : plugin->name_cudnn(path);
+}
+
+const char* sn_cuda_cudnn_description(void) {
+  const sn_plugin* plugin = nullptr;
+  return sn::loaded(&plugin) != SN_OK ? "" : plugin->describe_cudnn();
+}

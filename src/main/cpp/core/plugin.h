@@ -20,9 +20,11 @@ struct sn_plugin {
   sn_status (*count)(int32_t* devices);
   sn_status (*describe)(int32_t index, char* text, int64_t capacity);
   sn_status (*open)(int32_t index, sn_device** device);
-  // sn_cuda_cublaslt, and the words of sn_cuda_cublaslt_description.
+  // sn_cuda_cublaslt, and the words of sn_cuda_cublaslt_description; the same of cuDNN.
   sn_status (*name_cublaslt)(const char* path);
   const char* (*describe_cublaslt)();
+  sn_status (*name_cudnn)(const char* path);
+  const char* (*describe_cudnn)();
 };
 
 namespace sn {

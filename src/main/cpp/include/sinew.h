@@ -178,6 +178,12 @@ SN_EXPORT sn_status sn_cuda_cublaslt(const char* path);
 /* What computes such products, with version and file, or what to add; looks for the library. "" if there is no plug-in,
  * and sn_last_error() says why. */
 SN_EXPORT const char* sn_cuda_cublaslt_description(void);
+/* cuDNN, NVIDIA's library of convolutions, likewise, when the first convolution of float weights with SN_CUDNN_LEAST
+ * multiplications or more wants it: the file that this names, else the one of SINEW_CUDNN, else the system's
+ * libcudnn.so.9. See sn_conv2d for when it is used. */
+SN_EXPORT sn_status sn_cuda_cudnn(const char* path);
+#define SN_CUDNN_LEAST 4194304
+SN_EXPORT const char* sn_cuda_cudnn_description(void);
 /* GPU `index`, from 0 on, with a stream of its own: calls take effect in the order they were made in, by whichever
  * thread. Functions that give numbers or look for NaN wait for their result, others return once they are under way;
  * sn_tensor_read waits. An operation that has no kernel yet is SN_UNSUPPORTED. */
@@ -448,10 +454,13 @@ SN_EXPORT sn_status sn_attention(const sn_tensor* q, const sn_tensor* k, const s
  * kernel, whose last three dimensions are the columns of the handle; x and y are F32 or BF16, y [batch, out, rows,
  * columns], bias is F32 [out] or null. Output channels and input channels are split into `groups`, each of which sees
  * its own. Padding may be of any size. FLOAT: one sum for each element over the columns in order, as in sn_linear (with
- * one group, BF16 x and BF16 weights as there for more than four rows). W8A8 with one group: each image of x is
- * quantized as a row of x is in sn_linear, and its windows are computed as that row would be; the weights have to be
- * packed from four dimensions, and an image with NaN or infinity gives NaN. Other kinds compute as sn_linear would with
- * a row of x for each window; with groups > 1 they and W8A8 multiply the dequantized weights as FLOAT does. */
+ * one group, BF16 x and BF16 weights as there for more than four rows). On a GPU the sum may have cuDNN's order, where
+ * cuDNN is found, x and the weights are both F32 or both BF16, and it was clearly faster when the first convolution of
+ * the shape timed both: the bounds of docs/numerics.md hold, but the last bits may differ from process to process; with
+ * sn_cuda_cudnn("none") they are those of the CPU. W8A8 with one group: each image of x is quantized as a row of x is
+ * in sn_linear, and its windows are computed as that row would be; the weights have to be packed from four dimensions,
+ * and an image with NaN or infinity gives NaN. Other kinds compute as sn_linear would with a row of x for each window;
+ * with groups > 1 they and W8A8 multiply the dequantized weights as our own FLOAT does. */
 SN_EXPORT sn_status sn_conv2d(const sn_tensor* x, const sn_weights* weights, const int64_t* window, int64_t groups,
                               const sn_tensor* bias, sn_activation activation, sn_tensor* y);
 /* y = the largest element of each window; padding does not count, NaN counts as the largest. */

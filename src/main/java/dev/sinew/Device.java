@@ -1,9 +1,9 @@
 package dev.sinew;
 
 import dev.sinew.internal.Blas;
-import dev.sinew.internal.CublasLt;
 import dev.sinew.internal.Cuda;
 import dev.sinew.internal.DeviceAccess;
+import dev.sinew.internal.GpuLibrary;
 import dev.sinew.internal.Handle;
 import dev.sinew.internal.NativeLibrary;
 import dev.sinew.internal.SinewNative;
@@ -211,7 +211,22 @@ public final class Device implements AutoCloseable {
    * @throws UnsupportedOperationException if there is no plug-in for GPUs
    */
   public static String cublasLt() {
-    return CublasLt.description();
+    return GpuLibrary.CUBLASLT.description();
+  }
+
+  /**
+   * What may compute large convolutions of floats on GPUs ({@link Functional#conv2d} of packed F32
+   * or BF16): NVIDIA's cuDNN 9 with its version and place, or Sinew's own kernels, why, and what to
+   * add. Where it is found, the first convolution of a shape times both, and cuDNN is used if it is
+   * clearly faster; bits may then depend on that. It is taken from the class path ({@code
+   * org.bytedeco:cuda-redist-cudnn} with classifier {@code linux-x86_64}; extracted by the first
+   * such convolution, not by this), else from the system; the system property {@code sinew.cudnn}
+   * or the environment variable {@code SINEW_CUDNN} names another library, or is {@code none}.
+   *
+   * @throws UnsupportedOperationException if there is no plug-in for GPUs
+   */
+  public static String cudnn() {
+    return GpuLibrary.CUDNN.description();
   }
 
   sn_device acquire() {

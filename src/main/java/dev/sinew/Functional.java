@@ -1,7 +1,7 @@
 package dev.sinew;
 
 import dev.sinew.internal.Blas;
-import dev.sinew.internal.CublasLt;
+import dev.sinew.internal.GpuLibrary;
 import dev.sinew.internal.SinewNative;
 
 /**
@@ -221,7 +221,8 @@ public final class Functional {
    * A convolution: {@code y = activation(x * W + bias)}. Weights are packed from [out, channels /
    * groups, kernelHeight, kernelWidth]; those of any kind will do. With weights of kind {@link
    * PackedWeights.Kind#W8A8} and one group each image of x is quantized as a whole; with several
-   * groups weights of all kinds are multiplied as floats.
+   * groups weights of all kinds are multiplied as floats. On a GPU large convolutions of floats may
+   * be those of cuDNN, whose last bits may differ, if that is there (see {@link Device#cudnn()}).
    *
    * @param x F32 or BF16 [batch, channels, height, width]
    * @param bias F32 [out], or null
@@ -239,6 +240,12 @@ public final class Functional {
       Tensor y) {
     long[] window = options.window(kernelHeight, kernelWidth);
     int code = activation.ordinal();
+    if (y != null
+        && weights != null
+        && weights.kind() == PackedWeights.Kind.FLOAT
+        && y.device().isGpu()) {
+      GpuLibrary.CUDNN.prepare((double) y.elements() * weights.in());
+    }
     NativeCall.callWithWeights(
         x,
         weights,
@@ -249,7 +256,7 @@ public final class Functional {
 
   private static void prepareProduct(Tensor y, long inner) {
     if (y != null && y.device().isGpu()) {
-      CublasLt.prepare((double) y.elements() * inner);
+      GpuLibrary.CUBLASLT.prepare((double) y.elements() * inner);
     }
   }
 

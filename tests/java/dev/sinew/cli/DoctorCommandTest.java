@@ -4,12 +4,15 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.sinew.ChildJvm;
 import dev.sinew.Device;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
 class DoctorCommandTest extends CommandLineTest {
@@ -18,7 +21,7 @@ class DoctorCommandTest extends CommandLineTest {
     Map<String, Object> json = run("doctor", "--json").ok().json();
     assertEquals(
         "[usable, problem, sinew_version, os, java_version, java_vm, java_home, processor, isa,"
-            + " isa_reason, blas, gpus, gpu_problem, cublaslt, processors, processors_usable, processors_cgroup_limit,"
+            + " isa_reason, blas, gpus, gpu_problem, cublaslt, cudnn, processors, processors_usable, processors_cgroup_limit,"
             + " threads, native_library, huge_pages, memory_bytes, memory_available_bytes,"
             + " memory_cgroup_limit_bytes, java_heap_limit_bytes]",
         json.keySet().toString());
@@ -30,6 +33,21 @@ class DoctorCommandTest extends CommandLineTest {
     String text = run("doctor").ok().out();
     assertTrue(text.contains(Device.isa() + ": "), text);
     assertTrue(text.contains("libsinew.so"), text);
+  }
+
+  @Test
+  void saysWhichDriverAndWhichCodeGpusHave() throws Exception {
+    Path plugin = Path.of(System.getProperty("sinew.test.cuda", ""));
+    Assumptions.assumeTrue(Files.exists(plugin), "there is no " + plugin);
+    ChildJvm.Result result =
+        ChildJvm.run(Main.class, List.of("-Dsinew.cuda=" + plugin), "doctor", "--json");
+    assertEquals(0, result.exit(), result.output());
+    String gpu = (String) ((List<?>) JsonText.object(result.output()).get("gpus")).get(0);
+    assertTrue(gpu.matches(".+, compute capability \\d+\\.\\d, .+, .+, .+"), gpu);
+    assertTrue(gpu.matches(".+, driver ([0-9.]+ )?for CUDA \\d+\\.\\d, .+"), gpu);
+    assertTrue(
+        gpu.matches(".+, (machine code for|PTX of) \\d+\\.\\d[af]?(, which the driver compiles)?"),
+        gpu);
   }
 
   @Test

@@ -27,6 +27,7 @@ final class DoctorCommand extends SinewCommand {
       List<String> gpus,
       String gpuProblem,
       String cublasLt,
+      String cudnn,
       int processors,
       int threads,
       String problem) {
@@ -36,9 +37,11 @@ final class DoctorCommand extends SinewCommand {
         List<String> gpus = List.of();
         String gpuProblem = null;
         String cublasLt = null;
+        String cudnn = null;
         try {
           gpus = Device.gpus();
           cublasLt = Device.cublasLt();
+          cudnn = Device.cudnn();
         } catch (UnsupportedOperationException e) {
           gpuProblem = Text.sentence(e.getMessage());
         }
@@ -50,6 +53,7 @@ final class DoctorCommand extends SinewCommand {
             gpus,
             gpuProblem,
             cublasLt,
+            cudnn,
             Device.availableProcessors(),
             Device.cpu().threads(),
             null);
@@ -60,6 +64,7 @@ final class DoctorCommand extends SinewCommand {
             null,
             null,
             List.of(),
+            null,
             null,
             null,
             0,
@@ -100,6 +105,7 @@ final class DoctorCommand extends SinewCommand {
       }
       if (facts.cublasLt() != null) {
         line("GPU products", facts.cublasLt());
+        line("GPU convolutions", facts.cudnn());
       }
       line(
           "processors",
@@ -184,6 +190,7 @@ final class DoctorCommand extends SinewCommand {
       generator.writeEndArray();
       generator.writeStringField("gpu_problem", facts.gpuProblem());
       generator.writeStringField("cublaslt", facts.cublasLt());
+      generator.writeStringField("cudnn", facts.cudnn());
       generator.writeNumberField("processors", platform.processors());
       generator.writeNumberField("processors_usable", facts.processors());
       Json.number(

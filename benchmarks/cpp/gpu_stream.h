@@ -1,0 +1,13 @@
+// Tensors larger than a GPU's memory, as `optimize` streams them: tiles go to the GPU, through a kernel and back.
+#pragma once
+
+#include "gpu_report.h"
+#include "sinew.h"
+
+namespace sinew_bench {
+
+// Several threads, each with a tile of its own on one device, beside copies from and to page-locked memory in both
+// directions at once, which is all that PCIe or NVLink to the host gives.
+void measure_stream(sn_device* gpu, const GpuOptions& options, int64_t mib, Report& report);
+
+}  // namespace sinew_bench
