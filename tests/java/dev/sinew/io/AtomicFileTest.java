@@ -294,7 +294,7 @@ class AtomicFileTest {
       Thread.sleep(20L * attempt);
       child.destroy();
       assertTrue(child.waitFor(30, TimeUnit.SECONDS));
-      assertEquals(128 + 15, child.exitValue());
+      assertEquals(128 + 15, child.exitValue(), () -> output.lines().toList().toString());
       assertEquals(List.of(), names(folder), "attempt " + attempt);
     }
   }

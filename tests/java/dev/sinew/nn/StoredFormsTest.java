@@ -225,7 +225,7 @@ class StoredFormsTest {
     "int8:group=32, 0.33",
     "fp8:channel, 0.3",
     "int4:group=64, 0.17",
-    "prune:sparsity=0.5 int8:channel bitmap, 0.2",
+    "prune:sparsity=0.5 int8:channel bitmap, 0.24", // 0.17 but for the slots of AVX2
     "prune:sparsity=0.75 bitmap, 0.32",
     "cluster:bits=4, 0.15"
   })
