@@ -26,7 +26,7 @@ final class ChildProgram {
   }
 
   /** Arguments: what to do, and the file. */
-  public static void main(String[] arguments) throws IOException {
+  public static void main(String[] arguments) throws IOException, InterruptedException {
     Path file = Path.of(arguments[1]);
     try {
       switch (arguments[0]) {
@@ -43,6 +43,10 @@ final class ChildProgram {
       }
     } catch (CheckpointException e) {
       System.out.println(e.getMessage());
+      if (e.getMessage().endsWith("the program is being stopped")) {
+        // Exiting after the last shutdown hook would end the JVM before the signal does, with 1.
+        Thread.sleep(Long.MAX_VALUE);
+      }
       System.exit(1);
     }
   }
