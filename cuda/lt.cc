@@ -7,41 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cublaslt_api.h"
 #include "optional_library.h"
 
 namespace sn {
 namespace cuda {
 namespace {
 
-constexpr int kF32 = 0, kBf16 = 14;               // cudaDataType
-constexpr int kComputeF32 = 68;                   // cublasComputeType_t: F32, not TF32
-constexpr int kTransposeA = 3;                    // cublasLtMatmulDescAttributes_t
-constexpr int kBatchCount = 5, kBatchStride = 6;  // cublasLtMatrixLayoutAttribute_t
-constexpr int kMostWorkspace = 1;                 // cublasLtMatmulPreferenceAttributes_t
+using namespace cublaslt;
+
 constexpr int kProposals = 8;
 constexpr size_t kWorkspace = size_t{32} << 20;
 constexpr int64_t kLeastProducts = SN_CUBLASLT_LEAST;  // smaller ones are over before a choice pays
 
-struct Algorithm {
-  uint64_t data[8];
-};
-struct Proposal {
-  Algorithm algorithm;
-  size_t workspace;
-  int state;
-  float waves;
-  int reserved[4];
-};
-
-OptionalLibrary cublaslt = {"cuBLASLt",
-                            13,
-                            "SINEW_CUBLASLT",
-                            "libcublasLt.so.13",
-                            "/usr/local/cuda/lib64",
-                            nullptr,
-                            "add org.bytedeco:cuda-redist-cublas of CUDA 13, classifier linux-x86_64, to the class "
-                            "path, or install CUDA 13's cuBLAS",
-                            "cublasLtGetVersion"};
+OptionalLibrary cublaslt_library = {
+    "cuBLASLt",
+    13,
+    "SINEW_CUBLASLT",
+    "libcublasLt.so.13",
+    "/usr/local/cuda/lib64",
+    nullptr,
+    "add org.bytedeco:cuda-redist-cublas of CUDA 13, classifier linux-x86_64, to the class "
+    "path, or install CUDA 13's cuBLAS",
+    "cublasLtGetVersion"};
 
 struct Library {
   int (*create)(void** handle);
@@ -74,7 +62,7 @@ struct Library {
                                          {"cublasLtMatmulPreferenceSetAttribute", &set_preference},
                                          {"cublasLtMatmulAlgoGetHeuristic", &propose},
                                          {"cublasLtMatmul", &multiply}};
-    found = open_library(&cublaslt, functions, sizeof functions / sizeof *functions);
+    found = open_library(&cublaslt_library, functions, sizeof functions / sizeof *functions);
   }
 };
 
@@ -219,9 +207,9 @@ bool is_taken(const LtProduct& p) {
 bool lt_found() { return library().found; }
 const char* lt_description() {
   lt_found();
-  return cublaslt.description;
+  return cublaslt_library.description;
 }
-sn_status lt_name(const char* path) { return name_library(&cublaslt, path); }
+sn_status lt_name(const char* path) { return name_library(&cublaslt_library, path); }
 
 sn_status lt_multiply(Call& call, const LtProduct& product, bool* done) {
   *done = false;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "cublaslt_api.h"
 #include "measure.h"
 
 #if defined(SINEW_BENCH_HOST)
@@ -17,24 +18,10 @@ void sn_host_reach_memory(bool reach);
 namespace sinew_bench {
 namespace {
 
-// Of cuBLASLt's headers, which few machines have; see its reference, "cuBLASLt Datatypes Reference".
-enum { kTransposeA = 3 };                           // cublasLtMatmulDescAttributes_t
-enum { kMostWorkspace = 1 };                        // cublasLtMatmulPreferenceAttributes_t
-enum { kF32 = 0, kI8 = 3, kI32 = 10, kBf16 = 14 };  // cudaDataType
-enum { kComputeF32 = 68, kComputeI32 = 72 };        // cublasComputeType_t
+using namespace sn::cublaslt;
+
 constexpr size_t kWorkspace = size_t{32} << 20;
 constexpr int kProposals = 16;
-
-struct Algorithm {
-  uint64_t data[8];
-};
-struct Proposal {
-  Algorithm algorithm;
-  size_t workspace;
-  int state;
-  float waves;
-  int reserved[4];
-};
 
 class Library : public CublasLt {
  public:

@@ -357,6 +357,8 @@ void measure_products(sn_device* gpu, CublasLt* library, const GpuOptions& optio
   }
   std::string why;
   const std::unique_ptr<Cudnn> cudnn = Cudnn::open(&why);
+  // Else Sinew might take it for what it is compared with.
+  require(sn_cuda_cudnn("none"));
   report.line("cuDNN: " + (cudnn == nullptr ? why : cudnn->version()));
   convolution(gpu, cpu, cudnn.get(), true, options, report);
   convolution(gpu, cpu, cudnn.get(), false, options, report);
