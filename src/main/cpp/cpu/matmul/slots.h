@@ -18,6 +18,8 @@
 #include "cpu/matmul/fixed_point.h"
 #include "cpu/matmul/scales.h"
 
+#if defined(SN_TIER_AVX2)
+
 namespace sn {
 namespace SN_ISA_NAME {
 
@@ -123,8 +125,6 @@ struct SlotColumns {
     return pairs * static_cast<int>(kSlotPanels * kSlotPairBytes) + strays * 48;
   }
 };
-
-#if defined(SN_TIER_AVX2)
 
 // Scales of a panel; there are no zero points.
 struct SlotSource : PanelScales {
@@ -351,7 +351,7 @@ struct SlotKind {
   }
 };
 
-#endif
-
 }  // namespace SN_ISA_NAME
 }  // namespace sn
+
+#endif
