@@ -1,6 +1,7 @@
 // int8 weights times activations quantized row by row. See sinew.h.
 #include "cpu/matmul/tiles.h"
 #include "cpu/matmul/w8a8.h"
+#include "cpu/matmul/words.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -62,7 +63,7 @@ struct Tokens {
   bool tiles;
 
   Quantized* row(int64_t row) const { return q + (tiles ? tile_place(row, cols) : row * cols); }
-  int64_t pitch() const { return tiles ? kTileBytes : 64; }
+  int64_t pitch() const { return tiles ? kTilePitch : 64; }
 };
 
 // Sums of a block of rows with each panel of a group.
@@ -86,22 +87,21 @@ void multiply_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t
   }
 }
 
-// What the sums with a panel stand for.
+// What the sums of a row with a panel stand for.
+template <class T>
+SN_INLINE void finish_row(const sn_weights& w, const Tokens& x, int64_t row, int64_t panel, const int32_t* sums,
+                          const Layer<T>& layer) {
+  const Token token = x.tokens[row];
+  I sum = load_int(sums);
+  const int32_t* zero_points = w.part<int32_t>(kInt8ZeroPoints);
+  if (zero_points != nullptr) sum = sub(sum, multiply_low(load_int(zero_points + panel * kPanel), token.sum));
+  const F scale = load(w.part<float>(kInt8Scales) + panel * kPanel);
+  finish(layer, row, panel * kPanel, mul(mul(from_int(sum), scale), splat(token.scale)));
+}
 template <class T>
 void finish_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel, const int32_t* sums,
                   const Layer<T>& layer) {
-  const F scale = load(w.part<float>(kInt8Scales) + panel * kPanel);
-  const int32_t* zero_points = w.part<int32_t>(kInt8ZeroPoints);
-  for (int64_t r = 0; r < rows; ++r) {
-    const Token token = x.tokens[first + r];
-    I sum = load_int(sums + r * kPanel);
-    if (zero_points != nullptr) {
-      I high, low;
-      multiply(load_int(zero_points + panel * kPanel), static_cast<uint32_t>(token.sum), &high, &low);
-      sum = sub(sum, low);
-    }
-    finish(layer, first + r, panel * kPanel, mul(mul(from_int(sum), scale), splat(token.scale)));
-  }
+  for (int64_t r = 0; r < rows; ++r) finish_row(w, x, first + r, panel, sums + r * kPanel, layer);
 }
 
 // Rows [first, first + rows), at most kRowBlock, with panels [panel, end).
@@ -121,17 +121,15 @@ void block_of_layer(const sn_weights& w, const Tokens& x, int64_t first, int64_t
   }
 #if defined(SN_TIER_AMX)
   if (x.tiles) {
-    const TileRegisters registers;
-    alignas(64) int32_t sums_of[2][kTileRowBlock * kPanel];
     const int64_t panel_bytes = x.cols * kPanel;
-    for (; panel < end; panel += 2) {
-      const uint8_t* weights = w.part<uint8_t>(kInt8Weights) + panel * panel_bytes;
-      const bool two = panel + 1 < end;  // else the second sums are those of the first panel once more
-      multiply_tiles(x.row(first), rows, x.cols, weights, two ? weights + panel_bytes : weights, sums_of[0],
-                     sums_of[1]);
-      finish_block(w, x, first, rows, panel, sums_of[0], layer);
-      if (two) finish_block(w, x, first, rows, panel + 1, sums_of[1], layer);
-    }
+    const auto finish = [&](int64_t p, int64_t row, const int32_t* one, const int32_t* two) {
+      finish_row(w, x, first + row, panel + p, one, layer);
+      if (two != nullptr) finish_row(w, x, first + row, panel + p + 1, two, layer);
+    };
+    TileProducts<int32_t, decltype(finish)> products(x.row(first), rows, x.cols, finish);
+    products.multiply(w.part<uint8_t>(kInt8Weights) + panel * panel_bytes, panel_bytes, end - panel,
+                      int8_panels(w) - panel);
+    return;
   }
 #endif
   for (; panel < end; panel += kPanelGroup) {

@@ -182,7 +182,7 @@ struct TiledRows {
     const X* from = x + row * step;
     int8_t* to = tiles + tile_place(row, row_bytes(inner));
     uint32_t found = 0;
-    for (int64_t k = 0; k < inner; k += kBf16Cols, to += kTileBytes) {
+    for (int64_t k = 0; k < inner; k += kBf16Cols, to += kTilePitch) {
       const __m512i elements = load_bf16(from + k, inner - k);
       found |= subnormal_elements(elements);
       _mm512_storeu_si512(to, elements);
@@ -205,22 +205,19 @@ SN_NOINLINE F chain(const X* x, const paired_bf16* panel, int64_t inner) {
 template <class X, class T>
 void multiply_in_tiles(const TiledRows<X>& x, int64_t first, int64_t rows, const Panels<paired_bf16>& b, int64_t panel,
                        int64_t end, const Layer<T>& layer) {
-  const TileRegisters registers;
-  alignas(64) float sums[2][kBf16Rows * kPanel];
-  const auto bytes_of = [&](int64_t p) { return reinterpret_cast<const uint8_t*>(b.at(p, 0)); };
-  for (; panel < end; panel += 2) {
-    const int64_t count = min_of(2, end - panel);  // of one, the second sums are those of the first once more
-    multiply_tiles(x.at(first), rows, TiledRows<X>::row_bytes(x.inner), bytes_of(panel), bytes_of(panel + count - 1),
-                   sums[0], sums[1]);
-    for (int64_t p = 0; p < count; ++p) {
-      for (int64_t r = 0; r < rows; ++r) {
-        F v = load(sums[p] + r * kPanel);
-        const uint32_t lanes = x.subnormal[first + r] ? 0xffff : b.subnormal[panel + p];
-        if (lanes != 0) v = select(mask_of(lanes), chain(x.x + (first + r) * x.step, b.at(panel + p, 0), x.inner), v);
-        finish(layer, r, (panel + p) * kPanel, v);
-      }
-    }
-  }
+  const auto finish_panel = [&](int64_t p, int64_t row, const float* sums) {
+    F v = load(sums);
+    const uint32_t lanes = x.subnormal[first + row] ? 0xffff : b.subnormal[p];
+    if (lanes != 0) v = select(mask_of(lanes), chain(x.x + (first + row) * x.step, b.at(p, 0), x.inner), v);
+    finish(layer, row, p * kPanel, v);
+  };
+  const auto finish_row = [&](int64_t p, int64_t row, const float* one, const float* two) {
+    finish_panel(panel + p, row, one);
+    if (two != nullptr) finish_panel(panel + p + 1, row, two);
+  };
+  TileProducts<float, decltype(finish_row)> products(x.at(first), rows, TiledRows<X>::row_bytes(x.inner), finish_row);
+  products.multiply(reinterpret_cast<const uint8_t*>(b.at(panel, 0)),
+                    b.padded() * kPanel * static_cast<int64_t>(sizeof(bf16)), end - panel, b.count() - panel);
 }
 
 #else
