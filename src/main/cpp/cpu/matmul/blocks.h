@@ -57,24 +57,25 @@ inline Token quantize_block(const T* x, int64_t n, int16_t* q, int64_t padded) {
   float scale = float_of(static_cast<uint32_t>(absmax)) / kFixedSteps;
   if (scale < least) scale = least;
   if (!finite) scale = float_of(0x7fc00000);
-  const F step = splat(finite ? scale : 1.0f);
   I sum = splat_int(0);
-  for (int64_t i = 0; i < padded; i += 64) {
-    I lanes[4];
-    for (int j = 0; j < 4; ++j) {
-      const int64_t at = i + j * kLanes;
-      lanes[j] = splat_int(0);
-      if (finite && at < n) lanes[j] = to_int(div(load_some(x + at, min_of(kLanes, n - at)), step));
-      sum = add(sum, lanes[j]);
+  with_quotients(finite ? scale : 1.0f, [&](auto quotient) {
+    for (int64_t i = 0; i < padded; i += 64) {
+      I lanes[4];
+      for (int j = 0; j < 4; ++j) {
+        const int64_t at = i + j * kLanes;
+        lanes[j] = splat_int(0);
+        if (finite && at < n) lanes[j] = to_int(quotient(load_some(x + at, min_of(kLanes, n - at))));
+        sum = add(sum, lanes[j]);
+      }
+      if (i + 64 <= padded) {
+        store_quantized(q + i, lanes[0], lanes[1], lanes[2], lanes[3]);
+      } else {
+        int16_t rest[64];
+        store_quantized(rest, lanes[0], lanes[1], lanes[2], lanes[3]);
+        memcpy(q + i, rest, static_cast<size_t>(padded - i) * sizeof(int16_t));
+      }
     }
-    if (i + 64 <= padded) {
-      store_quantized(q + i, lanes[0], lanes[1], lanes[2], lanes[3]);
-    } else {
-      int16_t rest[64];
-      store_quantized(rest, lanes[0], lanes[1], lanes[2], lanes[3]);
-      memcpy(q + i, rest, static_cast<size_t>(padded - i) * sizeof(int16_t));
-    }
-  }
+  });
   return {scale, reduce_sum(sum)};
 }
 
