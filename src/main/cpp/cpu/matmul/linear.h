@@ -57,6 +57,7 @@ struct Layer {
   int64_t out;        // channels
   const float* bias;  // or null
   sn_activation activation;
+  bool bypass = false;  // results may go past the caches, of which rows are whole lines
 };
 
 // Compiled once for all kinds of weights, for it is called but once for 16 sums.
@@ -113,9 +114,9 @@ inline int32_t reduce_sum(I x) {
   return sum;
 }
 
-// Calls f(quotient), where quotient(x) is x / divisor as IEEE 754 rounds it, or, if that is less than 1/4, may be another
-// number less than 1/4. The reciprocal is improved twice by fused multiply-adds, which take a third of the time of a
-// division (docs/numerics.md).
+// Calls f(quotient), where quotient(x) is x / divisor as IEEE 754 rounds it, or, if that is less than 1/4, may be
+// another number less than 1/4. The reciprocal is improved twice by fused multiply-adds, which take a third of the time
+// of a division (docs/numerics.md).
 template <class F_>
 void with_quotients(float divisor, F_ f) {
   const F by = splat(divisor);

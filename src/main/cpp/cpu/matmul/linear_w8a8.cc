@@ -104,6 +104,35 @@ void finish_block(const sn_weights& w, const Tokens& x, int64_t first, int64_t r
   for (int64_t r = 0; r < rows; ++r) finish_row(w, x, first + r, panel, sums + r * kPanel, layer);
 }
 
+#if defined(SN_TIER_AMX)
+// The same for the sums of kPanels panels from `panel` on, those of each kTileSums after the last's.
+template <int kPanels, class T>
+SN_INLINE void finish_panels(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel,
+                             const int32_t* sums, const Layer<T>& layer) {
+  const int64_t channel = panel * kPanel;
+  if (layer.activation != SN_NONE || layer.out - channel < kPanels * kPanel) {
+    for (int p = 0; p < kPanels; ++p) finish_block(w, x, first, rows, panel + p, sums + p * kTileSums, layer);
+    return;
+  }
+  I points[kPanels];
+  F scales[kPanels], bias[kPanels];
+  for (int p = 0; p < kPanels; ++p) {
+    points[p] = load_int(w.part<int32_t>(kInt8ZeroPoints) + channel + p * kPanel);
+    scales[p] = load(w.part<float>(kInt8Scales) + channel + p * kPanel);
+    bias[p] = layer.bias == nullptr ? splat(-0.0f) : load(layer.bias + channel + p * kPanel);  // v - 0 is v
+  }
+  T* y = layer.y + first * layer.stride + channel;
+  for (int64_t r = 0; r < rows; ++r, y += layer.stride) {
+    const Token token = x.tokens[first + r];
+    for (int p = 0; p < kPanels; ++p) {
+      const I sum = sub(load_int(sums + p * kTileSums + r * kPanel), multiply_low(points[p], token.sum));
+      const F v = add(mul(mul(from_int(sum), scales[p]), splat(token.scale)), bias[p]);
+      layer.bypass ? store<true>(y + p * kPanel, v) : store(y + p * kPanel, v);
+    }
+  }
+}
+#endif
+
 // Rows [first, first + rows), at most kRowBlock, with panels [panel, end).
 template <class T>
 void block_of_layer(const sn_weights& w, const Tokens& x, int64_t first, int64_t rows, int64_t panel, int64_t end,
@@ -122,13 +151,14 @@ void block_of_layer(const sn_weights& w, const Tokens& x, int64_t first, int64_t
 #if defined(SN_TIER_AMX)
   if (x.tiles) {
     const int64_t panel_bytes = x.cols * kPanel;
-    const auto finish = [&](int64_t p, int64_t row, const int32_t* one, const int32_t* two) {
-      finish_row(w, x, first + row, panel + p, one, layer);
-      if (two != nullptr) finish_row(w, x, first + row, panel + p + 1, two, layer);
+    const auto finish = [&](int64_t p, int64_t count, int64_t row, int64_t height, const int32_t* of_rows) {
+      count == 1 ? finish_panels<1>(w, x, first + row, height, panel + p, of_rows, layer)
+                 : finish_panels<2>(w, x, first + row, height, panel + p, of_rows, layer);
     };
     TileProducts<int32_t, decltype(finish)> products(x.row(first), rows, x.cols, finish);
     products.multiply(w.part<uint8_t>(kInt8Weights) + panel * panel_bytes, panel_bytes, end - panel,
                       int8_panels(w) - panel);
+    if (layer.bypass) stream_fence();
     return;
   }
 #endif
@@ -259,7 +289,8 @@ sn_status linear_w8a8(sn_device* device, const sn_tensor* x, const sn_weights* w
   const float* bias_data = bias == nullptr ? nullptr : data_of<float>(bias);
   with_activation_type(y->dtype, [&](auto* y_type) {
     using T = typename Pointee<decltype(y_type)>::type;
-    const Layer<T> layer = {data_of<T>(y), w->rows, w->rows, bias_data, activation};
+    const bool lines = (reinterpret_cast<uintptr_t>(y->data) | static_cast<uintptr_t>(w->rows) * sizeof(T)) % 64 == 0;
+    const Layer<T> layer = {data_of<T>(y), w->rows, w->rows, bias_data, activation, lines && bypass_caches(y)};
     with_activation_type(x->dtype, [&](auto* x_type) {
       using X = typename Pointee<decltype(x_type)>::type;
       if (!runs.reordered()) return run(device, data_of<X>(x), w->cols, *w, tokens, layer);

@@ -211,11 +211,12 @@ void multiply_in_tiles(const TiledRows<X>& x, int64_t first, int64_t rows, const
     if (lanes != 0) v = select(mask_of(lanes), chain(x.x + (first + row) * x.step, b.at(p, 0), x.inner), v);
     finish(layer, row, p * kPanel, v);
   };
-  const auto finish_row = [&](int64_t p, int64_t row, const float* one, const float* two) {
-    finish_panel(panel + p, row, one);
-    if (two != nullptr) finish_panel(panel + p + 1, row, two);
+  const auto finish_rows = [&](int64_t p, int64_t count, int64_t row, int64_t height, const float* sums) {
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t r = 0; r < height; ++r) finish_panel(panel + p + i, row + r, sums + i * kTileSums + r * kPanel);
+    }
   };
-  TileProducts<float, decltype(finish_row)> products(x.at(first), rows, TiledRows<X>::row_bytes(x.inner), finish_row);
+  TileProducts<float, decltype(finish_rows)> products(x.at(first), rows, TiledRows<X>::row_bytes(x.inner), finish_rows);
   products.multiply(reinterpret_cast<const uint8_t*>(b.at(panel, 0)),
                     b.padded() * kPanel * static_cast<int64_t>(sizeof(bf16)), end - panel, b.count() - panel);
 }

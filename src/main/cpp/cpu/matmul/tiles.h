@@ -10,6 +10,7 @@ namespace SN_ISA_NAME {
 // other, then those of the next columns; a panel's are 16 steps of 4 bytes, as they lie.
 constexpr int64_t kTileRows = 16, kTileCols = 64, kTileBytes = kTileRows * kTileCols;
 constexpr int64_t kTileRowsAtOnce = 2 * kTileRows;
+constexpr int64_t kTileSums = kTileRows * kPanel;
 
 // Where the first 64 bytes of a row of activations are; the next are kTilePitch further.
 constexpr int64_t kTilePitch = 2 * kTileBytes;
@@ -90,8 +91,8 @@ SN_INLINE void add_products(const float*) {
 
 // Products of up to kTileRowBlock rows of activations, in tiles, with panels of weights, two at a time. Rows of
 // activations and panels have `cols` bytes, a multiple of 64; there is room for rows up to the next multiple of
-// kTileRowsAtOnce. finish(panel, row, first, second) is called for each row and every two panels with their 16 sums
-// each; second is null where there is no panel `panel` + 1.
+// kTileRowsAtOnce. finish(panel, panels, row, rows, sums) takes up [rows][16] sums with one or two panels from `panel`
+// on, those of the second kTileSums further.
 //
 // To move sums to memory and back, and to make results of them, would take a third of the time of the products
 // themselves. So sums are stored while the next products begin, and finished while those go on.
@@ -145,7 +146,7 @@ class TileProducts {
   }
 
  private:
-  static constexpr int64_t kTileSums = kTileRows * kPanel, kBlockSums = 4 * kTileSums;
+  static constexpr int64_t kBlockSums = 4 * kTileSums;
 
   // A part of two panels.
   struct Chunk {
@@ -185,9 +186,11 @@ class TileProducts {
     held_ = next;
   }
   SN_INLINE void finish_rows(int64_t count) {
-    for (const int64_t end = min_of(at_ + count, end_); at_ < end; ++at_) {
-      const Sum* first = finished_.sums + at_ / kTileRows * 2 * kTileSums + at_ % kTileRows * kPanel;
-      finish_(finished_.panel, finished_.row + at_, first, finished_.two ? first + kTileSums : nullptr);
+    for (const int64_t end = min_of(at_ + count, end_); at_ < end;) {
+      const int64_t rows = min_of(end - at_, kTileRows - at_ % kTileRows);
+      finish_(finished_.panel, finished_.two ? 2 : 1, finished_.row + at_, rows,
+              finished_.sums + at_ / kTileRows * 2 * kTileSums + at_ % kTileRows * kPanel);
+      at_ += rows;
     }
   }
 
