@@ -7,6 +7,7 @@
 //   Raw next()                              the weights of the next step
 //   static W pair<i>(Raw)                   columns 2 i and 2 i + 1 of them
 //   I points(int64_t group)                 zero points, of weights as they are stored
+//   static constexpr int kAdded             what they are stored with in addition to their zero points
 //   bool grouped, F scale(int64_t group)    scales of groups, or of channels
 #pragma once
 
@@ -174,62 +175,118 @@ SN_INLINE void store_bytes_of(const Raw& raw, int8_t* bytes) {
     const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
     const __m512i eight_and_eight =
         _mm512_packs_epi16(Source::template pair<kIndex>(raw).v, Source::template pair<kIndex + 1>(raw).v);
-    write<false>(bytes + kIndex * 32, _mm512_shuffle_epi8(eight_and_eight, order));
+    const __m512i four_of_each = _mm512_shuffle_epi8(eight_and_eight, order);
+    write<false>(bytes + kIndex * 32, _mm512_sub_epi8(four_of_each, _mm512_set1_epi8(Source::kAdded)));
     store_bytes_of<Source, kIndex + 2>(raw, bytes);
   }
 }
 
-// high[r][c] and low[r][c] = the products of the bytes of row r of a block with channel c, rows rounded up to 16. The
-// block's weights are one tile or two.
-inline void multiply_block_in_tiles(const int8_t* q, int64_t rows, int64_t tiles, const int8_t* weights, int32_t* high,
-                                    int32_t* low) {
-  settle_memory();
-  _tile_loadd(6, weights, 64);
-  if (tiles == 2) _tile_loadd(7, weights + kTileBytes, 64);
-  for (int64_t r = 0; r < rows; r += kTileRows, q += tiles * 2 * kTileBytes) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_loadd(2, q, 64);
-    _tile_dpbssd(0, 2, 6);
-    _tile_loadd(3, q + kTileBytes, 64);
-    _tile_dpbssd(1, 3, 6);
-    if (tiles == 2) {
-      _tile_loadd(4, q + 2 * kTileBytes, 64);
-      _tile_dpbssd(0, 4, 7);
-      _tile_loadd(5, q + 3 * kTileBytes, 64);
-      _tile_dpbssd(1, 5, 7);
-    }
-    _tile_stored(0, high + r * kPanel, 64);
-    _tile_stored(1, low + r * kPanel, 64);
+// Two panels, or the same twice, as bytes, and what becomes of their sums.
+template <class Source>
+class PanelPair {
+ public:
+  PanelPair(const sn_weights& w, const Blocks& blocks, int64_t first, int64_t second) : blocks_(blocks) {
+    sources_[0].open(w, blocks, first);
+    sources_[1].open(w, blocks, second);
+    points_left_ = sources_[0].zero_points != nullptr;
   }
-}
 
-// many_rows with activations in tiles. q w = 256 high w + low w, whose sums have the same bits modulo 2^32 in any
-// order.
+  int8_t* bytes_of(int64_t block, int panel) { return bytes_[block % 2][panel]; }
+  // Decodes part `part` of `parts` of a block, the parts of all blocks in order.
+  void decode(int64_t block, int64_t part, int64_t parts) {
+    const int64_t steps = blocks_.steps(block);
+    for (int p = 0; p < 2; ++p) {
+      for (int64_t s = part * steps / parts; s < (part + 1) * steps / parts; ++s)
+        store_bytes_of<Source, 0>(sources_[p].next(), bytes_of(block, p) + s * Source::kUnit * kPanel);
+    }
+  }
+
+  // Makes the sums of 16 rows of a block part of totals[panel][row]: those with the upper bytes of the activations for
+  // both panels, then those with the lower bytes.
+  void add(int64_t block, const int32_t* sums, const Token* tokens, int64_t rows, float (*totals)[kTogether][kPanel]) {
+    points_left_ ? add_to<true>(block, sums, tokens, rows, totals) : add_to<false>(block, sums, tokens, rows, totals);
+  }
+  F scaled(F total, int panel) const { return SN_ISA_NAME::scaled(total, sources_[panel]); }
+
+ private:
+  template <bool kPoints>
+  SN_INLINE void add_to(int64_t block, const int32_t* sums, const Token* tokens, int64_t rows,
+                        float (*totals)[kTogether][kPanel]) {
+    const int64_t group = blocks_.group_of(block);
+    BlockTerms terms[2] = {BlockTerms(sources_[0], group), BlockTerms(sources_[1], group)};
+    for (BlockTerms& of_panel : terms) of_panel.points = sub(of_panel.points, splat_int(Source::kAdded));
+    for (int64_t r = 0; r < rows; ++r, sums += kPanel) {
+#pragma GCC unroll 2
+      for (int p = 0; p < 2; ++p) {
+        const I upper = {_mm512_slli_epi32(load_int(sums + p * kTileSums).v, 8)};
+        I sum = SN_ISA_NAME::add(upper, load_int(sums + (2 + p) * kTileSums));
+        if (kPoints) sum = SN_ISA_NAME::add(terms[p].start(tokens[r]), sum);
+        store(totals[p][r], terms[p].add_to(load(totals[p][r]), sum, tokens[r]));
+      }
+    }
+  }
+
+  const Blocks& blocks_;
+  Source sources_[2];
+  bool points_left_;
+  // Zeros, or what was there before, stand beyond the last column: activations are 0 there.
+  alignas(64) int8_t bytes_[2][2][kBlockColumns * kPanel] = {};
+};
+
+// many_rows of two panels with activations in tiles. q w = 256 high w + low w, whose sums have the same bits modulo
+// 2^32 in any order. While a block of 16 rows is multiplied, the sums of the last are added to the totals, and a part
+// of the next block of weights is decoded.
 template <class Source>
 SN_NOINLINE void many_rows_in_tiles(const sn_weights& w, const FixedActivations& x, int64_t first, int64_t panel,
-                                    float (*totals)[kPanel]) {
+                                    int64_t panels, float (*totals)[kTogether][kPanel]) {
   const Blocks& blocks = x.blocks;
-  const int64_t rows = x.together(first);
-  // Zeros, or what was there before, stand beyond the last column: activations are 0 there.
-  alignas(64) int8_t bytes[kBlockColumns * kPanel] = {};
-  alignas(64) int32_t high[kTogether * kPanel], low[kTogether * kPanel];
-  memset(totals, 0, static_cast<size_t>(rows) * sizeof totals[0]);
-  Source source;
-  source.open(w, blocks, panel);
+  const int64_t rows = x.together(first), groups = ceil_div(rows, kTileRows);
+  alignas(64) int32_t sums[2][4 * kTileSums];
+  memset(totals, 0, 2 * sizeof totals[0]);
+  PanelPair<Source> pair(w, blocks, panel, panel + panels - 1);
+  const auto add = [&](int64_t b, int64_t g) {
+    const int64_t r = g * kTileRows;
+    pair.add(b, sums[(b * groups + g) % 2], x.tokens_of(first, b) + r, min_of(kTileRows, rows - r),
+             reinterpret_cast<float(*)[kTogether][kPanel]>(totals[0] + r));
+  };
+  if (blocks.count > 0) pair.decode(0, 0, 1);
   for (int64_t b = 0; b < blocks.count; ++b) {
-    for (int64_t s = 0; s < blocks.steps(b); ++s)
-      store_bytes_of<Source, 0>(source.next(), bytes + s * Source::kUnit * kPanel);
-    multiply_block_in_tiles(x.tiles_of(first, b), rows, x.tiles.steps(b), bytes, high, low);
-    const BlockTerms terms(source, blocks.group_of(b));
-    const Token* tokens = x.tokens_of(first, b);
-    for (int64_t r = 0; r < rows; ++r) {
-      const I upper = {_mm512_slli_epi32(load_int(high + r * kPanel).v, 8)};
-      const I sum = add(terms.start(tokens[r]), add(upper, load_int(low + r * kPanel)));
-      store(totals[r], terms.add_to(load(totals[r]), sum, tokens[r]));
+    const int64_t tiles = x.tiles.steps(b);
+    const int8_t* q = x.tiles_of(first, b);
+    for (int64_t g = 0; g < groups; ++g) {
+      settle_memory();
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+      for (int64_t t = 0; t < tiles; ++t, q += 2 * kTileBytes) {
+        _tile_loadd(6, pair.bytes_of(b, 0) + t * kTileBytes, 64);
+        _tile_stream_loadd(4, q, 64);
+        _tile_loadd(7, pair.bytes_of(b, 1) + t * kTileBytes, 64);
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 4, 7);
+        _tile_stream_loadd(5, q + kTileBytes, 64);
+        _tile_dpbssd(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+      }
+      if (b + 1 < blocks.count) pair.decode(b + 1, g, groups);
+      if (g > 0) {
+        add(b, g - 1);
+      } else if (b > 0) {
+        add(b - 1, groups - 1);
+      }
+      int32_t* to = sums[(b * groups + g) % 2];
+      _tile_stored(0, to, 64);
+      _tile_stored(1, to + kTileSums, 64);
+      _tile_stored(2, to + 2 * kTileSums, 64);
+      _tile_stored(3, to + 3 * kTileSums, 64);
     }
   }
-  for (int64_t r = 0; r < rows; ++r) store(totals[r], scaled(load(totals[r]), source));
+  settle_memory();
+  if (blocks.count > 0) add(blocks.count - 1, groups - 1);
+  for (int p = 0; p < 2; ++p) {
+    for (int64_t r = 0; r < rows; ++r) store(totals[p][r], pair.scaled(load(totals[p][r]), p));
+  }
 }
 
 #endif
@@ -281,24 +338,27 @@ struct FixedKind {
 #if defined(SN_TIER_AMX)
     if (x.tiled) {
       const TileRegisters registers;
-      return by_panels(x, first, panel, panels, layer,
-                       [&](int64_t p, auto* results) { many_rows_in_tiles<Source>(w, x, first, p, results); });
+      alignas(64) float results[2][kTogether][kPanel];
+      for (const int64_t end = panel + panels; panel < end; panel += 2) {
+        const int64_t count = min_of(2, end - panel);
+        many_rows_in_tiles<Source>(w, x, first, panel, count, results);
+        for (int64_t p = 0; p < count; ++p) finish_panel(x, first, panel + p, results[p], layer);
+      }
+      return;
     }
 #endif
-    by_panels(x, first, panel, panels, layer,
-              [&](int64_t p, auto* results) { many_rows<Source>(w, x, first, p, results); });
+    alignas(64) float results[kTogether][kPanel];
+    for (int64_t p = panel; p < panel + panels; ++p) {
+      many_rows<Source>(w, x, first, p, results);
+      finish_panel(x, first, p, results, layer);
+    }
   }
 
  private:
-  // compute(panel, results) for each panel, and what follows.
-  template <class T, class F_>
-  static void by_panels(const FixedActivations& x, int64_t first, int64_t panel, int64_t panels, const Layer<T>& layer,
-                        F_ compute) {
-    alignas(64) float results[kTogether][kPanel];
-    for (int64_t p = panel; p < panel + panels; ++p) {
-      compute(p, results);
-      for (int64_t r = 0; r < x.together(first); ++r) finish(layer, first + r, p * kPanel, load(results[r]));
-    }
+  template <class T>
+  static void finish_panel(const FixedActivations& x, int64_t first, int64_t panel, const float (*results)[kPanel],
+                           const Layer<T>& layer) {
+    for (int64_t r = 0; r < x.together(first); ++r) finish(layer, first + r, panel * kPanel, load(results[r]));
   }
 };
 

@@ -41,6 +41,7 @@ struct SparseSource : PanelScales {
 
 struct SparseInt8Source : SparseSource<int8_t> {
   static constexpr int kUnit = 4, kStreams = kFixedStreams;
+  static constexpr int kAdded = 0;
   struct Raw {
     W first, second;
   };

@@ -10,6 +10,7 @@ namespace {
 // second column 2 i + 1.
 struct NibbleSource : PanelScales {
   static constexpr int kUnit = 8, kStreams = kFixedStreams;
+  static constexpr int kAdded = 8;
   const int16_t* words;
 
   void open(const sn_weights& w, const Blocks& blocks, int64_t panel) {
@@ -25,7 +26,7 @@ struct NibbleSource : PanelScales {
   static SN_INLINE W pair(W w) {
     return nibble_of<kIndex>(w);
   }
-  SN_INLINE I points(int64_t group) const { return stored_points<8>(group); }
+  SN_INLINE I points(int64_t group) const { return stored_points<kAdded>(group); }
 };
 
 using Kind = FixedKind<NibbleSource>;

@@ -10,6 +10,7 @@ namespace {
 // int8: for every two columns 16 x 2 bytes, the two of a channel side by side.
 struct Int8Source : PanelScales {
   static constexpr int kUnit = 4, kSideBySide = 2, kStreams = kFixedStreams;
+  static constexpr int kAdded = 0;
   const int8_t* bytes;
 
   void open(const sn_weights& w, const Blocks& blocks, int64_t panel) {
@@ -25,7 +26,7 @@ struct Int8Source : PanelScales {
   static SN_INLINE W pair(const int8_t* raw) {
     return widen_bytes(raw + 32 * kIndex);
   }
-  SN_INLINE I points(int64_t group) const { return stored_points<0>(group); }
+  SN_INLINE I points(int64_t group) const { return stored_points<kAdded>(group); }
 };
 
 // fp8: for every column 16 bytes.
