@@ -43,6 +43,13 @@ constexpr int kMostPanels = 4;
 #else
 constexpr int kMostPanels = 1;
 #endif
+// How far ahead of their use weights are asked for in each of several streams, in bytes: more than the processor does
+// by itself.
+#if defined(SN_TIER_AVX512)
+constexpr int64_t kAheadInStreams = 2 << 10;
+#else
+constexpr int64_t kAheadInStreams = 1 << 10;
+#endif
 // Steps are padded to a multiple of this: a tile has 64 columns.
 #if defined(SN_TIER_AMX)
 constexpr int64_t kStepsMultiple = 16;
@@ -68,7 +75,9 @@ SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t*
   for (int64_t s = 0; s < steps; ++s) {
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
-      const __m512i w = _mm512_loadu_si512(panel + p * distance + s * kStepBytes);
+      const uint8_t* bytes = panel + p * distance + s * kStepBytes;
+      if (kPanels > 1) __builtin_prefetch(bytes + kAheadInStreams);
+      const __m512i w = _mm512_loadu_si512(bytes);
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         int32_t four;
@@ -124,9 +133,8 @@ SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t*
 
 #elif defined(SN_TIER_AVX2)
 
-// How far ahead of their use weights are asked for, in bytes: past the chunk that is computed with; of several streams,
-// a line or two more than the processor does by itself.
-constexpr int64_t kAhead = 16 << 10, kAheadInStreams = 1 << 10;
+// The same of one stream: past the chunk that is computed with.
+constexpr int64_t kAhead = 16 << 10;
 
 template <int kRows, int kPanels>
 SN_INLINE void multiply_panel(const Quantized* x, int64_t stride, const uint8_t* panel, int64_t distance, int64_t steps,

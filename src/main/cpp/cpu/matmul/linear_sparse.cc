@@ -50,6 +50,8 @@ struct SparseInt8Source : SparseSource<int8_t> {
     uint64_t mask;
     memcpy(&mask, masks, sizeof mask);
     masks += kUnit;
+    ask_ahead(values);
+    ask_ahead(masks, kAheadInStreams / 4);
     const int8_t* from = values;
     values += ones(mask);
     return {expand_words(from, mask & 0xffffffff), expand_words(from + ones(mask & 0xffffffff), mask >> 32)};

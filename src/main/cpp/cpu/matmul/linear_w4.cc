@@ -18,6 +18,7 @@ struct NibbleSource : PanelScales {
     words = w.part<int16_t>(kWeightPart) + panel * blocks.padded * kPanel / 4;
   }
   SN_INLINE W next() {
+    ask_ahead(words);
     const W w = load_words(words);
     words += 2 * kPanel;
     return w;

@@ -18,6 +18,7 @@ struct Int8Source : PanelScales {
     bytes = w.part<int8_t>(kWeightPart) + panel * blocks.padded * kPanel;
   }
   SN_INLINE const int8_t* next() {
+    ask_ahead(bytes);
     const int8_t* raw = bytes;
     bytes += kUnit * kPanel;
     return raw;
