@@ -129,8 +129,7 @@ class FunctionalTest {
       assertArrayEquals(new float[] {2, 1, Float.NaN}, scale.toFloats());
       // 3 / 2 and 1 / 2 are rounded to even.
       assertArrayEquals(new byte[] {0, -127, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0}, q.toBytes());
-      assertThrows(
-          IllegalArgumentException.class, () -> Functional.quantizePerToken(x, scale, q));
+      assertThrows(IllegalArgumentException.class, () -> Functional.quantizePerToken(x, scale, q));
       assertThrows(
           IllegalArgumentException.class, () -> Functional.quantizePerToken(scale, q, scale));
     }
