@@ -159,6 +159,12 @@ public enum GpuLibrary {
     return first;
   }
 
+  /** The jar on the class path that has this file as JavaCPP's preset of CUDA does, or null. */
+  public static String jarWith(String file) {
+    URL packed = GpuLibrary.class.getResource(FOLDER + file);
+    return packed == null ? null : jar(packed);
+  }
+
   private static String jar(URL resource) {
     try {
       if (resource.openConnection() instanceof JarURLConnection connection) {
