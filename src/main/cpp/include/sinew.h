@@ -184,6 +184,12 @@ SN_EXPORT const char* sn_cuda_cublaslt_description(void);
 SN_EXPORT sn_status sn_cuda_cudnn(const char* path);
 #define SN_CUDNN_LEAST 4194304
 SN_EXPORT const char* sn_cuda_cudnn_description(void);
+/* The files besides libcudnn.so.9 that convolutions need, which it opens by these names, in the order in which they
+ * need each other. */
+#define SN_CUDNN_PARTS                                                                                        \
+  "libcudnn_graph.so.9 libcudnn_ops.so.9 libcudnn_ext.so.9 libcudnn_heuristic.so.9 "                          \
+  "libcudnn_engines_precompiled.so.9 libcudnn_engines_runtime_compiled.so.9 libcudnn_engines_tensor_ir.so.9 " \
+  "libcudnn_cnn.so.9"
 /* GPU `index`, from 0 on, with a stream of its own: calls take effect in the order they were made in, by whichever
  * thread. Functions that give numbers or look for NaN wait for their result, others return once they are under way;
  * sn_tensor_read waits. An operation that has no kernel yet is SN_UNSUPPORTED. */
