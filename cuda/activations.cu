@@ -6,16 +6,6 @@ namespace sn {
 namespace cuda {
 namespace {
 
-SN_HD SN_LOCAL uint32_t largest_key(const Elements<float>& v) {
-  uint32_t largest = 0;
-  SN_UNROLL
-  for (int j = 0; j < kStep; ++j) {
-    const uint32_t key = key_of(v.of[j]);
-    largest = key > largest ? key : largest;
-  }
-  return largest;
-}
-
 // 16-bit fixed point: 32 blocks of a row a team, of which each has 8 threads with 16 columns.
 struct QuantizeBlocks {
   static constexpr bool kFinds = false, kOrdered = false;
@@ -39,7 +29,7 @@ struct QuantizeBlocks {
     if (p == 0) {
       const int left = to.split.size(block) - lane * kStep;
       state.v = to.columns(row, to.split.first(block) + lane * kStep, left);
-      shared.largest[thread] = largest_key(state.v);
+      shared.largest[thread] = largest_key(state.v, 0);
       return;
     }
     const float scale = scale_of(shared.largest + begin);
@@ -77,7 +67,7 @@ struct QuantizeRows {
     Elements<float> first;  // not loaded again
   };
   struct Shared {
-    uint32_t largest[kTeam], largest_of[16];
+    Largest largest;
     Sums sums;  // of integers, modulo 2^32
   };
   Activations to;
@@ -99,42 +89,25 @@ struct QuantizeRows {
     const int64_t own = int64_t{thread} * kStep;
     if (p == 0) {
       state.first = at(row, own);
-      uint32_t largest = largest_key(state.first);
-      for (int64_t place = own + kTeam * kStep; place < places(); place += kTeam * kStep) {
-        const uint32_t key = largest_key(at(row, place));
-        largest = key > largest ? key : largest;
-      }
-      shared.largest[thread] = largest;
+      uint32_t largest = largest_key(state.first, 0);
+      for (int64_t place = own + kTeam * kStep; place < places(); place += kTeam * kStep)
+        largest = largest_key(at(row, place), largest);
+      shared.largest.own[thread] = largest;
       return;
     }
-    if (p == 1) {
-      if (thread >= 16) return;
-      uint32_t largest = 0;
-      for (int i = 16 * thread; i < 16 * thread + 16; ++i)
-        largest = shared.largest[i] > largest ? shared.largest[i] : largest;
-      shared.largest_of[thread] = largest;
-      return;
-    }
+    if (p == 1) return shared.largest.find_part(thread);
     if (p == 3) return shared.sums.add_part(thread);
     if (p == 4 && thread != 0) return;
-    uint32_t largest = 0;
-    for (uint32_t key : shared.largest_of) largest = key > largest ? key : largest;
-    const bool finite = largest < kInfinityKey;
-    const float scale = finite ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale : 1.0f;
+    const SymmetricBytes bytes(shared.largest.all());
     if (p == 4) {
-      to.tokens[row] = {finite ? scale : float_of(0x7fc00000u), static_cast<int32_t>(shared.sums.all())};
+      to.tokens[row] = {bytes.scale(), static_cast<int32_t>(shared.sums.all())};
       return;
     }
-    const Quantizer z = quantizer(scale, 0, SN_INT8_SYMMETRIC);
     int32_t sum = 0;
     for (int64_t place = own; place < places(); place += kTeam * kStep) {
-      const Elements<float> v = place == own ? state.first : at(row, place);
-      Elements<int8_t> q;
+      const Elements<int8_t> q = bytes(place == own ? state.first : at(row, place));
       SN_UNROLL
-      for (int j = 0; j < kStep; ++j) {
-        q.of[j] = static_cast<int8_t>(finite ? quantized<false>(z, v.of[j]) : 0);
-        sum += q.of[j];
-      }
+      for (int j = 0; j < kStep; ++j) sum += q.of[j];
       put(to.place(row, 0) + place, q);
     }
     shared.sums.own[thread] = static_cast<uint32_t>(sum);

@@ -42,16 +42,9 @@ struct Compressing {
     for (int i = first; i < first + kGroupSteps; ++i) {
       largest = shared.largest[i] > largest ? shared.largest[i] : largest;
     }
-    const bool finite = largest < kInfinityKey;
-    const float own = finite ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale : float_of(0x7fc00000u);
-    if (thread == first) scale[step / kGroupSteps] = own;
-    const Quantizer z = quantizer(finite ? own : 1.0f, 0, SN_INT8_SYMMETRIC);
-    Elements<int8_t> bytes;
-    SN_UNROLL
-    for (int j = 0; j < kStep; ++j) {
-      bytes.of[j] = static_cast<int8_t>(finite ? quantized<false>(z, state.numbers.of[j]) : 0);
-    }
-    store(q + step * kStep, bytes, n);
+    const SymmetricBytes bytes(largest);
+    if (thread == first) scale[step / kGroupSteps] = bytes.scale();
+    store(q + step * kStep, bytes(state.numbers), n);
   }
 };
 

@@ -30,9 +30,7 @@ struct LargestOfParts {
   static constexpr int kPhases = 3;
   static constexpr int64_t kPart = 16 * kTeam * kStep;
   struct State {};
-  struct Shared {
-    uint32_t largest[kTeam], largest_of[16];
-  };
+  using Shared = Largest;
   Images images;
 
   SN_HD void phase(int p, int64_t team, int thread, State&, Shared& shared, Findings&) const {
@@ -42,24 +40,14 @@ struct LargestOfParts {
       uint32_t largest = 0;
       for (int64_t i = part * kPart + int64_t{thread} * kStep; i < end; i += kTeam * kStep) {
         const int n = end - i < kStep ? static_cast<int>(end - i) : kStep;
-        const Elements<float> v = load_reals(images.dtype, images.x, image * images.elements() + i, n);
-        SN_UNROLL
-        for (int j = 0; j < kStep; ++j) {
-          const uint32_t key = key_of(v.of[j]);
-          largest = key > largest ? key : largest;
-        }
+        largest = largest_key(load_reals(images.dtype, images.x, image * images.elements() + i, n), largest);
       }
-      shared.largest[thread] = largest;
+      shared.own[thread] = largest;
     } else if (p == 1) {
-      if (thread < 16) shared.largest_of[thread] = largest_of(shared.largest + 16 * thread, 16);
+      shared.find_part(thread);
     } else if (thread == 0) {
-      images.largest[team] = largest_of(shared.largest_of, 16);
+      images.largest[team] = shared.all();
     }
-  }
-  SN_HD static uint32_t largest_of(const uint32_t* keys, int64_t n) {
-    uint32_t largest = 0;
-    for (int64_t i = 0; i < n; ++i) largest = keys[i] > largest ? keys[i] : largest;
-    return largest;
   }
 };
 
@@ -69,9 +57,10 @@ struct ScaleImages {
   Images images;
 
   SN_HD void step(int64_t image, Findings&) const {
-    const uint32_t largest = LargestOfParts::largest_of(images.largest + image * images.parts, images.parts);
-    images.scale[image] = largest < kInfinityKey ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale
-                                                 : float_of(0x7fc00000u);
+    const uint32_t* parts = images.largest + image * images.parts;
+    uint32_t largest = 0;
+    for (int64_t i = 0; i < images.parts; ++i) largest = parts[i] > largest ? parts[i] : largest;
+    images.scale[image] = SymmetricBytes(largest).scale();
   }
 };
 

@@ -23,21 +23,12 @@ constexpr float kClearly = 1.1f;        // times as fast as our own
 constexpr int64_t kAlignment = 16;
 enum Id : int64_t { kX = 1, kW, kY };
 
-const char* const kParts[] = {"libcudnn_graph.so.9",
-                              "libcudnn_ops.so.9",
-                              "libcudnn_ext.so.9",
-                              "libcudnn_heuristic.so.9",
-                              "libcudnn_engines_precompiled.so.9",
-                              "libcudnn_engines_runtime_compiled.so.9",
-                              "libcudnn_engines_tensor_ir.so.9",
-                              "libcudnn_cnn.so.9",
-                              nullptr};
 OptionalLibrary cudnn_library = {"cuDNN",
                                  9,
                                  "SINEW_CUDNN",
                                  "libcudnn.so.9",
                                  "/usr/local/cuda/lib64",
-                                 kParts,
+                                 SN_CUDNN_PARTS,
                                  "add org.bytedeco:cuda-redist-cudnn of CUDA 13, classifier linux-x86_64, to the class "
                                  "path, or install cuDNN 9 for CUDA 13",
                                  "cudnnGetVersion"};

@@ -26,7 +26,7 @@ OptionalLibrary cublaslt_library = {
     "SINEW_CUBLASLT",
     "libcublasLt.so.13",
     "/usr/local/cuda/lib64",
-    nullptr,
+    "",
     "add org.bytedeco:cuda-redist-cublas of CUDA 13, classifier linux-x86_64, to the class "
     "path, or install CUDA 13's cuBLAS",
     "cublasLtGetVersion"};

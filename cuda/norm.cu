@@ -1,4 +1,4 @@
-// Layer norm, batch norm, and RMS norm, alone and fused with quantizing its result. See sinew.h.
+// Layer norm, batch norm, RMS norm, and rows quantized to bytes, as they are or normed. See sinew.h.
 #include "rms_norm.h"
 
 namespace sn {
@@ -116,13 +116,54 @@ struct BatchNorm {
   }
 };
 
-// Rows of no elements are all zero.
+// A row a team, whose first 4096 columns stay in registers.
+struct QuantizeTokens {
+  static constexpr bool kFinds = false, kOrdered = false;
+  static constexpr int kPhases = 3;
+  static constexpr int64_t kChunk = int64_t{kTeam} * kStep;
+  struct State {
+    Elements<float> first;
+  };
+  using Shared = Largest;
+  sn_dtype dtype;
+  const void* x;
+  int64_t cols;
+  int8_t* q;
+  float* scale;
+
+  SN_HD int length(int64_t col) const { return RowLanes::length(cols, col); }
+  SN_HD Elements<float> at(int64_t row, int64_t col) const {
+    return load_reals(dtype, x, row * cols + col, length(col));
+  }
+
+  SN_HD void phase(int p, int64_t row, int thread, State& state, Shared& shared, Findings&) const {
+    const int64_t own = int64_t{thread} * kStep;
+    if (p == 0) {
+      state.first = at(row, own);
+      uint32_t largest = largest_key(state.first, 0);
+      for (int64_t col = own + kChunk; col < cols; col += kChunk) largest = largest_key(at(row, col), largest);
+      shared.own[thread] = largest;
+      return;
+    }
+    if (p == 1) return shared.find_part(thread);
+    const SymmetricBytes bytes(shared.all());
+    if (thread == 0) scale[row] = bytes.scale();
+    for (int64_t col = own; col < cols; col += kChunk)
+      store(q + row * cols + col, bytes(col == own ? state.first : at(row, col)), length(col));
+  }
+};
+
 struct Ones {
   static constexpr bool kFinds = false;
   float* scale;
 
   SN_HD void step(int64_t i, Findings&) const { scale[i] = 1.0f; }
 };
+
+// Rows of no elements are all zero.
+sn_status scales_of_nothing(Call& call, sn_tensor* scale) {
+  return run(call, Ones{data_of<float>(scale)}, scale->elements, nullptr);
+}
 
 const float* floats_or_null(const sn_tensor* t) { return t == nullptr ? nullptr : data_of<float>(t); }
 
@@ -161,14 +202,20 @@ sn_status rms_norm(sn_device* device, const sn_tensor* x, const sn_tensor* weigh
   return run_teams(call, body, x->elements / cols, nullptr);
 }
 
+sn_status quantize_per_token(sn_device* device, const sn_tensor* x, sn_tensor* q, sn_tensor* scale) {
+  Call call(device);
+  if (x->elements == 0) return scales_of_nothing(call, scale);
+  const int64_t cols = x->shape[x->rank - 1];
+  const QuantizeTokens body = {x->dtype, x->data, cols, data_of<int8_t>(q), data_of<float>(scale)};
+  return run_teams(call, body, x->elements / cols, nullptr);
+}
+
 sn_status rms_norm_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* weight, double eps, sn_tensor* q,
                             sn_tensor* scale) {
   Call call(device);
+  if (x->elements == 0) return scales_of_nothing(call, scale);
   const int64_t cols = x->shape[x->rank - 1];
-  float* scales = data_of<float>(scale);
-  if (cols == 0) return run(call, Ones{scales}, scale->elements, nullptr);
-  if (x->elements == 0) return call.status();
-  const RmsNorm<true> body = {x->dtype, x->data, floats_or_null(weight), eps, cols, q->data, scales};
+  const RmsNorm<true> body = {x->dtype, x->data, floats_or_null(weight), eps, cols, q->data, data_of<float>(scale)};
   return run_teams(call, body, x->elements / cols, nullptr);
 }
 

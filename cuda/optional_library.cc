@@ -14,12 +14,15 @@ namespace {
 // A library that is named by a path may lie where the system does not look, and its parts with it.
 void* open_named(const OptionalLibrary& library, const char* path) {
   const char* slash = strrchr(path, '/');
+  const int folder = slash == nullptr ? 0 : static_cast<int>(slash + 1 - path);
   char part[4096];
-  for (const char* const* name = library.parts; name != nullptr && slash != nullptr && *name != nullptr; ++name) {
-    const int length = static_cast<int>(slash + 1 - path);
+  for (const char* name = library.parts; folder > 0 && *name != '\0';) {
+    const int length = static_cast<int>(strcspn(name, " "));
     // What is missing or does not fit is for the library itself to miss.
-    if (static_cast<size_t>(snprintf(part, sizeof part, "%.*s%s", length, path, *name)) < sizeof part)
+    if (static_cast<size_t>(snprintf(part, sizeof part, "%.*s%.*s", folder, path, length, name)) < sizeof part)
       dlopen(part, RTLD_NOW | RTLD_LOCAL);
+    name += length;
+    name += strspn(name, " ");
   }
   return dlopen(path, RTLD_NOW | RTLD_LOCAL);
 }

@@ -17,7 +17,7 @@ struct OptionalLibrary {
   const char* variable;       // of the environment: a file, or "none"
   const char* file;           // the name that the system knows it by
   const char* folder;         // where else it may be
-  const char* const* parts;   // files beside it that it opens by their names, in that order; or null
+  const char* parts;          // files beside it that it opens by their names, in that order, with spaces between
   const char* what_to_add;    // if it is missing
   const char* version_of_it;  // a function that gives 10000 times the release and 100 times what follows
   pthread_mutex_t naming = PTHREAD_MUTEX_INITIALIZER;

@@ -32,12 +32,6 @@ SN_HD inline void quantize_step(const Scales& scales, int64_t first, int n, Elem
   });
 }
 
-SN_HD inline uint32_t largest_key(const Elements<float>& x, uint32_t largest) {
-  SN_UNROLL
-  for (int j = 0; j < kStep; ++j) largest = key_of(x.of[j]) > largest ? key_of(x.of[j]) : largest;
-  return largest;
-}
-
 // To bytes, or to nibbles where rows have whole bytes, so that all of x is one sequence.
 template <bool kFloat8>
 struct Quantize {

@@ -97,6 +97,32 @@ SN_HD SN_LOCAL Parameters parameters_of(float lo, float hi, sn_scheme scheme) {
   return {step, static_cast<int>((bounded + 6755399441055744.0) - 6755399441055744.0)};
 }
 
+// The largest key of numbers and of one more.
+SN_HD SN_LOCAL uint32_t largest_key(const Elements<float>& x, uint32_t largest) {
+  SN_UNROLL
+  for (int j = 0; j < kStep; ++j) largest = key_of(x.of[j]) > largest ? key_of(x.of[j]) : largest;
+  return largest;
+}
+
+// Symmetric int8 for numbers of this largest key. Where it is that of NaN or infinity, the scale is NaN and all are 0.
+class SymmetricBytes {
+ public:
+  SN_HD explicit SymmetricBytes(uint32_t largest)
+      : finite_(largest < kInfinityKey),
+        quantizer_(quantizer(finite_ ? symmetric_scale(static_cast<int32_t>(largest)) : 1.0f, 0, SN_INT8_SYMMETRIC)) {}
+  SN_HD float scale() const { return finite_ ? quantizer_.scale : float_of(0x7fc00000u); }
+  SN_HD Elements<int8_t> operator()(const Elements<float>& x) const {
+    Elements<int8_t> q;
+    SN_UNROLL
+    for (int j = 0; j < kStep; ++j) q.of[j] = static_cast<int8_t>(finite_ ? quantized<false>(quantizer_, x.of[j]) : 0);
+    return q;
+  }
+
+ private:
+  bool finite_;
+  Quantizer quantizer_;
+};
+
 // x as [rows, cols] with a slice for every `group` columns of a row, or one for all.
 struct Slices {
   int64_t rows, cols, group, per_row;

@@ -12,13 +12,11 @@ namespace cuda {
 template <bool kQuantizes>
 struct RmsNorm {
   static constexpr bool kFinds = false, kOrdered = false;
-  struct State {
-    uint32_t largest;
-  };
+  struct State {};
   struct Shared {
     RowLanes row;
     float factor;
-    uint32_t largest[kTeam];
+    Largest largest;
   };
   sn_dtype dtype;
   const void* x;
@@ -29,7 +27,7 @@ struct RmsNorm {
   float* scale;
 
   SN_HD int sum_phases() const { return 2 * RowLanes::chunks(cols); }
-  SN_HD int phases() const { return sum_phases() + (kQuantizes ? 3 : 2); }
+  SN_HD int phases() const { return sum_phases() + (kQuantizes ? 4 : 2); }
   SN_HD int length(int64_t col) const { return RowLanes::length(cols, col); }
 
   SN_HD Elements<float> scaled(int64_t row, int64_t col, const Shared& shared) const {
@@ -43,7 +41,7 @@ struct RmsNorm {
     return v;
   }
 
-  SN_HD void phase(int p, int64_t row, int thread, State& state, Shared& shared, Findings&) const {
+  SN_HD void phase(int p, int64_t row, int thread, State&, Shared& shared, Findings&) const {
     if (p < sum_phases()) {
       if (p % 2 == 0) return shared.row.stage(p / 2, dtype, x, row * cols, cols, thread);
       return shared.row.add(p / 2, cols, thread,
@@ -61,32 +59,24 @@ struct RmsNorm {
       return;
     }
     if (p == 1) {
-      state.largest = 0;
+      uint32_t largest = 0;
       for (int64_t col = int64_t{thread} * kStep; col < cols; col += RowLanes::kChunk) {
         const Elements<float> v = scaled(row, col, shared);
         const int n = length(col);
         SN_UNROLL
         for (int j = 0; j < kStep; ++j) {
           const uint32_t key = j < n ? key_of(v.of[j]) : 0;  // the factor may not be finite
-          state.largest = key > state.largest ? key : state.largest;
+          largest = key > largest ? key : largest;
         }
       }
-      shared.largest[thread] = state.largest;
+      shared.largest.own[thread] = largest;
       return;
     }
-    uint32_t largest = 0;
-    for (int i = 0; i < kTeam; ++i) largest = shared.largest[i] > largest ? shared.largest[i] : largest;
-    const bool finite = largest < kInfinityKey;
-    const float step = finite ? parameters_of(0.0f, float_of(largest), SN_INT8_SYMMETRIC).scale : float_of(0x7fc00000u);
-    if (thread == 0) scale[row] = step;
-    const Quantizer z = quantizer(finite ? step : 1.0f, 0, SN_INT8_SYMMETRIC);
-    for (int64_t col = int64_t{thread} * kStep; col < cols; col += RowLanes::kChunk) {
-      const Elements<float> v = scaled(row, col, shared);
-      Elements<int8_t> q;
-      SN_UNROLL
-      for (int j = 0; j < kStep; ++j) q.of[j] = static_cast<int8_t>(finite ? quantized<false>(z, v.of[j]) : 0);
-      store(static_cast<int8_t*>(y) + row * cols + col, q, length(col));
-    }
+    if (p == 2) return shared.largest.find_part(thread);
+    const SymmetricBytes bytes(shared.largest.all());
+    if (thread == 0) scale[row] = bytes.scale();
+    for (int64_t col = int64_t{thread} * kStep; col < cols; col += RowLanes::kChunk)
+      store(static_cast<int8_t*>(y) + row * cols + col, bytes(scaled(row, col, shared)), length(col));
   }
 };
 

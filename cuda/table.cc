@@ -53,6 +53,7 @@ sn_ops make_table() {
   ops.reduce_compressed = reduce_compressed;
   ops.expand = expand;
   ops.rms_norm = rms_norm;
+  ops.quantize_per_token = quantize_per_token;
   ops.rms_norm_quantize = rms_norm_quantize;
   ops.layer_norm = layer_norm;
   ops.softmax = softmax;

@@ -147,5 +147,22 @@ struct Sums {
   }
 };
 
+// The largest number of a team, in the same two steps: each thread puts its own, then all see what find_part leaves.
+struct Largest {
+  uint32_t own[kTeam], part[16];
+
+  SN_HD void find_part(int thread) {
+    if (thread >= 16) return;
+    uint32_t largest = 0;
+    for (int i = 0; i < 16; ++i) largest = own[16 * thread + i] > largest ? own[16 * thread + i] : largest;
+    part[thread] = largest;
+  }
+  SN_HD uint32_t all() const {
+    uint32_t largest = 0;
+    for (uint32_t number : part) largest = number > largest ? number : largest;
+    return largest;
+  }
+};
+
 }  // namespace cuda
 }  // namespace sn

@@ -41,6 +41,7 @@ const struct {
                 {"prune_nm", 0.9},
                 {"prune_smallest", 0},
                 {"quantize", 0.9},
+                {"quantize_per_token", 0.9},
                 {"dequantize", 0.9},
                 {"fake_quantize", 0.9},
                 {"weighted_sum", 0.9},

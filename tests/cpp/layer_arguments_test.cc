@@ -121,6 +121,28 @@ TEST_F(LayerArguments, Norms) {
   refused(sn_batch_norm(x, six, six, six, six16, 0, y), "bias is BF16");
 }
 
+TEST_F(LayerArguments, QuantizePerToken) {
+  refused(sn_quantize_per_token(nullptr, q, scale), "x is null");
+  refused(sn_quantize_per_token(x, nullptr, scale), "q is null");
+  refused(sn_quantize_per_token(x, q, nullptr), "scale is null");
+  refused(sn_quantize_per_token(ints, q, scale), "x is I32");
+  refused(sn_quantize_per_token(doubles, q, scale), "x is F64");
+  refused(sn_quantize_per_token(scalar, q, scale), "x is a scalar");
+  refused(sn_quantize_per_token(x, y, scale), "q is F32");
+  refused(sn_quantize_per_token(six, q, scale), "q is I8 with 24 elements");
+  refused(sn_quantize_per_token(x, q, y), "scale is F32 with 24 elements");
+  refused(sn_quantize_per_token(x, q, six16), "scale is BF16");
+  // In memory of x, and both in the same.
+  const int64_t shape[] = {4, 6}, rows[] = {4};
+  Tensor bytes, scales, in_q;
+  ASSERT_EQ(sn_tensor_wrap(device, x.data() + 95, SN_I8, 2, shape, bytes.out()), SN_OK);
+  ASSERT_EQ(sn_tensor_wrap(device, x.data() + 92, SN_F32, 1, rows, scales.out()), SN_OK);
+  ASSERT_EQ(sn_tensor_wrap(device, q.data() + 20, SN_F32, 1, rows, in_q.out()), SN_OK);
+  refused(sn_quantize_per_token(x, bytes, scale), "overlaps");
+  refused(sn_quantize_per_token(x, q, scales), "overlaps");
+  refused(sn_quantize_per_token(x, q, in_q), "overlaps");
+}
+
 TEST_F(LayerArguments, Embedding) {
   Tensor ids{device, SN_I64, {4}}, table{device, SN_F32, {9, 6}}, cube{device, SN_F32, {3, 3, 6}};
   refused(sn_embedding(nullptr, table, y), "ids is null");

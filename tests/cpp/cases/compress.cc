@@ -1,7 +1,5 @@
 // What compressed all-reduces compute: groups of 256 elements as bytes with a scale each, their sums, and back.
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 #include "support/quantizing.h"
 #include "support/values.h"
@@ -23,19 +21,10 @@ Compressed oracle_compress(const std::vector<float>& x) {
   Compressed c;
   for (size_t begin = 0; begin < x.size(); begin += kGroup) {
     const size_t end = std::min(x.size(), begin + kGroup);
-    float absmax = 0;
-    bool finite = true;
-    for (size_t i = begin; i < end; ++i) {
-      finite = finite && std::isfinite(x[i]);
-      absmax = std::max(absmax, std::abs(x[i]));
-    }
-    float scale = absmax == 0 ? 1.0f : static_cast<float>(static_cast<double>(absmax) / 127.0);
-    if (scale == 0) scale = float_of(1);
-    if (!finite) scale = kNan;
-    c.scale.push_back(scale);
-    for (size_t i = begin; i < end; ++i) {
-      c.q.push_back(static_cast<int8_t>(finite ? oracle_quantize(x[i], scale, 0, SN_INT8_SYMMETRIC) : 0));
-    }
+    const QuantizedRow group =
+        oracle_quantize_row({x.begin() + static_cast<int64_t>(begin), x.begin() + static_cast<int64_t>(end)});
+    c.scale.push_back(group.scale);
+    c.q.insert(c.q.end(), group.q.begin(), group.q.end());
   }
   return c;
 }

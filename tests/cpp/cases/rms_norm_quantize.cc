@@ -1,9 +1,9 @@
 // RMS norm whose result is quantized at once: exact, by the same roundings in the same order.
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "support/quantizing.h"
 #include "support/reals.h"
 
 namespace sinew_test {
@@ -25,20 +25,13 @@ Call fused_call(sn_dtype dtype, const std::vector<int64_t>& shape, std::vector<u
     for (float f : v) squares += static_cast<long double>(f) * static_cast<long double>(f);
     const float factor =
         static_cast<float>(1 / std::sqrt(static_cast<double>(squares / static_cast<long double>(n)) + kEps));
-    float absmax = 0;
-    bool finite = true;
     for (size_t i = 0; i < v.size(); ++i) {
       v[i] *= factor;
       if (with_weight) v[i] *= w[i];
-      absmax = std::max(absmax, std::abs(v[i]));
-      finite = finite && std::isfinite(v[i]);
     }
-    float scale = absmax == 0 ? 1.0f : static_cast<float>(static_cast<double>(absmax) / 127.0);
-    if (!finite) scale = float_of(0x7fc00000);
-    for (size_t i = 0; i < v.size(); ++i)
-      q[row * v.size() + i] = static_cast<uint8_t>(
-          static_cast<int8_t>(finite ? std::max(-127.0f, std::min(127.0f, std::nearbyint(v[i] / scale))) : 0.0f));
-    std::memcpy(scales.data() + row * 4, &scale, 4);
+    const QuantizedRow quantized = oracle_quantize_row(v);
+    std::memcpy(q.data() + row * v.size(), quantized.q.data(), v.size());
+    std::memcpy(scales.data() + row * 4, &quantized.scale, 4);
   }
   Call call;
   call.label =

@@ -307,7 +307,9 @@ const char* cudnnGetErrorString(int status) {
 }
 int cudnnCreate(void** created) {
   // As the library of that name does, which opens its parts by theirs.
-  if (dlopen("libcudnn_graph.so.9", RTLD_NOW | RTLD_NOLOAD) == nullptr) return kSublibraryLoadingFailed;
+  for (const char* part : {"libcudnn_graph.so.9", "libcudnn_cnn.so.9"}) {
+    if (dlopen(part, RTLD_NOW | RTLD_NOLOAD) == nullptr) return kSublibraryLoadingFailed;
+  }
   *created = &handle;
   return 0;
 }

@@ -169,6 +169,19 @@ int oracle_quantize(float x, float scale, int zero_point, sn_scheme scheme) {
   return static_cast<int>(std::min<double>(std::max<double>(q, least_integer(scheme)), largest_integer(scheme)));
 }
 
+QuantizedRow oracle_quantize_row(const std::vector<float>& x) {
+  float absmax = 0;
+  for (float v : x) {
+    if (!std::isfinite(v)) return {float_of(0x7fc00000), std::vector<int8_t>(x.size(), 0)};
+    absmax = std::max(absmax, std::abs(v));
+  }
+  QuantizedRow row;
+  row.scale = absmax == 0 ? 1.0f : static_cast<float>(static_cast<double>(absmax) / 127.0);
+  if (row.scale == 0) row.scale = float_of(1);
+  for (float v : x) row.q.push_back(static_cast<int8_t>(oracle_quantize(v, row.scale, 0, SN_INT8_SYMMETRIC)));
+  return row;
+}
+
 float oracle_dequantize(int q, float scale, int zero_point, sn_scheme scheme) {
   if (scheme != SN_FP8) return static_cast<float>(q - zero_point) * scale;
   const uint8_t code = static_cast<uint8_t>(q);

@@ -55,6 +55,12 @@ Scales scales_for(const std::vector<float>& x, const Slicing& slicing, sn_scheme
 // The stored byte or nibble of x as a number; for fp8 the code in a signed byte.
 int oracle_quantize(float x, float scale, int zero_point, sn_scheme scheme);
 float oracle_dequantize(int q, float scale, int zero_point, sn_scheme scheme);
+// Numbers with a scale of their own by symmetric int8; among them NaN or infinity, that is NaN and all are 0.
+struct QuantizedRow {
+  float scale;
+  std::vector<int8_t> q;
+};
+QuantizedRow oracle_quantize_row(const std::vector<float>& x);
 // The sum of squares over at most 4096 elements, in the documented order: 16 running sums, folded by halves.
 double oracle_block_error(const float* x, int64_t n, float scale, int zero_point, sn_scheme scheme);
 double fold16(double* lanes);

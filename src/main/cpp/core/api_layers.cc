@@ -20,6 +20,17 @@ sn_status valid_eps(double eps) {
   return fail(SN_INVALID_ARGUMENT, "eps is %g, not a finite number of at least 0", eps);
 }
 
+// q has a byte for each element of x, and scale a number for each row.
+sn_status quantized_rows(const sn_tensor* x, const sn_tensor* q, const sn_tensor* scale) {
+  SN_TRY(real(x, "x"));
+  SN_TRY(last_dimension(x));
+  SN_TRY(typed(q, "q", SN_I8, x->elements));
+  SN_TRY(output(x, q, "q", false));
+  SN_TRY(typed(scale, "scale", SN_F32, sn::leading_rows(x)));
+  SN_TRY(output(x, scale, "scale", false));
+  return apart(q, scale, false);
+}
+
 // The size of the dimension of `t` that is aligned with dimension `i` of y.
 int64_t aligned(const sn_tensor* t, const sn_tensor* y, int32_t i) {
   const int32_t at = i - (y->rank - t->rank);
@@ -139,23 +150,15 @@ sn_status sn_rms_norm(const sn_tensor* x, const sn_tensor* weight, double eps, s
   return SN_CALL(x, rms_norm, x, weight, eps, y);
 }
 
+sn_status sn_quantize_per_token(const sn_tensor* x, sn_tensor* q, sn_tensor* scale) {
+  SN_TRY(quantized_rows(x, q, scale));
+  return SN_CALL(x, quantize_per_token, x, q, scale);
+}
+
 sn_status sn_rms_norm_quantize(const sn_tensor* x, const sn_tensor* weight, double eps, sn_tensor* q,
                                sn_tensor* scale) {
-  SN_TRY(real(x, "x"));
-  SN_TRY(present(q, "q"));
-  SN_TRY(last_dimension(x));
-  SN_TRY(typed(q, "q", SN_I8, x->elements));
-  SN_TRY(output(x, q, "q", false));
+  SN_TRY(quantized_rows(x, q, scale));
   SN_TRY(normalized(x, weight, nullptr, eps, q));
-  int64_t rows = 1;
-  for (int32_t i = 0; i + 1 < x->rank; ++i) {
-    if (__builtin_mul_overflow(rows, x->shape[i], &rows))
-      return fail(SN_INVALID_ARGUMENT, "x is %s, which has too many rows", describe(x).text);
-  }
-  SN_TRY(present(scale, "scale"));
-  SN_TRY(typed(scale, "scale", SN_F32, rows));
-  SN_TRY(output(x, scale, "scale", false));
-  SN_TRY(apart(q, scale, false));
   if (weight != nullptr) SN_TRY(apart(weight, scale, false));
   return SN_CALL(x, rms_norm_quantize, x, weight, eps, q, scale);
 }

@@ -53,13 +53,8 @@ sn_status layer(const sn_tensor* x, const sn_weights* weights, const sn_tensor* 
     return fail(SN_INVALID_ARGUMENT, "x is %s; F32 or BF16 [..., %lld] is needed for weights [%lld, %lld]",
                 describe(x).text, in, out, in);
   }
-  // Its rows are the product of the dimensions before the last, which does not overflow where elements do not; of a
-  // layer without inputs they have to be multiplied.
-  int64_t rows = 1, elements = 0;
-  for (int32_t i = 0; i + 1 < x->rank; ++i) {
-    if (__builtin_mul_overflow(rows, x->shape[i], &rows))
-      return fail(SN_INVALID_ARGUMENT, "x is %s, which has too many rows", describe(x).text);
-  }
+  const int64_t rows = sn::leading_rows(x);
+  int64_t elements = 0;
   const bool overflow = __builtin_mul_overflow(rows, weights->rows, &elements);
   if (!takes_activations(y) || y->rank < 1 || y->shape[y->rank - 1] != out || overflow || y->elements != elements) {
     return fail(SN_INVALID_ARGUMENT, "y is %s; F32 or BF16 with %lld rows of %lld is needed for x %s", describe(y).text,

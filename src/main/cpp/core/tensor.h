@@ -36,3 +36,12 @@ struct sn_tensor {
   // Always inlined, so that no copy compiled for one instruction set can serve another.
   __attribute__((always_inline)) int64_t bytes() const { return elements * sn::dtype_size(dtype); }
 };
+
+namespace sn {
+// The rows of x [..., n] along its last dimension. No product of a tensor's dimensions overflows.
+SN_LOCAL int64_t leading_rows(const sn_tensor* x) {
+  int64_t rows = 1;
+  for (int32_t i = 0; i + 1 < x->rank; ++i) rows *= x->shape[i];
+  return rows;
+}
+}  // namespace sn

@@ -184,6 +184,12 @@ SN_EXPORT const char* sn_cuda_cublaslt_description(void);
 SN_EXPORT sn_status sn_cuda_cudnn(const char* path);
 #define SN_CUDNN_LEAST 4194304
 SN_EXPORT const char* sn_cuda_cudnn_description(void);
+/* The files besides libcudnn.so.9 that convolutions need, which it opens by these names, in the order in which they
+ * need each other. */
+#define SN_CUDNN_PARTS                                                                                        \
+  "libcudnn_graph.so.9 libcudnn_ops.so.9 libcudnn_ext.so.9 libcudnn_heuristic.so.9 "                          \
+  "libcudnn_engines_precompiled.so.9 libcudnn_engines_runtime_compiled.so.9 libcudnn_engines_tensor_ir.so.9 " \
+  "libcudnn_cnn.so.9"
 /* GPU `index`, from 0 on, with a stream of its own: calls take effect in the order they were made in, by whichever
  * thread. Functions that give numbers or look for NaN wait for their result, others return once they are under way;
  * sn_tensor_read waits. An operation that has no kernel yet is SN_UNSUPPORTED. */
@@ -409,8 +415,12 @@ SN_EXPORT sn_status sn_layer_norm(const sn_tensor* x, const sn_tensor* weight, c
                                   sn_tensor* y);
 /* y = x / sqrt(mean of x^2 + eps) * weight along the last dimension, in place. */
 SN_EXPORT sn_status sn_rms_norm(const sn_tensor* x, const sn_tensor* weight, double eps, sn_tensor* y);
-/* As sn_rms_norm, quantized at once: q, I8 like x, and scale, F32 with an element for each row, are what sn_scale and
- * sn_quantize give for symmetric int8 per row of the F32 result. A row with NaN or infinity has scale NaN and q 0. */
+/* Quantizes each row along the last dimension with a scale of its own, as sn_linear does with its inputs (token-wise
+ * quantization, Yao et al. 2022): scale = max |x| / 127 and q = clamp(round_half_even(x / scale), -127, 127), which are
+ * what sn_scale and sn_quantize give for symmetric int8 per row. q is I8 with as many elements as x, scale F32 with one
+ * for each row. A row of zeros, or of no elements, has scale 1; one with NaN or infinity has scale NaN and q 0. */
+SN_EXPORT sn_status sn_quantize_per_token(const sn_tensor* x, sn_tensor* q, sn_tensor* scale);
+/* As sn_rms_norm, its F32 result quantized at once as sn_quantize_per_token does: q and scale are those. */
 SN_EXPORT sn_status sn_rms_norm_quantize(const sn_tensor* x, const sn_tensor* weight, double eps, sn_tensor* q,
                                          sn_tensor* scale);
 /* y = x a + b, in place, where a = weight / sqrt(variance + eps) and b = bias - mean a, both rounded to F32, belong to

@@ -2,6 +2,7 @@ package dev.sinew;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.File;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -9,6 +10,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import org.bytedeco.javacpp.Loader;
 
 /** Runs a program in a JVM of its own, for what is decided when a JVM starts or ends it. */
@@ -28,6 +30,28 @@ public final class ChildJvm {
   public static Result runUnder(
       List<String> launcher, Class<?> program, List<String> options, String... arguments)
       throws IOException, InterruptedException {
+    String classPath = System.getProperty("java.class.path");
+    return run(launcher, classPath, program, options, arguments);
+  }
+
+  /** As {@link #run}, but without the entries of the class path that contain {@code part}. */
+  public static Result runWithout(
+      String part, Class<?> program, List<String> options, String... arguments)
+      throws IOException, InterruptedException {
+    String classPath =
+        Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
+            .filter(entry -> !entry.contains(part))
+            .collect(Collectors.joining(File.pathSeparator));
+    return run(List.of(), classPath, program, options, arguments);
+  }
+
+  private static Result run(
+      List<String> launcher,
+      String classPath,
+      Class<?> program,
+      List<String> options,
+      String... arguments)
+      throws IOException, InterruptedException {
     List<String> command = new ArrayList<>(launcher);
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData"));
@@ -35,7 +59,7 @@ public final class ChildJvm {
     command.add("-XX:ErrorFile=/dev/null");
     command.add("-Dorg.bytedeco.javacpp.cachedir=" + Loader.getCacheDir());
     command.addAll(options);
-    command.addAll(List.of("-cp", System.getProperty("java.class.path"), program.getName()));
+    command.addAll(List.of("-cp", classPath, program.getName()));
     command.addAll(Arrays.asList(arguments));
     Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
     process.getOutputStream().close();

@@ -39,6 +39,8 @@ class CudaTest {
         }
       }
       System.out.println("> " + Device.best());
+      System.out.println("> " + Device.bestReason());
+      assertSame(Device.best(), Device.best());
     }
   }
 
@@ -52,8 +54,7 @@ class CudaTest {
             .filter(line -> line.startsWith("> "))
             .map(l -> l.substring(2))
             .toList();
-    assertEquals(5, lines.size(), result.output());
-    assertTrue(lines.get(4).startsWith("cpu ("), lines.get(4));
+    assertEquals(6, lines.size(), result.output());
     return lines;
   }
 
@@ -62,6 +63,9 @@ class CudaTest {
       assertTrue(line.startsWith("UnsupportedOperationException: no GPU can be used, as "), line);
       assertTrue(line.contains(reason), line);
     }
+    // Then the best device is the CPU, for the same reason.
+    assertTrue(lines.get(4).startsWith("cpu ("), lines.get(4));
+    assertEquals(lines.get(0), "UnsupportedOperationException: " + lines.get(5));
   }
 
   @Test
@@ -77,7 +81,10 @@ class CudaTest {
     // Without a driver or a plug-in the reason is told; with a GPU there is one.
     if (!lines.get(0).startsWith("cuda:0 (")) {
       assertRefused("", lines);
+      return;
     }
+    assertEquals(lines.get(0), lines.get(4));
+    assertEquals("it is the first GPU that can be used", lines.get(5));
   }
 
   /** Computes on GPU 0 of the library that {@code sinew.cuda} names; an exception is a failure. */
@@ -85,6 +92,8 @@ class CudaTest {
     public static void main(String[] arguments) {
       Device gpu = Device.requireGpu();
       assertSame(gpu, Device.cuda(0));
+      assertSame(gpu, Device.best());
+      assertEquals("it is the first GPU that can be used", Device.bestReason());
       assertTrue(gpu.isGpu());
       assertFalse(Device.cpu().isGpu());
       assertTrue(gpu.toString().startsWith("cuda:0 ("), gpu.toString());

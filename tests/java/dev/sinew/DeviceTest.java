@@ -13,7 +13,7 @@ class DeviceTest {
   @Test
   void theSharedDeviceHasAllProcessorsAndCannotBeClosed() {
     assertSame(Device.cpu(), Device.cpu());
-    assertSame(Device.cpu(), Device.best());
+    assertTrue(Device.best() == Device.cpu() || Device.best().isGpu());
     assertEquals(Device.availableProcessors(), Device.cpu().threads());
     assertTrue(Device.availableProcessors() >= 1);
     IllegalStateException e = assertThrows(IllegalStateException.class, () -> Device.cpu().close());

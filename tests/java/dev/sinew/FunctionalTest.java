@@ -90,6 +90,13 @@ class FunctionalTest {
         for (int i = 0; i < 16; i++) {
           assertEquals(rms[i], q.toBytes()[i] * scale.toFloats()[i / 8], scale.toFloats()[i / 8]);
         }
+        try (Tensor y = Tensor.of(rms, 2, 8);
+            Tensor q2 = Tensor.allocate(CPU, DType.I8, 2, 8);
+            Tensor scale2 = Tensor.allocate(CPU, DType.F32, 2)) {
+          Functional.quantizePerToken(y, q2, scale2);
+          assertArrayEquals(q.toBytes(), q2.toBytes());
+          assertArrayEquals(scale.toFloats(), scale2.toFloats());
+        }
       }
       for (int row = 0; row < 2; row++) {
         double sum = 0;
@@ -109,6 +116,22 @@ class FunctionalTest {
           assertEquals(Math.exp(v) / total, soft[row * 8 + i], 1e-6);
         }
       }
+    }
+  }
+
+  @Test
+  void everyTokenHasAScaleOfItsOwn() {
+    float[] values = {0.5f, -254, 3, 1, 0, 0, 0, 0, 1, Float.NaN, 2, 3};
+    try (Tensor x = Tensor.of(values, 3, 1, 4);
+        Tensor q = Tensor.allocate(CPU, DType.I8, 3, 1, 4);
+        Tensor scale = Tensor.allocate(CPU, DType.F32, 3)) {
+      Functional.quantizePerToken(x, q, scale);
+      assertArrayEquals(new float[] {2, 1, Float.NaN}, scale.toFloats());
+      // 3 / 2 and 1 / 2 are rounded to even.
+      assertArrayEquals(new byte[] {0, -127, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0}, q.toBytes());
+      assertThrows(IllegalArgumentException.class, () -> Functional.quantizePerToken(x, scale, q));
+      assertThrows(
+          IllegalArgumentException.class, () -> Functional.quantizePerToken(scale, q, scale));
     }
   }
 

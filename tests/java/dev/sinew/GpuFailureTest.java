@@ -2,6 +2,7 @@ package dev.sinew;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -93,18 +94,42 @@ class GpuFailureTest {
     }
   }
 
-  @Test
-  void aLostGpuIsSaidAndTheRestGoesOn(@TempDir Path folder) throws Exception {
+  /** Prints the best device and why. */
+  static final class Best {
+    public static void main(String[] arguments) {
+      System.out.println(Device.best());
+      System.out.println(Device.bestReason());
+      assertSame(Device.best(), Device.best());
+      Fail.works(Device.best());
+    }
+  }
+
+  private static String run(Class<?> program, Path file) throws Exception {
     String library = System.getProperty("sinew.test.cuda", "");
     Assumptions.assumeTrue(Files.exists(Path.of(library)), "there is no " + library);
-    Path file = folder.resolve("fails");
     ChildJvm.Result result =
         ChildJvm.runUnder(
             List.of("env", "SINEW_CUDA_HOST_FAILS=" + file),
-            Fail.class,
+            program,
             List.of("-Dsinew.cuda=" + library),
             file.toString());
     assertEquals(0, result.exit(), result.output());
-    assertTrue(result.output().contains("passed"), result.output());
+    return result.output();
+  }
+
+  @Test
+  void aLostGpuIsSaidAndTheRestGoesOn(@TempDir Path folder) throws Exception {
+    String output = run(Fail.class, folder.resolve("fails"));
+    assertTrue(output.contains("passed"), output);
+  }
+
+  @Test
+  void theBestDeviceIsOneThatOpens(@TempDir Path folder) throws Exception {
+    Path file = folder.resolve("fails");
+    Files.writeString(file, "cudaMemPoolCreate 2");
+    String output = run(Best.class, file);
+    assertTrue(output.startsWith("cuda:1 ("), output);
+    String reason = "it is the first GPU that can be used: GPU 0 has no memory left for a device";
+    assertTrue(output.endsWith("\n" + reason + "\n"), output);
   }
 }

@@ -51,6 +51,7 @@ class GpuLibraryTest {
         "convolution",
         "cudnn/libcudnn.so.9",
         "libcudnn.so.9",
+        "libcudnn_cnn.so.9",
         "libcudnn_graph.so.9") {
       // 64 channels to 64 are 4096 multiplications at each of the size x 16 places.
       @Override

@@ -126,7 +126,7 @@ public final class Faces {
         seconds[i] = 1e-9 * (System.nanoTime() - start);
       }
       Arrays.sort(seconds);
-      System.out.printf("%.2f ms an image on %s%n", 1e3 * seconds[50], Device.best());
+      System.out.printf("%.2f ms an image on %s%n", 1e3 * seconds[50], Device.cpu());
     }
   }
 }

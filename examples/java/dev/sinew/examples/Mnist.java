@@ -171,7 +171,7 @@ public final class Mnist {
     }
     Path work = Files.createTempDirectory("mnist");
     try {
-      System.out.println(Device.best());
+      System.out.println(Device.cpu());
       System.out.printf(
           "%-22s %10s %10s %8s %12s %12s%n",
           "", "file", "in memory", "right", "1 image", "batches of " + BATCH);

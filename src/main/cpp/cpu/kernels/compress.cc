@@ -1,6 +1,6 @@
 // Groups of elements as bytes with a scale each, for collectives that send less. See sinew.h.
 #include "cpu/kernels/rows.h"
-#include "cpu/kernels/slices.h"
+#include "cpu/kernels/tokens.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -19,39 +19,6 @@ void for_groups(sn_device* device, int64_t elements, F f) {
   if (device == nullptr) return some(0, groups);
   auto task = [&](int64_t index) { some(index * kGroupsOfATask, min_of(groups, (index + 1) * kGroupsOfATask)); };
   for_tasks(device, ceil_div(groups, kGroupsOfATask), task);
-}
-
-// A whole group; returns its scale.
-template <class T>
-float compress_group(const T* x, int8_t* q) {
-  I largest = splat_int(0);
-  for (int64_t i = 0; i < kGroup; i += 64) {
-    const I a = max(key(load(x + i)), key(load(x + i + 16))), b = max(key(load(x + i + 32)), key(load(x + i + 48)));
-    largest = max(largest, max(a, b));
-  }
-  const int32_t absmax = reduce_max(largest);
-  if (absmax >= kInfinityKey) {
-    memset(q, 0, kGroup);
-    return __builtin_nanf("");
-  }
-  const float scale = symmetric_scale(absmax);
-  const Integers steps = quantizer<Integers>(scale, 0, SN_INT8_SYMMETRIC);
-  for (int64_t i = 0; i < kGroup; i += 64) {
-    store_bytes(q + i, pack(quantize_lanes(steps, load(x + i)), quantize_lanes(steps, load(x + i + 16)),
-                            quantize_lanes(steps, load(x + i + 32)), quantize_lanes(steps, load(x + i + 48))));
-  }
-  return scale;
-}
-// The last one, which may be shorter. Zeros beyond it change no scale.
-template <class T>
-float compress_part(const T* x, int8_t* q, int64_t n) {
-  if (n == kGroup) return compress_group(x, q);
-  T padded[kGroup] = {};
-  int8_t bytes[kGroup];
-  memcpy(static_cast<void*>(padded), x, static_cast<size_t>(n) * sizeof(T));
-  const float scale = compress_group(padded, bytes);
-  memcpy(q, bytes, static_cast<size_t>(n));
-  return scale;
 }
 
 // 16 bytes, of which those from n on are zero.
@@ -74,7 +41,7 @@ sn_status compress(sn_device* device, const void* x, int64_t elements, sn_dtype 
   with_real(dtype, [&](auto* type) {
     using T = typename Pointee<decltype(type)>::type;
     for_groups(device, elements, [&](int64_t group, int64_t first, int64_t n) {
-      scale[group] = compress_part(static_cast<const T*>(x) + first, q + first, n);
+      scale[group] = quantize_token(static_cast<const T*>(x) + first, n, q + first, n).scale;
     });
   });
   return SN_OK;
@@ -95,7 +62,7 @@ sn_status reduce_compressed(sn_device* device, const float* const* scales, const
     if (reduction == SN_AVERAGE) {
       for (int64_t i = 0; i < n; i += kLanes) store(sums + i, div(load(sums + i), divisor));
     }
-    scale[group] = compress_part(sums, q + first, n);
+    scale[group] = quantize_token(sums, n, q + first, n).scale;
   });
   return SN_OK;
 }

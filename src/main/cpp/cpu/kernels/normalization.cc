@@ -1,7 +1,7 @@
-// Softmax and the norms. See sinew.h.
+// Softmax, the norms, and rows quantized to bytes, as they are or normed. See sinew.h.
 #include "cpu/kernels/math.h"
 #include "cpu/kernels/rows.h"
-#include "cpu/kernels/slices.h"
+#include "cpu/kernels/tokens.h"
 
 namespace sn {
 namespace SN_ISA_NAME {
@@ -75,42 +75,26 @@ void rms_norm_row(const T* x, const float* weight, double eps, T* y, int64_t n) 
   for_vectors(n, [&](int64_t i, int64_t lanes) { store_some(y + i, scaled(x, weight, factor, i, lanes), lanes); });
 }
 
-template <class T>
-float rms_norm_quantize_row(const T* x, const float* weight, double eps, int8_t* q, int64_t n) {
-  const F factor = splat(inverse_rms(x, n, eps));
-  I largest = splat_int(0);
-  for_vectors(n, [&](int64_t i, int64_t lanes) {
-    // Lanes that are not there are 0 unless the factor is not finite.
-    largest = max(largest, key(only_lanes(scaled(x, weight, factor, i, lanes), lanes, 0)));
-  });
-  const int32_t absmax = reduce_max(largest);
-  if (absmax >= kInfinityKey) {
-    memset(q, 0, static_cast<size_t>(n));
-    return __builtin_nanf("");
-  }
-  const float scale = symmetric_scale(absmax);
-  const Integers steps = quantizer<Integers>(scale, 0, SN_INT8_SYMMETRIC);
-  const auto lanes_at = [&](int64_t i) {
-    return i >= n ? splat_int(0) : quantize_lanes(steps, scaled(x, weight, factor, i, min_of(kLanes, n - i)));
-  };
-  for (int64_t i = 0; i < n; i += 64) {
-    const B bytes = pack(lanes_at(i), lanes_at(i + 16), lanes_at(i + 32), lanes_at(i + 48));
-    if (i + 64 <= n) {
-      store_bytes(q + i, bytes);
-    } else {
-      int8_t rest[64];
-      store_bytes(rest, bytes);
-      memcpy(q + i, rest, static_cast<size_t>(n - i));
-    }
-  }
-  return scale;
-}
-
 template <class T, class F_>
 void for_rows_of(sn_device* device, const sn_tensor* x, F_ f) {
   const int64_t n = last_size(x);
   if (n == 0) return;
   for_rows(device, x->elements / n, n, [&](int64_t row) { f(data_of<T>(x) + row * n, row, n); });
+}
+
+// f(in, q, n) quantizes each row of x to q, and returns its scale.
+template <class F_>
+void quantize_rows(sn_device* device, const sn_tensor* x, sn_tensor* q, sn_tensor* scale, F_ f) {
+  float* scales = data_of<float>(scale);
+  // Rows of no elements are all zero.
+  if (last_size(x) == 0) {
+    for (int64_t row = 0; row < scale->elements; ++row) scales[row] = 1;
+  }
+  with_real(x->dtype, [&](auto* type) {
+    using T = typename Pointee<decltype(type)>::type;
+    for_rows_of<T>(device, x,
+                   [&](const T* in, int64_t row, int64_t n) { scales[row] = f(in, data_of<int8_t>(q) + row * n, n); });
+  });
 }
 
 const float* floats_or_null(const sn_tensor* t) { return t == nullptr ? nullptr : data_of<float>(t); }
@@ -147,18 +131,21 @@ sn_status rms_norm(sn_device* device, const sn_tensor* x, const sn_tensor* weigh
   return SN_OK;
 }
 
+sn_status quantize_per_token(sn_device* device, const sn_tensor* x, sn_tensor* q, sn_tensor* scale) {
+  quantize_rows(device, x, q, scale,
+                [](const auto* in, int8_t* to, int64_t n) { return quantize_token(in, n, to, n).scale; });
+  return SN_OK;
+}
+
 sn_status rms_norm_quantize(sn_device* device, const sn_tensor* x, const sn_tensor* weight, double eps, sn_tensor* q,
                             sn_tensor* scale) {
-  float* scales = data_of<float>(scale);
-  // Rows of no elements are all zero.
-  if (last_size(x) == 0) {
-    for (int64_t row = 0; row < scale->elements; ++row) scales[row] = 1;
-  }
-  with_real(x->dtype, [&](auto* type) {
-    using T = typename Pointee<decltype(type)>::type;
-    for_rows_of<T>(device, x, [&](const T* in, int64_t row, int64_t n) {
-      scales[row] = rms_norm_quantize_row(in, floats_or_null(weight), eps, data_of<int8_t>(q) + row * n, n);
-    });
+  quantize_rows(device, x, q, scale, [&](const auto* in, int8_t* to, int64_t n) {
+    const F factor = splat(inverse_rms(in, n, eps));
+    // Lanes that are not there would be NaN where the factor is infinite.
+    const auto at = [&](int64_t i, int64_t lanes) {
+      return only_lanes(scaled(in, floats_or_null(weight), factor, i, lanes), lanes, 0);
+    };
+    return quantize_numbers(at, n, to, n, 64).scale;
   });
   return SN_OK;
 }

@@ -126,10 +126,14 @@ public final class Device implements AutoCloseable {
    *     missing
    */
   public static List<String> gpus() {
+    return IntStream.range(0, countGpus()).mapToObj(Device::describe).toList();
+  }
+
+  private static int countGpus() {
     Cuda.load();
     int[] count = new int[1];
     Status.check(SinewNative.sn_cuda_count(count));
-    return IntStream.range(0, count[0]).mapToObj(Device::describe).toList();
+    return count[0];
   }
 
   private static String describe(int gpu) {
@@ -158,11 +162,44 @@ public final class Device implements AutoCloseable {
   }
 
   /**
-   * The fastest device that can be used; {@link #toString} says which and why. So far always {@link
-   * #cpu()}.
+   * The best device for computing: the first GPU that can be used, else {@link #cpu()}. It is
+   * chosen once, when it is first asked for, and {@link #bestReason} says why. What keeps GPUs from
+   * being used, such as a plug-in that is missing or broken, is no failure here.
    */
   public static Device best() {
-    return cpu();
+    return choice().device;
+  }
+
+  /**
+   * Why {@link #best()} was chosen, in a sentence: for the CPU, what keeps GPUs from being used.
+   */
+  public static String bestReason() {
+    return choice().reason;
+  }
+
+  private static Choice choice() {
+    // As in cpu().
+    NativeLibrary.load();
+    return Choice.BEST;
+  }
+
+  private record Choice(Device device, String reason) {
+    static final Choice BEST = make();
+
+    private static Choice make() {
+      String problem = null;
+      int count = 1; // until it is known
+      for (int gpu = 0; gpu < count; gpu++) {
+        try {
+          count = countGpus();
+          String reason = "it is the first GPU that can be used";
+          return new Choice(cuda(gpu), problem == null ? reason : reason + ": " + problem);
+        } catch (RuntimeException | OutOfMemoryError e) { // of the GPU's memory
+          problem = problem == null ? e.getMessage() : problem;
+        }
+      }
+      return new Choice(cpu(), problem);
+    }
   }
 
   /** The number of threads that compute; 1 for a GPU. */

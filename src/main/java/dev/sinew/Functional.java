@@ -102,8 +102,23 @@ public final class Functional {
   }
 
   /**
-   * {@link #rmsNorm} whose result is quantized at once, each row with a scale of its own, by the
-   * rules of symmetric int8. A row with NaN or infinity has scale NaN and zeros.
+   * Quantizes each row along the last dimension by the rules of symmetric int8, with a scale of its
+   * own: {@code scale = max |x| / 127}, {@code q = clamp(round_half_even(x / scale), -127, 127)}.
+   * That is token-wise quantization (Yao et al., "ZeroQuant", 2022), with one row for each token,
+   * and what {@link #linear} does with inputs of {@link PackedWeights.Kind#W8A8}. A row of zeros
+   * has scale 1; one with NaN or infinity has scale NaN and zeros.
+   *
+   * @param x F32, F16 or BF16 [..., n]
+   * @param q I8 with as many elements
+   * @param scale F32 with an element for each row
+   */
+  public static void quantizePerToken(Tensor x, Tensor q, Tensor scale) {
+    NativeCall.call(
+        x, q, scale, null, (px, pq, ps, d) -> SinewNative.sn_quantize_per_token(px, pq, ps));
+  }
+
+  /**
+   * {@link #rmsNorm} in F32, quantized at once as {@link #quantizePerToken} does.
    *
    * @param q I8 of x's shape
    * @param scale F32 with an element for each row

@@ -3,6 +3,7 @@ package dev.sinew.cli;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.ChildJvm;
@@ -52,21 +53,42 @@ class DeviceOptionTest extends CommandLineTest {
     return result.output();
   }
 
+  private Map<String, Object> report(String name) throws Exception {
+    return JsonText.object(Files.readString(path(name + ".json")));
+  }
+
   private Object deviceOf(String name) throws Exception {
-    Map<String, Object> report = JsonText.object(Files.readString(path(name + ".json")));
-    return report.get("device");
+    return report(name).get("device");
+  }
+
+  private Object reasonOf(String name) throws Exception {
+    return report(name).get("device_reason");
+  }
+
+  // The line about the device that the optimize (0) or merge (1) printed for --device of this name.
+  private static String line(String printed, String device, int command) {
+    String of = printed.split("(?m)^" + device + " 0: ", -1)[1 + command];
+    return of.lines().filter(line -> line.startsWith("  device    ")).findFirst().orElseThrow();
   }
 
   @Test
   void withoutAGpuOnlyTheCpuAndAutoWork() throws Exception {
     String printed = run("none", "cpu", "auto", "cuda", "cuda:1");
     assertTrue(printed.contains("cpu 0: ") && printed.contains("auto 0: "), printed);
-    assertTrue(printed.contains("  device    cpu ("), printed);
-    String why = "no GPU can be used, as sinew.cuda is none; --device cpu computes on the";
+    String none = "no GPU can be used, as sinew.cuda is none";
+    for (int command : new int[] {0, 1}) {
+      String cpu = line(printed, "cpu", command);
+      assertTrue(cpu.startsWith("  device    cpu (") && cpu.endsWith(")"), cpu);
+      assertEquals(cpu + ": " + none, line(printed, "auto", command));
+    }
+    for (String prefix : List.of("", "merged_")) {
+      assertEquals("cpu", deviceOf(prefix + "auto"));
+      assertEquals(none, reasonOf(prefix + "auto"));
+      assertNull(reasonOf(prefix + "cpu"));
+    }
+    String why = none + "; --device cpu computes on the";
     assertEquals(3, printed.split("cuda 1: sinew: " + why, -1).length, printed);
     assertEquals(3, printed.split("cuda:1 1: sinew: " + why, -1).length, printed);
-    assertEquals("cpu", deviceOf("auto"));
-    assertEquals("cpu", deviceOf("merged_auto"));
     assertFalse(Files.exists(path("cuda")) || Files.exists(path("cuda_1")));
   }
 
@@ -81,6 +103,8 @@ class DeviceOptionTest extends CommandLineTest {
       for (String name : List.of(prefix + "cuda", prefix + "cuda_0", prefix + "auto")) {
         assertArrayEquals(expected, Files.readAllBytes(path(name)), name);
         assertEquals("cuda:0", deviceOf(name));
+        assertEquals(
+            name.endsWith("auto") ? "it is the first GPU that can be used" : null, reasonOf(name));
       }
     }
     assertFalse(Files.exists(path("cuda_99")));

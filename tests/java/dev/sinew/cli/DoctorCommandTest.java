@@ -21,7 +21,7 @@ class DoctorCommandTest extends CommandLineTest {
     Map<String, Object> json = run("doctor", "--json").ok().json();
     assertEquals(
         "[usable, problem, sinew_version, os, java_version, java_vm, java_home, processor, isa,"
-            + " isa_reason, blas, gpus, gpu_problem, cublaslt, cudnn, processors, processors_usable, processors_cgroup_limit,"
+            + " isa_reason, blas, gpus, gpu_problem, cublaslt, cudnn, nccl, processors, processors_usable, processors_cgroup_limit,"
             + " threads, native_library, huge_pages, memory_bytes, memory_available_bytes,"
             + " memory_cgroup_limit_bytes, java_heap_limit_bytes]",
         json.keySet().toString());

@@ -274,6 +274,7 @@ class MergeCommandTest extends CommandLineTest {
             "dry_run",
             "recipe",
             "device",
+            "device_reason",
             "unmatched_patterns",
             "input_bytes",
             "output_bytes",

@@ -9,6 +9,7 @@ import dev.sinew.ChildJvm;
 import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.Tensor;
+import dev.sinew.cli.Main;
 import java.io.IOException;
 import java.net.ServerSocket;
 import java.nio.file.Files;
@@ -21,6 +22,9 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.jar.JarEntry;
+import java.util.jar.JarOutputStream;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -33,6 +37,11 @@ import org.junit.jupiter.api.io.TempDir;
 class NcclStandInTest {
   private static final Duration LONG = Duration.ofSeconds(20);
   private static final Duration SHORT = Duration.ofMillis(300);
+
+  private static final String ADVICE =
+      "; it takes org.bytedeco:cuda of CUDA 13, without and with classifier linux-x86_64, and"
+          + " libnccl.so.2, NVIDIA's or that of org.bytedeco:cuda-redist-nccl, classifier"
+          + " linux-x86_64";
 
   @TempDir Path folder;
   private Path plugin;
@@ -333,5 +342,54 @@ class NcclStandInTest {
   @Test
   void aStartThatFailsHalfWayLeavesNothing() throws Exception {
     passes(FailingStart.class, 0, "SINEW_NCCL_STUB_FAILS=stream");
+  }
+
+  // What the doctor says, here with the libraries in the folder.
+  private String doctor(String... options) throws Exception {
+    List<String> all = new ArrayList<>(List.of(options));
+    all.add("-Dsinew.cuda=" + plugin);
+    List<String> launcher = List.of("env", "LD_LIBRARY_PATH=" + folder);
+    return collectives(ChildJvm.runUnder(launcher, Main.class, all, "doctor"));
+  }
+
+  private static String collectives(ChildJvm.Result result) {
+    assertEquals(0, result.exit(), result.output());
+    String title = "GPU collectives  ";
+    return result
+        .output()
+        .lines()
+        .filter(line -> line.startsWith(title))
+        .map(line -> line.substring(title.length()))
+        .collect(Collectors.joining("\n"));
+  }
+
+  @Test
+  void theDoctorSaysWhereItIsOrWhatToAdd() throws Exception {
+    assertEquals("NCCL 2.30.4, " + folder.resolve("libnccl.so.2"), doctor());
+    // A jar with it would be extracted, so nothing is loaded. The boot loader stands for the class
+    // path, as in GpuLibraryTest.
+    Path jar = folder.resolve("nccl redist.jar");
+    try (JarOutputStream out = new JarOutputStream(Files.newOutputStream(jar))) {
+      out.putNextEntry(new JarEntry("org/bytedeco/cuda/linux-x86_64/libnccl.so.2"));
+    }
+    assertEquals(
+        "NCCL, which the first communicator over it will extract from " + jar,
+        doctor("-Xbootclasspath/a:" + jar));
+    // The driver is there, NCCL not.
+    Files.move(folder.resolve("libnccl.so.2"), folder.resolve("other"));
+    for (String name : List.of("libcuda.so.1", "libcudart.so.13")) {
+      Files.delete(folder.resolve(name));
+      Files.createSymbolicLink(folder.resolve(name), folder.resolve("other"));
+    }
+    String missing = "Sinew, on one host only, as NCCL cannot be used: ";
+    assertEquals(
+        missing
+            + "libnccl.so.2: cannot open shared object file: No such file or directory"
+            + ADVICE,
+        doctor());
+    String option = "-Dsinew.cuda=" + plugin;
+    assertEquals(
+        missing + "JavaCPP's preset of CUDA is not on the class path" + ADVICE,
+        collectives(ChildJvm.runWithout("/cuda-", Main.class, List.of(option), "doctor")));
   }
 }

@@ -35,31 +35,21 @@ final class DeviceOption {
    *
    * @throws CommandException if it is a GPU that cannot be used
    */
-  Device open() throws CommandException {
+  ChosenDevice open() throws CommandException {
     switch (name) {
       case "cpu":
-        return Device.cpu();
+        return new ChosenDevice(Device.cpu(), null);
       case "auto":
-        try {
-          return Device.cuda(0);
-        } catch (UnsupportedOperationException e) {
-          return Device.cpu();
-        }
+        return new ChosenDevice(Device.best(), Text.sentence(Device.bestReason()));
       default:
         int colon = name.indexOf(':');
         int index = colon < 0 ? 0 : Integer.parseInt(name.substring(colon + 1));
         try {
-          return Device.cuda(index);
+          return new ChosenDevice(Device.cuda(index), null);
         } catch (UnsupportedOperationException | IllegalArgumentException e) {
           throw new CommandException(
               Text.sentence(e.getMessage()) + "; --device cpu computes on the processor");
         }
     }
-  }
-
-  /** The device's short name, as this option takes it. */
-  static String nameOf(Device device) {
-    String text = device.toString();
-    return text.substring(0, text.indexOf(' '));
   }
 }

@@ -2,6 +2,7 @@ package dev.sinew.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
 import dev.sinew.Device;
+import dev.sinew.collective.Communicator;
 import dev.sinew.internal.Messages;
 import dev.sinew.internal.NativeLibrary;
 import java.io.IOException;
@@ -28,6 +29,7 @@ final class DoctorCommand extends SinewCommand {
       String gpuProblem,
       String cublasLt,
       String cudnn,
+      String nccl,
       int processors,
       int threads,
       String problem) {
@@ -38,10 +40,12 @@ final class DoctorCommand extends SinewCommand {
         String gpuProblem = null;
         String cublasLt = null;
         String cudnn = null;
+        String nccl = null;
         try {
           gpus = Device.gpus();
           cublasLt = Device.cublasLt();
           cudnn = Device.cudnn();
+          nccl = Communicator.ncclLibrary();
         } catch (UnsupportedOperationException e) {
           gpuProblem = Text.sentence(e.getMessage());
         }
@@ -54,6 +58,7 @@ final class DoctorCommand extends SinewCommand {
             gpuProblem,
             cublasLt,
             cudnn,
+            nccl,
             Device.availableProcessors(),
             Device.cpu().threads(),
             null);
@@ -64,6 +69,7 @@ final class DoctorCommand extends SinewCommand {
             null,
             null,
             List.of(),
+            null,
             null,
             null,
             null,
@@ -106,6 +112,7 @@ final class DoctorCommand extends SinewCommand {
       if (facts.cublasLt() != null) {
         line("GPU products", facts.cublasLt());
         line("GPU convolutions", facts.cudnn());
+        line("GPU collectives", facts.nccl());
       }
       line(
           "processors",
@@ -191,6 +198,7 @@ final class DoctorCommand extends SinewCommand {
       generator.writeStringField("gpu_problem", facts.gpuProblem());
       generator.writeStringField("cublaslt", facts.cublasLt());
       generator.writeStringField("cudnn", facts.cudnn());
+      generator.writeStringField("nccl", facts.nccl());
       generator.writeNumberField("processors", platform.processors());
       generator.writeNumberField("processors_usable", facts.processors());
       Json.number(

@@ -112,7 +112,7 @@ final class MergeCommand extends SinewCommand {
         choice(
             "--missing", missing, Merger.Missing.values(), v -> v.name().toLowerCase(Locale.ROOT));
     int threadCount = threads.countOr(Device::availableProcessors);
-    Device computing = device.open();
+    ChosenDevice computing = device.open();
     List<Checkpoint> opened = new ArrayList<>();
     try {
       for (Path input : files.inputs()) {
@@ -121,7 +121,7 @@ final class MergeCommand extends SinewCommand {
       requireWritableFiles(opened);
       Optional<ModelFolder> folder = files.folderToFollow(opened.get(0));
       ModelFiles others = folder.isPresent() ? folder.get().files() : null;
-      MergeReport done = merge(opened, merge, policy, threadCount, computing);
+      MergeReport done = merge(opened, merge, policy, threadCount, computing.device());
       report.write(
           files, dryRun, json -> MergeSummary.write(json, files, dryRun, done, computing, others));
       new MergeSummary(files, dryRun, done, computing).print(terminal().out());

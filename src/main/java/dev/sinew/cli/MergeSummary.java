@@ -1,7 +1,6 @@
 package dev.sinew.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
-import dev.sinew.Device;
 import dev.sinew.internal.Messages;
 import dev.sinew.io.ModelFiles;
 import dev.sinew.pass.MergeReport;
@@ -22,12 +21,12 @@ final class MergeSummary {
   private final MergeFiles files;
   private final boolean dryRun;
   private final MergeReport report;
-  private final Device device;
+  private final ChosenDevice device;
 
   /**
    * @param device what computed
    */
-  MergeSummary(MergeFiles files, boolean dryRun, MergeReport report, Device device) {
+  MergeSummary(MergeFiles files, boolean dryRun, MergeReport report, ChosenDevice device) {
     this.files = files;
     this.dryRun = dryRun;
     this.report = report;
@@ -44,7 +43,7 @@ final class MergeSummary {
         Messages.printable(files.output().toString()),
         dryRun ? " (dry run: nothing was written)" : "");
     out.println("  recipe    " + report.recipe());
-    out.println("  device    " + Messages.printable(device.toString()));
+    device.print(out);
     out.printf(
         "  tensors   %s merged, %s copied, %s left out%n",
         Text.count(count(MergeReport.Action.MERGED)),
@@ -96,7 +95,7 @@ final class MergeSummary {
       MergeFiles files,
       boolean dryRun,
       MergeReport done,
-      Device device,
+      ChosenDevice device,
       ModelFiles others)
       throws IOException {
     json.writeStartObject();
@@ -106,7 +105,7 @@ final class MergeSummary {
     json.writeStringField("output", files.output().toString());
     json.writeBooleanField("dry_run", dryRun);
     json.writeStringField("recipe", done.recipe());
-    json.writeStringField("device", DeviceOption.nameOf(device));
+    device.write(json);
     Json.strings(json, "unmatched_patterns", done.unmatched());
     json.writeNumberField("input_bytes", done.inputBytes());
     json.writeNumberField("output_bytes", done.outputBytes());

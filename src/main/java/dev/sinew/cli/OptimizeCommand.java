@@ -132,7 +132,7 @@ final class OptimizeCommand extends SinewCommand {
   public Integer call() throws IOException, CommandException {
     List<Pass> passes = passes();
     int threadCount = threads.countOr(Device::availableProcessors);
-    Device computing = device.open();
+    ChosenDevice computing = device.open();
     try (Checkpoint input = CheckpointFormat.open(files.input())) {
       requireWritableFiles(input);
       Targets chosen = new Targets(targets, skips);
@@ -140,7 +140,7 @@ final class OptimizeCommand extends SinewCommand {
       Optional<ModelFolder> folder = files.folderToFollow(input);
       ModelFiles others = folder.isPresent() ? folder.get().files() : null;
       CompressedTensorsOutput loadable = loadable(input, folder, passes, chosen);
-      Report done = optimize(input, passes, chosen, loadable, threadCount, computing);
+      Report done = optimize(input, passes, chosen, loadable, threadCount, computing.device());
       CompressedTensors plan = loadable == null ? null : loadable.plan();
       report.write(
           files,

@@ -1,7 +1,6 @@
 package dev.sinew.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
-import dev.sinew.Device;
 import dev.sinew.io.ModelFiles;
 import dev.sinew.pass.CompressedTensors;
 import dev.sinew.pass.Report;
@@ -23,7 +22,7 @@ final class OptimizeReport {
       InputAndOutput files,
       boolean dryRun,
       Report done,
-      Device device,
+      ChosenDevice device,
       ModelFiles others,
       CompressedTensors plan)
       throws IOException {
@@ -33,7 +32,7 @@ final class OptimizeReport {
     json.writeStringField("output", files.output().toString());
     json.writeBooleanField("dry_run", dryRun);
     json.writeStringField("recipe", done.recipe());
-    json.writeStringField("device", DeviceOption.nameOf(device));
+    device.write(json);
     Json.strings(json, "unmatched_patterns", done.unmatched());
     json.writeNumberField("input_bytes", done.inputBytes());
     json.writeNumberField("output_bytes", done.outputBytes());

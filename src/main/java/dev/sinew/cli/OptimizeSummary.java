@@ -1,6 +1,5 @@
 package dev.sinew.cli;
 
-import dev.sinew.Device;
 import dev.sinew.internal.Messages;
 import dev.sinew.pass.CompressedTensors;
 import dev.sinew.pass.Report;
@@ -18,7 +17,7 @@ final class OptimizeSummary {
   private final InputAndOutput files;
   private final boolean dryRun;
   private final Report report;
-  private final Device device;
+  private final ChosenDevice device;
   private final CompressedTensors plan;
 
   /**
@@ -26,7 +25,11 @@ final class OptimizeSummary {
    * @param plan of the format compressed-tensors, or null
    */
   OptimizeSummary(
-      InputAndOutput files, boolean dryRun, Report report, Device device, CompressedTensors plan) {
+      InputAndOutput files,
+      boolean dryRun,
+      Report report,
+      ChosenDevice device,
+      CompressedTensors plan) {
     this.files = files;
     this.dryRun = dryRun;
     this.report = report;
@@ -42,7 +45,7 @@ final class OptimizeSummary {
         Messages.printable(files.output().toString()),
         dryRun ? " (dry run: nothing was written)" : "");
     out.println("  recipe    " + report.recipe());
-    out.println("  device    " + Messages.printable(device.toString()));
+    device.print(out);
     out.printf(
         "  tensors   %s touched, %s left as they were%n",
         Text.count(touched.size()), Text.count(report.tensors().size() - touched.size()));

@@ -21,7 +21,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.function.Supplier;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.PointerPointer;
 
@@ -152,10 +151,10 @@ public abstract sealed class Communicator implements AutoCloseable
     }
     List<Communicator> own = gpus(devices, timeout);
     try {
+      NcclLibrary.load();
       List<Agreement> agreements =
           own.stream().map(c -> (Agreement) ((NativeCommunicator) c)::agree).toList();
-      List<NcclCommunicator> nccl =
-          withNccl(() -> NcclCommunicator.openAll(devices, timeout, agreements));
+      List<NcclCommunicator> nccl = NcclCommunicator.openAll(devices, timeout, agreements);
       List<Communicator> group = new ArrayList<>();
       for (int r = 0; r < nccl.size(); r++) {
         group.add(new GpusCommunicator((NativeCommunicator) own.get(r), nccl.get(r), ncclFrom));
@@ -279,20 +278,18 @@ public abstract sealed class Communicator implements AutoCloseable
     }
     TcpBootstrap ranks = TcpBootstrap.of(environment);
     Device gpu = Device.cuda(ranks.localRank());
-    return withNccl(() -> NcclCommunicator.open(ranks, gpu, timeout));
+    NcclLibrary.load();
+    return NcclCommunicator.open(ranks, gpu, timeout);
   }
 
-  private static <T> T withNccl(Supplier<T> start) {
-    try {
-      return start.get();
-    } catch (LinkageError e) {
-      throw new UnsupportedOperationException(
-          "NCCL cannot be used, as JavaCPP's preset of CUDA (org.bytedeco:cuda, also with classifier"
-              + " linux-x86_64) or libnccl.so.2 (org.bytedeco:cuda-redist-nccl, or NVIDIA's package)"
-              + " cannot be loaded: "
-              + e.getMessage(),
-          e);
-    }
+  /**
+   * What reduces between GPUs of many hosts ({@link #nccl(Duration)}, and {@link #gpus(List,
+   * Duration, long)} on one): NCCL with its version and place, or that only Sinew's own kernels do,
+   * on one host, why, and what to add. NCCL is loaded by this, unless it would have to be extracted
+   * from JavaCPP's redistributable.
+   */
+  public static String ncclLibrary() {
+    return NcclLibrary.description();
   }
 
   private interface Opening {

@@ -46,7 +46,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.function.IntSupplier;
 import org.bytedeco.cuda.cudart.CUstream_st;
-import org.bytedeco.cuda.global.nccl;
 import org.bytedeco.cuda.nccl.ncclComm;
 import org.bytedeco.cuda.nccl.ncclConfig_t;
 import org.bytedeco.cuda.nccl.ncclUniqueId;
@@ -93,9 +92,8 @@ final class NcclCommunicator extends Communicator {
     this.agreement = agreement;
   }
 
-  /** This process's rank. Fails with a LinkageError where the preset or NCCL is missing. */
+  /** This process's rank. {@link NcclLibrary} is loaded. */
   static NcclCommunicator open(TcpBootstrap ranks, Device gpu, Duration timeout) {
-    Loader.load(nccl.class);
     byte[] own = ranks.rank() == 0 ? uniqueId() : new byte[ID_BYTES];
     TcpBootstrap.Met met = ranks.meet(own, Boolean.getBoolean(CHECK_PROPERTY), timeout);
     NcclCommunicator communicator =
@@ -111,7 +109,6 @@ final class NcclCommunicator extends Communicator {
    */
   static List<NcclCommunicator> openAll(
       List<Device> gpus, Duration timeout, List<Agreement> agreements) {
-    Loader.load(nccl.class);
     byte[] id = uniqueId();
     List<NcclCommunicator> group = new ArrayList<>();
     // Each on a thread of its own, as the start ends when all have started.

@@ -32,7 +32,7 @@ public enum GpuLibrary {
       "sinew.cublaslt",
       "SINEW_CUBLASLT",
       SinewNative.SN_CUBLASLT_LEAST,
-      List.of("libcublasLt.so.13"),
+      "libcublasLt.so.13",
       SinewNative::sn_cuda_cublaslt,
       SinewNative::sn_cuda_cublaslt_description),
   /** Convolutions: {@code sinew.cudnn}, {@code SINEW_CUDNN}. */
@@ -42,16 +42,7 @@ public enum GpuLibrary {
       "sinew.cudnn",
       "SINEW_CUDNN",
       SinewNative.SN_CUDNN_LEAST,
-      List.of(
-          "libcudnn.so.9",
-          "libcudnn_graph.so.9",
-          "libcudnn_ops.so.9",
-          "libcudnn_ext.so.9",
-          "libcudnn_heuristic.so.9",
-          "libcudnn_engines_precompiled.so.9",
-          "libcudnn_engines_runtime_compiled.so.9",
-          "libcudnn_engines_tensor_ir.so.9",
-          "libcudnn_cnn.so.9"),
+      "libcudnn.so.9 " + SinewNative.SN_CUDNN_PARTS,
       SinewNative::sn_cuda_cudnn,
       SinewNative::sn_cuda_cudnn_description);
 
@@ -75,7 +66,7 @@ public enum GpuLibrary {
       String property,
       String variable,
       double least,
-      List<String> files,
+      String files,
       ToIntFunction<BytePointer> name,
       Supplier<BytePointer> describe) {
     this.title = title;
@@ -83,7 +74,7 @@ public enum GpuLibrary {
     this.property = property;
     this.variable = variable;
     this.least = least;
-    this.files = files;
+    this.files = List.of(files.split(" "));
     this.name = name;
     this.describe = describe;
   }
@@ -157,6 +148,12 @@ public enum GpuLibrary {
       first = first == null ? file.getPath() : first;
     }
     return first;
+  }
+
+  /** The jar on the class path that has this file as JavaCPP's preset of CUDA does, or null. */
+  public static String jarWith(String file) {
+    URL packed = GpuLibrary.class.getResource(FOLDER + file);
+    return packed == null ? null : jar(packed);
   }
 
   private static String jar(URL resource) {
