@@ -297,6 +297,11 @@ struct CUevent_st {
   std::shared_ptr<std::atomic<int64_t>> time;  // when the stream got there; the event may be gone by then
 };
 
+// For tests: how many kernels have run, which those do that something has waited for.
+extern "C" {
+__attribute__((visibility("default"))) std::atomic<int64_t> sn_host_kernels_run{0};
+}
+
 namespace sn {
 namespace cuda {
 
@@ -324,6 +329,7 @@ void launch_on_host(cudaStream_t stream, int64_t steps, std::function<void()> ke
     run();
     spent(stream->device) += steps;
     --stream->kernels;
+    ++sn_host_kernels_run;
   });
 }
 
