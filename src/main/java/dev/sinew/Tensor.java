@@ -390,7 +390,7 @@ public final class Tensor implements AutoCloseable {
 
   /**
    * A new tensor on another device, or on the same one, with the elements of this one. From the
-   * host's memory to a GPU they are copied beside what the GPU computes.
+   * host's memory to a GPU they are copied, from 256 KiB on, beside what the GPU computes.
    *
    * @throws OutOfMemoryError if the memory is not there
    */
