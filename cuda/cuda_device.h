@@ -4,6 +4,8 @@
 #include <cuda_runtime_api.h>
 #include <pthread.h>
 
+#include <atomic>
+
 #include "device.h"
 #include "staging.h"
 
@@ -20,7 +22,7 @@ struct CudaDevice : sn_device {
   Findings* findings = nullptr;  // on the GPU
   Findings* found = nullptr;     // pinned
   Staging staging;
-  cudaError_t failure = cudaSuccess;  // what has ended the context
+  std::atomic<cudaError_t> failure{cudaSuccess};  // what has ended the context; set under the mutex
 };
 
 sn_status open_device(int32_t index, sn_device** device);

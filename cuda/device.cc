@@ -64,10 +64,11 @@ sn_status check(CudaDevice* device, cudaError_t error, const char* what) {
   return sn::cuda::fail(SN_INTERNAL, "%s failed on GPU %d: %s", what, device->index, cudaGetErrorString(error));
 }
 
-// Memory of the device's pool, with anything in it. What is free there may lie in pieces: then all of it goes back
+// Memory of the device's pool, with anything in it, from here on in the order of `stream`: the pool gives what calls of
+// the other streams have used last only behind those. What is free there may lie in pieces: then all of it goes back
 // first.
-cudaError_t take(CudaDevice* device, size_t bytes, void** data) {
-  const auto try_once = [&] { return cudaMallocFromPoolAsync(data, bytes, device->pool, device->stream); };
+cudaError_t take(CudaDevice* device, cudaStream_t stream, size_t bytes, void** data) {
+  const auto try_once = [&] { return cudaMallocFromPoolAsync(data, bytes, device->pool, stream); };
   const cudaError_t error = try_once();
   if (error != cudaErrorMemoryAllocation) return error;
   cudaGetLastError();
@@ -83,7 +84,7 @@ void* allocate(sn_device* base, int64_t bytes) {
   void* data = nullptr;
   if (device->failure == cudaSuccess) {
     const Current current(device->index);
-    cudaError_t error = take(device, size, &data);
+    cudaError_t error = take(device, device->stream, size, &data);
     if (error == cudaSuccess) error = cudaMemsetAsync(data, 0, size, device->stream);
     if (check(device, error, "a tensor") != SN_OK) data = nullptr;
   }
@@ -135,6 +136,7 @@ cudaError_t copy_staged(CudaDevice* device, void* to, const void* from, int64_t 
   const Current current(device->index);
   cudaEvent_t before = nullptr;
   cudaError_t error = current.error();
+  if (error == cudaSuccess) error = device->staging.open();
   if (error == cudaSuccess) error = cudaEventCreateWithFlags(&before, cudaEventDisableTiming);
   if (error == cudaSuccess) error = cudaEventRecord(before, device->stream);
   if (error == cudaSuccess) error = device->staging.copy(to, from, bytes, kind, before);
@@ -146,10 +148,8 @@ sn_status copy(sn_device* base, void* to, const void* from, int64_t bytes, cudaM
   CudaDevice* device = cuda_device(base);
   cudaError_t staged = cudaErrorNotSupported;
   if (bytes >= kStagedFrom) {
-    {
-      const Call call(base);
-      if (call.status() != SN_OK) return call.status();
-    }
+    // Without a Call, which others may hold until their kernels have ended.
+    if (device->failure != cudaSuccess) return lost(device);
     staged = copy_staged(device, to, from, bytes, kind);
     if (staged == cudaSuccess) return SN_OK;
   }
@@ -165,6 +165,28 @@ sn_status copy_in(sn_device* device, void* to, const void* from, int64_t bytes) 
 }
 sn_status copy_out(sn_device* device, void* to, const void* from, int64_t bytes) {
   return copy(device, to, from, bytes, cudaMemcpyDeviceToHost);
+}
+
+// Nobody else can use new memory yet, so nothing is waited for but its last use, wherever that was: the stream of
+// copies in takes it from the pool.
+sn_status allocate_copy(sn_device* base, const void* from, int64_t bytes, void** data) {
+  CudaDevice* device = cuda_device(base);
+  if (bytes < kStagedFrom) return SN_UNSUPPORTED;
+  if (device->failure != cudaSuccess) return lost(device);
+  const Current current(device->index);
+  cudaError_t error = current.error();
+  if (error == cudaSuccess) error = device->staging.open();
+  if (error == cudaErrorNotSupported) return SN_UNSUPPORTED;
+  void* taken = nullptr;
+  if (error == cudaSuccess) error = take(device, device->staging.in(), static_cast<size_t>(bytes), &taken);
+  if (error == cudaSuccess) error = device->staging.copy(taken, from, bytes, cudaMemcpyHostToDevice, nullptr);
+  if (error == cudaSuccess) {
+    *data = taken;
+    return SN_OK;
+  }
+  if (taken != nullptr) cudaFreeAsync(taken, device->staging.in());
+  const Call call(base);
+  return call.status() != SN_OK ? call.status() : check(device, error, "copying");
 }
 
 sn_status synchronize(sn_device* base) {
@@ -239,7 +261,7 @@ void* Call::scratch(int64_t bytes) {
     return nullptr;
   }
   void* data = nullptr;
-  const cudaError_t error = take(device, static_cast<size_t>(bytes > 0 ? bytes : 1), &data);
+  const cudaError_t error = take(device, device->stream, static_cast<size_t>(bytes > 0 ? bytes : 1), &data);
   if (error == cudaSuccess) scratch_[scratches_++] = data;
   status_ = check(device, error, "an operation");
   return status_ == SN_OK ? data : nullptr;
@@ -351,9 +373,9 @@ float Stopwatch::stop() {
 }
 
 sn_status open_device(int32_t index, sn_device** opened) {
-  static const sn_backend backend = {"cuda",         operations(), allocate,       release,     close,
-                                     destroy,        copy_in,      copy_out,       synchronize, reach,
-                                     exchange_bytes, collective,   all_reduce_norm};
+  static const sn_backend backend = {"cuda",  operations(),   allocate,   release,        close,
+                                     destroy, copy_in,        copy_out,   allocate_copy,  synchronize,
+                                     reach,   exchange_bytes, collective, all_reduce_norm};
   CudaDevice* device = make<CudaDevice>();
   if (device == nullptr) return fail(SN_OUT_OF_MEMORY, "no memory for a device");
   device->backend = &backend;

@@ -14,7 +14,6 @@ Staging::~Staging() {
   pthread_mutex_destroy(&mutex_);
 }
 
-// Once, at the first large copy; a failure stays one.
 cudaError_t Staging::open() {
   pthread_mutex_lock(&mutex_);
   if (!opened_) {
@@ -67,11 +66,9 @@ void Staging::give_back(Slot** slots, int count) {
 }
 
 cudaError_t Staging::copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind, cudaEvent_t before) {
-  cudaError_t error = open();
-  if (error != cudaSuccess) return error;
   const bool inwards = kind == cudaMemcpyHostToDevice;
   const cudaStream_t stream = inwards ? in_ : out_;
-  error = cudaStreamWaitEvent(stream, before, 0);
+  cudaError_t error = before == nullptr ? cudaSuccess : cudaStreamWaitEvent(stream, before, 0);
   if (error != cudaSuccess) return error;
   Slot* mine[kEach];  // used in turn
   const int count = bytes > kPiece ? kEach : 1;

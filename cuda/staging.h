@@ -1,5 +1,5 @@
 // Copies of large tensors by way of page-locked memory, on streams of their own: while one thread's data moves, kernels
-// and copies of other threads run.
+// and copies of other threads run. For many threads at once.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -21,8 +21,12 @@ class Staging {
   // Frees the memory and the streams, of the current device.
   void close();
 
-  // Copies between the host and the current device, and returns when it is done. `before` is an event of the device's
-  // stream: what was called before it has to be done first. cudaErrorNotSupported if there is no page-locked memory.
+  // Takes what copies need, once, at the first of them. cudaErrorNotSupported, from then on, if there is none.
+  cudaError_t open();
+  // The stream of copies to the device, once it is open.
+  cudaStream_t in() const { return in_; }
+  // Copies between the host and the current device once it is open, and returns when it is done. `before` is an event
+  // of the device's stream: what was called before it has to be done first. Null if there is nothing to wait for.
   cudaError_t copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind, cudaEvent_t before);
 
  private:
@@ -34,7 +38,6 @@ class Staging {
     bool taken = false;
   };
 
-  cudaError_t open();
   void take(Slot** slots, int count);
   void give_back(Slot** slots, int count);
 

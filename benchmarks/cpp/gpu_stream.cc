@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <memory>
 #include <thread>
 #include <vector>
 
@@ -20,7 +19,6 @@ namespace {
 
 using sinew_test::Tensor;
 
-constexpr int kThreads = 4;
 constexpr int64_t kMostTile = 16 << 20;  // bytes: what `optimize` takes at a time
 constexpr float kThreshold = 0.5f;
 
@@ -60,29 +58,24 @@ class HostCopies {
   cudaStream_t streams_[2] = {};
 };
 
-}  // namespace
-
-void measure_stream(sn_device* gpu, const GpuOptions& options, int64_t mib, Report& report) {
-  const std::string name = "prune_threshold f32 of the host's memory";
-  if (!report.wants(name)) return;
+void measure_threads(sn_device* gpu, const std::string& name, size_t count, const GpuOptions& options, int64_t mib,
+                     Report& report) {
   const int64_t tile = std::min(kMostTile, (mib << 20) / 8), elements = tile / 4;
-  const int64_t tiles = std::max<int64_t>((mib << 20) / tile, 2 * kThreads);
+  const int64_t tiles = std::max<int64_t>((mib << 20) / tile, 8);
   const std::vector<uint8_t> source = sinew_test::uniform_elements(SN_F32, elements, 1, 13);
-  std::vector<std::vector<uint8_t>> results(kThreads, std::vector<uint8_t>(source.size()));
-  std::vector<std::unique_ptr<Tensor>> tensors;
-  for (int t = 0; t < kThreads; ++t)
-    tensors.push_back(std::make_unique<Tensor>(gpu, SN_F32, std::vector<int64_t>{elements}));
+  std::vector<std::vector<uint8_t>> results(count, std::vector<uint8_t>(source.size()));
   HostCopies copies(tile);
   const auto stream = [&] {
     std::atomic<int64_t> next{0};
     const double seconds = seconds_of([&] {
       std::vector<std::thread> threads;
-      for (size_t t = 0; t < kThreads; ++t) {
+      for (size_t t = 0; t < count; ++t) {
         threads.emplace_back([&, t] {
           while (next++ < tiles) {
-            require(sn_tensor_write(*tensors[t], 0, source.data(), tile));
-            require(sn_prune_threshold(*tensors[t], kThreshold, *tensors[t], nullptr));
-            require(sn_tensor_read(*tensors[t], 0, results[t].data(), tile));
+            Tensor x;
+            require(sn_tensor_create_from(gpu, SN_F32, 1, &elements, source.data(), x.out()));
+            require(sn_prune_threshold(x, kThreshold, x, nullptr));
+            require(sn_tensor_read(x, 0, results[t].data(), tile));
           }
         });
       }
@@ -102,6 +95,16 @@ void measure_stream(sn_device* gpu, const GpuOptions& options, int64_t mib, Repo
     if (!right) break;
   }
   report.row(name, "GB/s", found.first * 1e-9, found.second * 1e-9, found.ratio, 0, right);
+}
+
+}  // namespace
+
+void measure_stream(sn_device* gpu, const GpuOptions& options, int64_t mib, Report& report) {
+  for (size_t threads : {1, 3}) {
+    const std::string name =
+        "prune_threshold of the host's memory, " + std::to_string(threads) + (threads == 1 ? " thread" : " threads");
+    if (report.wants(name)) measure_threads(gpu, name, threads, options, mib, report);
+  }
 }
 
 }  // namespace sinew_bench

@@ -6,8 +6,9 @@
 
 namespace sinew_bench {
 
-// Several threads, each with a tile of its own on one device, beside copies from and to page-locked memory in both
-// directions at once, which is all that PCIe or NVLink to the host gives.
+// One thread, whose copies and kernels follow each other, and three, the fewest that `optimize` has, each with tiles of
+// its own on one device, beside copies from and to page-locked memory in both directions at once, which is all that
+// PCIe or NVLink to the host gives.
 void measure_stream(sn_device* gpu, const GpuOptions& options, int64_t mib, Report& report);
 
 }  // namespace sinew_bench

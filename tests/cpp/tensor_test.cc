@@ -69,6 +69,31 @@ TEST(TensorTest, NewMemoryIsZeroAndAligned) {
   }
 }
 
+TEST(TensorTest, NewMemoryWithBytesOfTheHost) {
+  std::vector<uint8_t> bytes((4 << 20) + 4);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 7 % 251);
+  for (int64_t n : {0, 1, 1000, (1 << 20) + 1}) {
+    const int64_t shape[] = {n, 1};
+    Tensor t;
+    ASSERT_EQ(sn_tensor_create_from(device(), SN_F32, 2, shape, bytes.data(), t.out()), SN_OK) << sn_last_error();
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(t.data()) % 64, 0u);
+    EXPECT_NE(t.data(), bytes.data());
+    EXPECT_EQ(std::memcmp(t.data(), bytes.data(), static_cast<size_t>(4 * n)), 0) << n;
+  }
+  const int64_t none[] = {0}, one[] = {1}, most[] = {INT64_MAX};
+  Tensor empty;
+  EXPECT_EQ(sn_tensor_create_from(device(), SN_F32, 1, none, nullptr, empty.out()), SN_OK);
+  sn_tensor* t = nullptr;
+  const auto create = [&](sn_device* on, const int64_t* shape, const void* from, sn_tensor** result) {
+    return sn_tensor_create_from(on, SN_U8, 1, shape, from, result);
+  };
+  refused(create(nullptr, one, bytes.data(), &t), SN_INVALID_ARGUMENT, "device is null", t);
+  refused(create(device(), one, bytes.data(), nullptr), SN_INVALID_ARGUMENT, "result pointer is null", t);
+  refused(create(device(), one, nullptr, &t), SN_INVALID_ARGUMENT, "buffer is null", t);
+  refused(create(device(), nullptr, bytes.data(), &t), SN_INVALID_ARGUMENT, "rank 1", t);
+  refused(create(device(), most, bytes.data(), &t), SN_OUT_OF_MEMORY, "no memory", t);
+}
+
 TEST(TensorTest, ShapesThatAreRefused) {
   sn_tensor* t = nullptr;
   const int64_t shape[33] = {};

@@ -13,7 +13,9 @@
 #include <thread>
 #include <vector>
 
+#include "gpu.h"
 #include "support/call.h"
+#include "support/quantizing.h"
 #include "support/tensor.h"
 #include "support/values.h"
 
@@ -304,6 +306,63 @@ TEST(Memory, IsZeroedAndCopied) {
   }
 }
 
+void create_from(const std::vector<uint8_t>& bytes, Tensor* tensor) {
+  const int64_t shape[] = {static_cast<int64_t>(bytes.size() / 4)};
+  ASSERT_EQ(sn_tensor_create_from(gpu(), SN_F32, 1, shape, bytes.data(), tensor->out()), SN_OK) << sn_last_error();
+}
+std::vector<uint8_t> floats(int64_t count, float value) {
+  return bytes_of(std::vector<float>(static_cast<size_t>(count), value));
+}
+std::vector<uint8_t> read_back(const sn_tensor* tensor, size_t size) {
+  std::vector<uint8_t> bytes(size);
+  EXPECT_EQ(sn_tensor_read(tensor, 0, bytes.data(), static_cast<int64_t>(size)), SN_OK) << sn_last_error();
+  return bytes;
+}
+
+TEST(Memory, IsCreatedFromTheHosts) {
+  for (int64_t n : {0, 1, 4097, 65535, 65536, 1250003}) {
+    const std::vector<uint8_t> bytes = random_bytes(4 * n, 6);
+    Tensor x;
+    create_from(bytes, &x);
+    EXPECT_EQ(read_back(x, bytes.size()), bytes) << n;
+  }
+  const int64_t shape[] = {1 << 20}, most[] = {int64_t{1} << 50};
+  sn_tensor* tensor = nullptr;
+  EXPECT_EQ(sn_tensor_create_from(gpu(), SN_F32, 1, shape, nullptr, &tensor), SN_INVALID_ARGUMENT);
+  EXPECT_TRUE(says("the buffer is null")) << sn_last_error();
+  EXPECT_EQ(sn_tensor_create_from(gpu(), SN_F32, 1, most, most, &tensor), SN_OUT_OF_MEMORY);
+  EXPECT_TRUE(says("no memory for 4503599627370496 bytes of a tensor on cuda")) << sn_last_error();
+  EXPECT_EQ(tensor, nullptr);
+}
+
+// While one tile is computed the next one is copied in. On the stand-in a kernel runs when something waits for it.
+TEST(Memory, IsCreatedBesideKernels) {
+  constexpr int64_t kElements = 300007;
+  const auto* const run = of_stub<std::atomic<int64_t>>("SINEW_CUDA_PLUGIN", "sn_host_kernels_run");
+  const std::vector<uint8_t> ones = floats(kElements, 1), twos = floats(kElements, 2);
+  Tensor sums(gpu(), SN_F32, {kElements});
+  ASSERT_EQ(sn_device_synchronize(gpu()), SN_OK);
+  const auto kernels = [&] { return run == nullptr ? -1 : run->load(); };
+  const int64_t before = kernels();
+  {
+    Tensor tile;
+    create_from(ones, &tile);
+    ASSERT_EQ(sn_add(tile, tile, sums), SN_OK) << sn_last_error();
+  }
+  // Its memory is not used again before the kernel has read it.
+  Tensor next;
+  create_from(twos, &next);
+  EXPECT_EQ(kernels(), before) << "the copy has waited for a kernel";
+  EXPECT_EQ(read_back(sums, twos.size()), twos);
+  EXPECT_EQ(read_back(next, twos.size()), twos);
+
+  // What a kernel may still use is another matter.
+  ASSERT_EQ(sn_add(next, next, sums), SN_OK) << sn_last_error();
+  ASSERT_EQ(sn_tensor_write(next, 0, ones.data(), 4 * kElements), SN_OK) << sn_last_error();
+  EXPECT_EQ(kernels(), run == nullptr ? -1 : before + 2) << "the copy has not waited for a kernel";
+  EXPECT_EQ(read_back(sums, twos.size()), floats(kElements, 4));
+}
+
 TEST(Memory, CopiesStayInside) {
   sn_device* cpu = nullptr;
   ASSERT_EQ(sn_cpu_open(1, &cpu), SN_OK);
@@ -384,18 +443,21 @@ TEST(Devices, SayWhatHasNoKernel) {
 }
 
 TEST(Devices, ServeManyCallersAtOnce) {
-  constexpr int64_t kElements = 100003;
+  static constexpr int64_t kElements = 100003;
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
   for (int c = 0; c < 4; ++c) {
     callers.emplace_back([&wrong, c] {
       for (int round = 0; round < 5; ++round) {
-        Tensor x(gpu(), SN_F32, {kElements}), out(gpu(), SN_F32, {kElements});
+        Tensor x, out(gpu(), SN_F32, {kElements});
         std::vector<float> values(kElements), back(kElements);
         for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 100) + 1;
         int64_t zeros = 0;
         const float threshold = static_cast<float>(c * 10 + round);
-        bool ok = sn_tensor_write(x, 0, values.data(), 4 * kElements) == SN_OK;
+        const bool anew = (c + round) % 2 == 0;
+        bool ok = anew ? sn_tensor_create_from(gpu(), SN_F32, 1, &kElements, values.data(), x.out()) == SN_OK
+                       : sn_tensor_create(gpu(), SN_F32, 1, &kElements, x.out()) == SN_OK &&
+                             sn_tensor_write(x, 0, values.data(), 4 * kElements) == SN_OK;
         ok = ok && sn_prune_threshold(x, threshold, out, &zeros) == SN_OK;
         ok = ok && sn_tensor_read(out, 0, back.data(), 4 * kElements) == SN_OK;
         int64_t expected = 0;

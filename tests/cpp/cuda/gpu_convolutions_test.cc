@@ -230,10 +230,12 @@ TEST(GpuConvolutions, OfManyThreadsAndGpus) {
   ASSERT_EQ(sn_cuda_count(&gpus), SN_OK) << sn_last_error();
   std::vector<Shape> all;
   std::vector<std::vector<uint8_t>> expected;
-  for (int64_t height : {38, 39}) {
+  // GPUs are asked for what cuDNN takes, the stand-in for less, which is enough for ThreadSanitizer.
+  const int64_t height = quick() ? 6 : 38;
+  for (sn_dtype dtype : {SN_F32, SN_BF16}) {
     all.push_back(shapes()[0]);
-    all.back().x[2] = height;
-    all.back().dtype = height == 38 ? SN_F32 : SN_BF16;
+    all.back().x[2] = height + (dtype == SN_BF16);
+    all.back().dtype = dtype;
     expected.push_back(result(false, all.back()));
   }
   std::atomic<int> wrong{0};
@@ -255,7 +257,7 @@ TEST(GpuConvolutions, OfManyThreadsAndGpus) {
   if (living != nullptr) {
     EXPECT_EQ(*living, before);
     Shape s = all[0];
-    s.x[2] = 40;
+    s.x[2] = height + 2;
     result(true, s);
     EXPECT_EQ(*living, before + 2);
   }

@@ -51,6 +51,12 @@ class GpuFailures : public testing::Test {
     device_ = nullptr;
   }
 
+  // A tensor of kMany elements with these bytes, and closes it.
+  sn_status create_from(const std::vector<char>& bytes) {
+    Tensor made;
+    return sn_tensor_create_from(device_, SN_F32, 1, &kMany, bytes.data(), made.out());
+  }
+
   // Whether the device, or a new one, computes what it should.
   static bool works(sn_device* device) {
     Tensor x(device, SN_F32, {5}), y(device, SN_F32, {5});
@@ -87,6 +93,8 @@ void expect_all_lost(sn_device* device, sn_tensor* x, sn_tensor* y) {
   expect_lost(sn_tensor_write(x, 0, bytes.data(), kBytes), "write a large tensor");
   expect_lost(sn_tensor_read(x, 0, bytes.data(), kBytes), "read a large tensor");
   expect_lost(sn_tensor_create(device, SN_F32, 1, shape, &made), "create");
+  expect_lost(sn_tensor_create_from(device, SN_F32, 1, shape, bytes.data(), &made), "create from the host's");
+  expect_lost(sn_tensor_create_from(device, SN_F32, 1, &kMany, bytes.data(), &made), "create a large tensor");
   EXPECT_EQ(made, nullptr);
 }
 
@@ -108,6 +116,17 @@ TEST_F(GpuFailures, ThatPassLeaveTheDeviceAsItWas) {
     fail(function, kInvalidValue);
     fails(function, sn_tensor_read(x, 0, bytes.data(), kBytes), "copying failed on GPU 1: invalid argument");
   }
+  for (const char* function :
+       {"cudaMallocFromPoolAsync", "cudaMemcpyAsync", "cudaEventRecord", "cudaEventSynchronize"}) {
+    fail(function, kInvalidValue);
+    fails(function, create_from(bytes), "copying failed on GPU 1: invalid argument");
+  }
+  // The memory that was taken for them is free again: so many would not fit.
+  for (int round = 0; round < 30; ++round) {
+    fail("cudaMemcpyAsync", kInvalidValue);
+    EXPECT_EQ(create_from(bytes), SN_INTERNAL);
+  }
+  EXPECT_EQ(create_from(bytes), SN_OK) << sn_last_error();
   fail("cudaStreamSynchronize", kInvalidValue);
   fails("cudaStreamSynchronize", sn_device_synchronize(device()), "an operation failed on GPU 1: invalid argument");
 }
@@ -130,6 +149,24 @@ TEST_F(GpuFailures, OfMemoryAreTriedAgain) {
   Tensor x(device(), SN_F32, {2, 3, 5}), statistics(device(), SN_F32, {3}), y(device(), SN_F32, {2, 3, 5});
   fail("cudaMallocFromPoolAsync", kOutOfMemory);
   EXPECT_EQ(sn_batch_norm(x, statistics, statistics, nullptr, nullptr, 1e-5, y), SN_OK) << sn_last_error();
+  fail("cudaMallocFromPoolAsync", kOutOfMemory);
+  EXPECT_EQ(create_from(std::vector<char>(static_cast<size_t>(kBytes))), SN_OK) << sn_last_error();
+}
+
+// Copies go by way of the stream of kernels then.
+TEST_F(GpuFailures, OfPageLockedMemoryAreMadeUpFor) {
+  fail("cudaMallocHost", kOutOfMemory);
+  const std::vector<char> bytes(static_cast<size_t>(kBytes), 5);
+  for (int round = 0; round < 2; ++round) {
+    Tensor x, y(device(), SN_F32, {kMany});
+    ASSERT_EQ(sn_tensor_create_from(device(), SN_F32, 1, &kMany, bytes.data(), x.out()), SN_OK) << sn_last_error();
+    ASSERT_EQ(sn_tensor_write(y, 0, bytes.data(), kBytes), SN_OK) << sn_last_error();
+    for (sn_tensor* tensor : {static_cast<sn_tensor*>(x), static_cast<sn_tensor*>(y)}) {
+      std::vector<char> back(bytes.size());
+      ASSERT_EQ(sn_tensor_read(tensor, 0, back.data(), kBytes), SN_OK) << sn_last_error();
+      EXPECT_EQ(back, bytes);
+    }
+  }
 }
 
 TEST_F(GpuFailures, ThatEndTheContextAreSaidByEveryCall) {
@@ -165,6 +202,7 @@ TEST_F(GpuFailures, ThatEndTheContextShowAnywhere) {
       [&](sn_tensor* x) { return sn_tensor_read(x, 0, bytes.data(), 100); },
       [&](sn_tensor* x) { return sn_tensor_read(x, 0, bytes.data(), kBytes); },
       [&](sn_tensor* x) { return sn_tensor_write(x, 0, bytes.data(), kBytes); },
+      [&](sn_tensor*) { return create_from(bytes); },
       [&](sn_tensor*) {
         sn_tensor* made = nullptr;
         const int64_t shape[] = {kMany};
@@ -176,7 +214,7 @@ TEST_F(GpuFailures, ThatEndTheContextShowAnywhere) {
     {
       Tensor x(device(), SN_F32, {kMany});
       ASSERT_EQ(sn_device_synchronize(device()), SN_OK) << sn_last_error();
-      fail(i == 4 ? "cudaMallocFromPoolAsync" : i == 0 ? "kernel" : "cudaMemcpyAsync", kIllegalAddress);
+      fail(i == 5 ? "cudaMallocFromPoolAsync" : i == 0 ? "kernel" : "cudaMemcpyAsync", kIllegalAddress);
       expect_lost(calls[i](x), std::to_string(i).c_str());
       expect_lost(sn_device_synchronize(device()), std::to_string(i).c_str());
     }
@@ -202,7 +240,8 @@ TEST_F(GpuFailures, BetweenThreadsThatAreBusy) {
             fail("kernel", kIllegalAddress);
             failed = 1;
           }
-          const sn_status status = (round + i) % 3 == 0   ? sn_tensor_write(x, 0, bytes.data(), kBytes)
+          const sn_status status = (round + i) % 6 == 0   ? sn_tensor_write(x, 0, bytes.data(), kBytes)
+                                   : (round + i) % 6 == 3 ? create_from(bytes)
                                    : (round + i) % 3 == 1 ? sn_add(x, x, x)
                                                           : sn_tensor_read(x, 0, bytes.data(), kBytes);
           if (status == SN_DEVICE_LOST) {

@@ -38,6 +38,11 @@ cudaError_t begin(const char* function, int device) {
 
 }  // namespace
 
+// For tests: how many kernels have run, which those do that something has waited for.
+extern "C" {
+__attribute__((visibility("default"))) std::atomic<int64_t> sn_host_kernels_run{0};
+}
+
 namespace sn {
 namespace cuda {
 
@@ -65,6 +70,7 @@ void launch_on_host(cudaStream_t stream, int64_t steps, std::function<void()> ke
     run();
     spent(stream->device) += steps;
     --stream->kernels;
+    ++sn_host_kernels_run;
   });
 }
 

@@ -26,6 +26,9 @@ struct sn_backend {
   // where the device's memory is the host's.
   sn_status (*copy_in)(sn_device* device, void* to, const void* from, int64_t bytes);
   sn_status (*copy_out)(sn_device* device, void* to, const void* from, int64_t bytes);
+  // Sets *data to new memory with these bytes of the host's in it, which takes no part in the order of other calls.
+  // SN_UNSUPPORTED, without a sentence, where allocate and copy_in have to do. Null as above.
+  sn_status (*allocate_copy)(sn_device* device, const void* from, int64_t bytes, void** data);
   // Waits for all that was called before, and tells what has failed meanwhile. Null where calls return when they are
   // done.
   sn_status (*synchronize)(sn_device* device);

@@ -175,6 +175,35 @@ sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, cons
   return status;
 }
 
+sn_status sn_tensor_create_from(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape, const void* from,
+                                sn_tensor** tensor) {
+  if (tensor == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");
+  sn_tensor* t = nullptr;
+  sn_status status = sn::describe(device, dtype, rank, shape, &t);
+  if (status != SN_OK) return status;
+  const int64_t bytes = t->bytes();
+  const auto allocate_copy = device->backend->allocate_copy;
+  void* data = nullptr;
+  status = allocate_copy == nullptr || from == nullptr ? SN_UNSUPPORTED : allocate_copy(device, from, bytes, &data);
+  if (status == SN_OK) {
+    status = sn::attach(t, Storage::kOwned, data, bytes, data, tensor);
+    if (status != SN_OK) device->backend->release(device, data, bytes);
+    return status;
+  }
+  sn::destroy(t);
+  if (status == SN_OUT_OF_MEMORY) return sn::no_memory(device, bytes, "a tensor");
+  if (status != SN_UNSUPPORTED) return status;
+  status = sn_tensor_create(device, dtype, rank, shape, &t);
+  if (status != SN_OK) return status;
+  status = sn_tensor_write(t, 0, from, bytes);
+  if (status == SN_OK) {
+    *tensor = t;
+  } else {
+    sn_tensor_close(t);
+  }
+  return status;
+}
+
 sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape,
                          sn_tensor** tensor) {
   if (tensor == nullptr) return fail(SN_INVALID_ARGUMENT, "the result pointer is null");

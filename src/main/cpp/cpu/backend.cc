@@ -66,7 +66,7 @@ void cpu_close(sn_device* device) {
 void cpu_destroy(sn_device* device) { destroy(static_cast<CpuDevice*>(device)); }
 
 sn_backend backend = {"cpu",   nullptr, cpu_allocate, cpu_release, cpu_close, cpu_destroy, nullptr,
-                      nullptr, nullptr, nullptr,      nullptr,     nullptr,   nullptr};
+                      nullptr, nullptr, nullptr,      nullptr,     nullptr,   nullptr,     nullptr};
 pthread_once_t backend_once = PTHREAD_ONCE_INIT;
 
 const sn_backend* cpu_backend() {

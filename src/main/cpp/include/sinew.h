@@ -200,6 +200,11 @@ SN_EXPORT sn_status sn_device_synchronize(sn_device* device);
 /* A new tensor with zeroed memory, 64-byte aligned; on the CPU on huge pages from 4 MiB on. */
 SN_EXPORT sn_status sn_tensor_create(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape,
                                      sn_tensor** tensor);
+/* The same with the bytes at `from`, of the host's memory, as many as the shape takes, in the place of zeros. From
+ * 256 KiB on a GPU copies them beside the calls under way, for which sn_tensor_write to a tensor that exists has to
+ * wait. The buffer may be used again when the call returns. */
+SN_EXPORT sn_status sn_tensor_create_from(sn_device* device, sn_dtype dtype, int32_t rank, const int64_t* shape,
+                                          const void* from, sn_tensor** tensor);
 /* A tensor over the caller's memory, which must stay valid until sn_tensor_close; any alignment of whole elements. */
 SN_EXPORT sn_status sn_tensor_wrap(sn_device* device, void* data, sn_dtype dtype, int32_t rank, const int64_t* shape,
                                    sn_tensor** tensor);

@@ -389,7 +389,8 @@ public final class Tensor implements AutoCloseable {
   }
 
   /**
-   * A new tensor on another device, or on the same one, with the elements of this one.
+   * A new tensor on another device, or on the same one, with the elements of this one. From the
+   * host's memory to a GPU they are copied, from 256 KiB on, beside what the GPU computes.
    *
    * @throws OutOfMemoryError if the memory is not there
    */
@@ -397,6 +398,23 @@ public final class Tensor implements AutoCloseable {
     if (device.isGpu() && target.isGpu()) {
       try (Tensor host = to(Device.cpu())) {
         return host.to(target);
+      }
+    }
+    if (!device.isGpu()) {
+      int code = dtype.code();
+      Pointer from = SinewNative.sn_tensor_data(handle.acquire());
+      try {
+        return create(
+            target,
+            dtype,
+            shape,
+            null,
+            false,
+            (d, s, result) ->
+                SinewNative.sn_tensor_create_from(d, code, s.length, s, from, result));
+      } finally {
+        handle.release();
+        Reference.reachabilityFence(this);
       }
     }
     Tensor copy = allocate(target, dtype, shape);
@@ -407,10 +425,7 @@ public final class Tensor implements AutoCloseable {
           null,
           null,
           (from, to, c, d) ->
-              device.isGpu()
-                  ? SinewNative.sn_tensor_read(from, 0, SinewNative.sn_tensor_data(to), byteSize())
-                  : SinewNative.sn_tensor_write(
-                      to, 0, SinewNative.sn_tensor_data(from), byteSize()));
+              SinewNative.sn_tensor_read(from, 0, SinewNative.sn_tensor_data(to), byteSize()));
       return copy;
     } catch (RuntimeException | Error e) {
       copy.close();

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sinew.ChildJvm;
+import dev.sinew.io.TestModels;
 import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -38,6 +39,27 @@ class DeviceOptionTest extends CommandLineTest {
       String common = " --device " + device + " --report " + out + ".json";
       int status = Main.run(terminal, (command.formatted(arguments) + common).split(" "));
       System.out.println(device + " " + status + ": " + printed.toString(StandardCharsets.UTF_8));
+    }
+  }
+
+  /** Runs commands for folders on the CPU and on the GPU. */
+  static final class FolderProgram {
+    private static final List<String> COMMANDS =
+        List.of(
+            "optimize IN/model OUT --quantize int4 --format compressed-tensors",
+            "optimize IN/model OUT --quantize fp8 --format compressed-tensors --granularity tensor",
+            "optimize IN/model OUT --quantize int8 --granularity group=32 --asymmetric",
+            "optimize IN/model OUT --prune nm=2:4 --sparse-format bitmap",
+            "merge IN/model IN/other -o OUT --method ties --base IN/base --density 0.3");
+
+    public static void main(String[] arguments) {
+      for (int i = 0; i < COMMANDS.size(); i++) {
+        for (String device : List.of("cpu", "cuda")) {
+          Path out = Path.of(arguments[0], device + i);
+          String command = COMMANDS.get(i).replace("IN", arguments[0]).replace("OUT", "" + out);
+          Program.run(device, out, command);
+        }
+      }
     }
   }
 
@@ -108,6 +130,32 @@ class DeviceOptionTest extends CommandLineTest {
       }
     }
     assertFalse(Files.exists(path("cuda_99")));
+  }
+
+  @Test
+  void everyDeviceWritesTheSameFolders() throws Exception {
+    String library = System.getProperty("sinew.test.cuda", "");
+    Assumptions.assumeTrue(Files.exists(Path.of(library)), "there is no " + library);
+    List<Path> models = List.of(path("model"), path("other"), path("base"));
+    for (Path model : models) {
+      TestModels.llama(model, models.indexOf(model));
+    }
+    ChildJvm.Result result =
+        ChildJvm.run(FolderProgram.class, List.of("-Dsinew.cuda=" + library), folder.toString());
+    assertEquals(0, result.exit(), result.output());
+    for (int i = 0; i < FolderProgram.COMMANDS.size(); i++) {
+      Path expected = path("cpu" + i);
+      assertTrue(Files.exists(expected), result.output());
+      assertEquals("cuda:0", deviceOf("cuda" + i));
+      assertEquals(files(expected), files(path("cuda" + i)), result.output());
+      assertTrue(files(expected).containsAll(TestModels.LLAMA_SHARDS), result.output());
+      for (String file : files(expected)) {
+        assertArrayEquals(
+            Files.readAllBytes(expected.resolve(file)),
+            Files.readAllBytes(path("cuda" + i).resolve(file)),
+            FolderProgram.COMMANDS.get(i) + ": " + file);
+      }
+    }
   }
 
   @Test

@@ -1,5 +1,9 @@
 package dev.sinew.pass;
 
+import static dev.sinew.QuantScheme.FP8;
+import static dev.sinew.QuantScheme.INT4_SYMMETRIC;
+import static dev.sinew.QuantScheme.INT8_ASYMMETRIC;
+import static dev.sinew.QuantScheme.INT8_SYMMETRIC;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -9,14 +13,19 @@ import dev.sinew.ChildJvm;
 import dev.sinew.DType;
 import dev.sinew.Device;
 import dev.sinew.Numbers;
+import dev.sinew.QuantScheme;
 import dev.sinew.internal.Handle;
 import dev.sinew.internal.SinewNative;
 import dev.sinew.model.CheckpointException;
+import java.io.InterruptedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -35,34 +44,55 @@ class GpuStreamingTest {
   /** Passes, and whether pruned tensors are stored with a bitmap. */
   private record Recipe(Storage storage, Pass... passes) {}
 
-  private static Quantize quantize(int bits, boolean asymmetric, String shared, String range) {
-    return Quantize.of(bits, asymmetric, shared, range);
+  private static final QuantizedLayout COMPRESSED = QuantizedLayout.COMPRESSED_TENSORS;
+
+  private static Quantize quantize(QuantScheme scheme, String shared, String range) {
+    return Quantize.of(scheme, shared, range);
   }
 
+  /** Every kind of output, and every way to choose what is in it. */
   private static List<Recipe> recipes() {
     Storage dense = Storage.DENSE;
     Storage bitmap = Storage.BITMAP;
     Prune half = Prune.sparsity(0.53, Prune.Scope.GLOBAL);
     Prune tied = Prune.sparsity(0.05, Prune.Scope.TENSOR);
-    return List.of(
-        new Recipe(dense, Prune.threshold(0.3f), quantize(8, false, "channel", "minmax")),
-        new Recipe(bitmap, half),
-        new Recipe(bitmap, tied, Quantize.fp8()),
-        new Recipe(dense, Prune.nm(2, 4), quantize(4, false, "group=64", "percentile=97")),
-        new Recipe(bitmap, Prune.nm(3, 5), quantize(8, false, "tensor", "minmax")),
-        new Recipe(dense, half, quantize(8, true, "tensor", "percentile=99")),
-        new Recipe(dense, quantize(4, true, "channel", "mse")),
-        new Recipe(dense, quantize(8, true, "tensor", "mse")),
-        new Recipe(dense, new FakeQuantize(quantize(8, false, "channel", "percentile=99.9"))),
-        new Recipe(dense, quantize(4, false, "group=128", "minmax").in(COMPRESSED)),
-        new Recipe(dense, tied, Cluster.parse("bits=3,rows=7,iterations=2")),
-        new Recipe(dense, Cluster.parse("bits=5,iterations=2")));
+    List<Recipe> all = new ArrayList<>();
+    for (QuantScheme scheme : QuantScheme.values()) {
+      for (String shared : List.of("tensor", "channel", "group=64")) {
+        for (String range : List.of("minmax", "percentile=97", "mse")) {
+          all.add(new Recipe(dense, quantize(scheme, shared, range)));
+        }
+      }
+      all.add(new Recipe(dense, new FakeQuantize(quantize(scheme, "channel", "percentile=99.9"))));
+      all.add(new Recipe(dense, new FakeQuantize(quantize(scheme, "group=6", "minmax"))));
+    }
+    for (QuantScheme scheme : List.of(INT8_SYMMETRIC, FP8)) {
+      all.add(new Recipe(dense, quantize(scheme, "tensor", "mse").in(COMPRESSED)));
+      all.add(new Recipe(dense, half, quantize(scheme, "channel", "minmax").in(COMPRESSED)));
+      all.add(new Recipe(bitmap, tied, quantize(scheme, "channel", "minmax")));
+    }
+    all.addAll(
+        List.of(
+            new Recipe(dense, quantize(INT4_SYMMETRIC, "group=128", "minmax").in(COMPRESSED)),
+            new Recipe(dense, quantize(INT4_SYMMETRIC, "channel", "minmax").in(COMPRESSED)),
+            new Recipe(dense, Prune.threshold(0.3f)),
+            new Recipe(bitmap, half),
+            new Recipe(bitmap, Prune.nm(3, 5), quantize(INT8_SYMMETRIC, "tensor", "minmax")),
+            new Recipe(dense, Prune.nm(2, 4), quantize(INT4_SYMMETRIC, "group=64", "mse")),
+            new Recipe(dense, half, quantize(INT8_ASYMMETRIC, "tensor", "percentile=99")),
+            new Recipe(dense, tied, Cluster.parse("bits=3,rows=7,iterations=2")),
+            new Recipe(dense, Cluster.parse("bits=2,iterations=2")),
+            new Recipe(dense, Prune.nm(1, 2), Cluster.parse("bits=8,iterations=1"))));
+    return all;
   }
-
-  private static final QuantizedLayout COMPRESSED = QuantizedLayout.COMPRESSED_TENSORS;
 
   /** All dtypes, with rows that are cut, single columns and tails, and a tensor to be copied. */
   private static MemoryCheckpoint model(long seed) {
+    return model(seed, 0);
+  }
+
+  /** The same with a type for each tensor that is so many further. */
+  private static MemoryCheckpoint model(long seed, int further) {
     Random random = new Random(seed);
     MemoryCheckpoint model = new MemoryCheckpoint();
     long[][] shapes = {{7, 5}, {3, 9001}, {20, 100}, {5, 27}, {1, 20_000}, {400, 1}};
@@ -71,7 +101,10 @@ class GpuStreamingTest {
       long[] shape = shapes[n % shapes.length];
       int count = (int) Arrays.stream(shape).reduce(1, (a, b) -> a * b);
       model.add(
-          (char) ('a' + 7 * n % 12) + ".weight", dtypes[n % 4], weights(random, count), shape);
+          (char) ('a' + 7 * n % 12) + ".weight",
+          dtypes[(n + further) % 4],
+          weights(random, count),
+          shape);
     }
     return model.add("x.bias", DType.F32, weights(random, 777), 777);
   }
@@ -119,11 +152,11 @@ class GpuStreamingTest {
           Merge.ties(0.3, 2, 1),
           Merge.dare(0.4, 5));
 
-  private static MemoryWriter merge(Merge merge, long budget, Device device, int threads)
-      throws Exception {
+  private static MemoryWriter merge(
+      Merge merge, int further, long budget, Device device, int threads) throws Exception {
     MemoryWriter writer = new MemoryWriter();
     Merger.merge(
-        List.of(model(1), model(2)),
+        List.of(model(1), model(2, further)),
         merge.method().needsBase() ? model(42) : null,
         merge,
         MergerTest.options(threads).on(device),
@@ -150,20 +183,52 @@ class GpuStreamingTest {
     assertTrue(e.getMessage().contains("a.weight"), e.getMessage());
   }
 
+  // Even if one thread is asked for, one tile is read while another is computed and a third one
+  // written.
+  private static void requireTilesAtOnce(Device gpu) throws Exception {
+    assertEquals(1, TileStream.workers(1, Device.cpu()));
+    assertEquals(4, TileStream.workers(4, gpu));
+    CountDownLatch together = new CountDownLatch(3);
+    MemoryCheckpoint input = model(42);
+    input.hook(
+        (tensor, offset, bytes) -> {
+          if (!tensor.endsWith(".weight")) {
+            return;
+          }
+          together.countDown();
+          try {
+            assertTrue(together.await(30, TimeUnit.SECONDS), "tiles are taken one by one");
+          } catch (InterruptedException e) {
+            throw new InterruptedIOException();
+          }
+        });
+    MemoryWriter writer = new MemoryWriter();
+    Optimizer.Options options =
+        new Optimizer.Options(Targets.byDefault(), 1, false, Optimizer.Progress.NONE).on(gpu);
+    Optimizer.optimize(input, List.of(Prune.threshold(0.3f)), options, writer);
+  }
+
   static final class Program {
     public static void main(String[] arguments) throws Exception {
       Device gpu = Device.requireGpu();
       for (Recipe recipe : recipes()) {
         for (TileGrid.Sizes sizes : List.of(TINY, USUAL)) {
-          compare(recipe + ", " + sizes, gpu, (on, threads) -> write(recipe, on, threads, sizes));
+          String what = recipe.storage() + " " + Arrays.toString(recipe.passes()) + ", " + sizes;
+          compare(what, gpu, (on, threads) -> write(recipe, on, threads, sizes));
         }
       }
       for (Merge merge : MERGES) {
         for (long budget : new long[] {1, 32 << 20}) {
-          compare(merge + ", " + budget, gpu, (on, threads) -> merge(merge, budget, on, threads));
+          for (int further : new int[] {0, 1}) {
+            compare(
+                merge + ", " + budget + ", " + further,
+                gpu,
+                (on, threads) -> merge(merge, further, budget, on, threads));
+          }
         }
       }
       requireCulprit(gpu);
+      requireTilesAtOnce(gpu);
       assertEquals(0, SinewNative.sn_live_tensors());
       System.out.println("passed on " + gpu);
     }

@@ -79,10 +79,11 @@ final class MergeStream implements AutoCloseable {
     return meter.bytesRead();
   }
 
-  private void read(Workspace workspace, Checkpoint source, String tensor, long offset, Tensor into)
-      throws IOException {
-    workspace.write(into, buffer -> source.read(tensor, offset, buffer));
-    meter.advance(Math.toIntExact(into.byteSize()));
+  // To the host's memory.
+  private void read(Checkpoint source, String tensor, long offset, Tensor into) throws IOException {
+    int bytes = Math.toIntExact(into.byteSize());
+    into.withBuffer(0, bytes, buffer -> source.read(tensor, offset, buffer));
+    meter.advance(bytes);
   }
 
   /** Tells the progress what copying and merging these tensors will read, sweeps included. */
@@ -140,11 +141,11 @@ final class MergeStream implements AutoCloseable {
           String name = part.copy.tensor.name();
           int bytes = (int) part.bytes;
           Tensor data = workspace.host("copy", DType.U8, bytes);
-          read(workspace, sources.get(part.copy.source), name, part.offset, data);
+          read(sources.get(part.copy.source), name, part.offset, data);
           for (int m = 0; part.copy.compare && m < models; m++) {
             if (m != part.copy.source && !different.contains(name)) {
               Tensor other = workspace.host("other", DType.U8, bytes);
-              read(workspace, sources.get(m), name, part.offset, other);
+              read(sources.get(m), name, part.offset, other);
               if (!equal(data, other)) {
                 different.add(name);
               }
@@ -285,9 +286,15 @@ final class MergeStream implements AutoCloseable {
         loaded.add(null);
         continue;
       }
-      DType dtype = sources.get(s).tensors().get(info.name()).dtype();
-      Tensor data = workspace.tensor("source " + s, dtype, length);
-      read(workspace, sources.get(s), info.name(), dtype.bytes(first), data);
+      Checkpoint source = sources.get(s);
+      DType dtype = source.tensors().get(info.name()).dtype();
+      Tensor data =
+          workspace.load(
+              "source " + s,
+              buffer -> source.read(info.name(), dtype.bytes(first), buffer),
+              dtype,
+              length);
+      meter.advance(Math.toIntExact(data.byteSize()));
       if (convert && dtype != DType.F32) {
         Tensor converted = workspace.tensor("converted " + s, DType.F32, length);
         Ops.convert(data, converted);

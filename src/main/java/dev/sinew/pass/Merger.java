@@ -50,7 +50,7 @@ public final class Merger {
    * @param skips patterns (see {@link Targets}) of tensors that the first model decides about: they
    *     are copied from it if it has them, else left out, whatever the others have
    * @param threads how many threads read, compute and write; more than 16 gain nothing and are not
-   *     used
+   *     used, and on a GPU three are the least, so that it computes while tiles come and go
    * @param dryRun whether to stop after planning, without reading data or writing
    * @param progress told how far the work is
    * @param device what computes: a GPU, or, for any other device, the threads themselves; the
@@ -121,7 +121,8 @@ public final class Merger {
       Options options,
       Optimizer.Output output)
       throws IOException {
-    long budget = MergeStream.budget(TileStream.workers(options.threads()));
+    int workers = TileStream.workers(options.threads(), options.device());
+    long budget = MergeStream.budget(workers);
     return merge(models, base, merge, options, output, budget);
   }
 
@@ -162,7 +163,7 @@ public final class Merger {
     Set<String> different = Set.of();
     long bytesRead = 0;
     if (!options.dryRun()) {
-      int workers = TileStream.workers(options.threads());
+      int workers = TileStream.workers(options.threads(), options.device());
       try (CheckpointWriter writer = output.create(announced);
           MergeStream stream =
               new MergeStream(

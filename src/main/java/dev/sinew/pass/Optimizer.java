@@ -39,7 +39,7 @@ public final class Optimizer {
    *
    * @param targets which tensors passes touch
    * @param threads how many threads read, compute and write; more than 16 gain nothing and are not
-   *     used
+   *     used, and on a GPU three are the least, so that it computes while tiles come and go
    * @param dryRun whether to stop after planning, without reading data or writing
    * @param progress told how far the work is
    * @param storage how to store the tensors that passes touch
@@ -129,7 +129,8 @@ public final class Optimizer {
    */
   public static Report optimize(Checkpoint input, List<Pass> passes, Options options, Output output)
       throws IOException {
-    TileGrid.Sizes sizes = TileGrid.Sizes.forWorkers(TileStream.workers(options.threads()));
+    int workers = TileStream.workers(options.threads(), options.device());
+    TileGrid.Sizes sizes = TileGrid.Sizes.forWorkers(workers);
     return optimize(input, passes, options, output, sizes);
   }
 

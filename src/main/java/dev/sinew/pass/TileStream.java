@@ -27,6 +27,12 @@ import java.util.concurrent.atomic.AtomicLong;
 final class TileStream implements AutoCloseable {
   private static final int MOST_WORKERS = 16;
 
+  /**
+   * On a GPU, where workers mostly wait: while one computes, one reads and copies its tile in, and
+   * one copies it out and writes.
+   */
+  private static final int FEWEST_WORKERS_OF_A_GPU = 3;
+
   /** Tensors whose runs exist at a time, at most: models of half a million tensors exist. */
   private static final int MOST_TOGETHER = 4096;
 
@@ -129,11 +135,12 @@ final class TileStream implements AutoCloseable {
     this.tensors = tensors;
     this.meter = meter;
     this.sizes = sizes;
-    this.team = new WorkerTeam(workers(threads), device);
+    this.team = new WorkerTeam(workers(threads, device), device);
   }
 
-  static int workers(int threads) {
-    return Math.min(threads, MOST_WORKERS);
+  static int workers(int threads, Device device) {
+    int fewest = device.isGpu() ? FEWEST_WORKERS_OF_A_GPU : 1;
+    return Math.min(Math.max(threads, fewest), MOST_WORKERS);
   }
 
   Map<String, Long> zeros() {
@@ -144,12 +151,6 @@ final class TileStream implements AutoCloseable {
       }
     }
     return counts;
-  }
-
-  private void read(Workspace workspace, String tensor, long offset, Tensor into)
-      throws IOException {
-    workspace.write(into, buffer -> input.read(tensor, offset, buffer));
-    meter.advance(Math.toIntExact(into.byteSize()));
   }
 
   /** Copies tensors as they are. */
@@ -168,7 +169,8 @@ final class TileStream implements AutoCloseable {
           long offset = parts.part(owner, i) * step;
           long size = Math.min(step, tensor.bytes() - offset);
           Tensor bytes = workspace.host("copy", DType.U8, size);
-          read(workspace, tensor.name(), offset, bytes);
+          bytes.withBuffer(0, (int) size, buffer -> input.read(tensor.name(), offset, buffer));
+          meter.advance((int) size);
           bytes.withBuffer(0, (int) size, buffer -> writer.write(tensor.name(), offset, buffer));
         },
         () -> {});
@@ -288,9 +290,15 @@ final class TileStream implements AutoCloseable {
           TileGrid grid = stage.grid;
           long index = places.sequence.part(owner, i);
           DType dtype = stage.tensor.dtype();
-          Tensor data = workspace.tensor("tile", dtype, grid.rowCount(index), grid.colCount(index));
           long first = grid.firstRow(index) * grid.cols() + grid.firstCol(index);
-          read(workspace, stage.tensor.name(), dtype.bytes(first), data);
+          Tensor data =
+              workspace.load(
+                  "tile",
+                  buffer -> input.read(stage.tensor.name(), dtype.bytes(first), buffer),
+                  dtype,
+                  grid.rowCount(index),
+                  grid.colCount(index));
+          meter.advance(Math.toIntExact(data.byteSize()));
           Tile tile = new Tile(workspace);
           tile.load(stage.tensor, index, stage.firstTile + index, grid, data);
           try {

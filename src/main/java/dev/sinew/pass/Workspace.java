@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.LongStream;
 
 /**
  * One worker's memory, grown as needed and used again for every tile: on the device that computes,
@@ -62,6 +63,32 @@ final class Workspace implements AutoCloseable {
             });
   }
 
+  /**
+   * As {@link #tensor}, with the bytes that {@code fill} puts into the buffer it is lent. On a GPU
+   * it is new memory, as copies to that wait for no kernels.
+   */
+  <X extends Exception> Tensor load(
+      String role, Tensor.BufferUse<X> fill, DType dtype, long... shape) throws X {
+    if (!device.isGpu()) {
+      Tensor loaded = tensor(role, dtype, shape);
+      loaded.withBuffer(0, Math.toIntExact(loaded.byteSize()), fill);
+      return loaded;
+    }
+    int bytes = Math.toIntExact(dtype.bytes(count(shape)));
+    host("staging", DType.U8, bytes)
+        .withBuffer(
+            0,
+            bytes,
+            buffer -> {
+              ByteBuffer filled = buffer.duplicate();
+              fill.accept(buffer);
+              try (Tensor host = Tensor.wrap(Device.cpu(), filled, dtype, shape)) {
+                views.add(host.to(device));
+              }
+            });
+    return views.get(views.size() - 1);
+  }
+
   /** Lends a buffer that becomes the bytes of a tensor of any device. */
   <X extends Exception> void write(Tensor data, Tensor.BufferUse<X> use) throws X {
     int bytes = Math.toIntExact(data.byteSize());
@@ -81,10 +108,7 @@ final class Workspace implements AutoCloseable {
   }
 
   private Tensor tensor(Device device, String role, DType dtype, long... shape) {
-    long elements = 1;
-    for (long size : shape) {
-      elements *= size;
-    }
+    long elements = count(shape);
     Tensor base = memory.get(role);
     if (base == null || base.dtype() != dtype || base.elements() < elements) {
       if (base != null) {
@@ -99,7 +123,11 @@ final class Workspace implements AutoCloseable {
     return view;
   }
 
-  /** Ends all views. */
+  private static long count(long... shape) {
+    return LongStream.of(shape).reduce(1, (a, b) -> a * b);
+  }
+
+  /** Ends all views, and frees what was loaded. */
   void recycle() {
     views.forEach(Tensor::close);
     views.clear();
