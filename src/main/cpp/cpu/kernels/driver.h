@@ -31,13 +31,15 @@ void for_tasks(sn_device* device, int64_t tasks, F& f) {
       device, tasks, [](void* context, int64_t task) { (*static_cast<F*>(context))(task); }, &f);
 }
 
+constexpr int kMostStreams = 8;
+
 // A matrix cut into pieces of one row each, and these dealt to tasks.
 struct Pieces {
   int64_t cols, piece, per_row, total, per_task;
   int streams;
 
-  Pieces(sn_device* device, int64_t rows, int64_t columns, int64_t align)
-      : cols(columns), streams(memory_streams(device)) {
+  Pieces(sn_device* device, int64_t rows, int64_t columns, int64_t align, int most_streams)
+      : cols(columns), streams(static_cast<int>(min_of(memory_streams(device), most_streams))) {
     const int64_t wanted = streams > 1 ? 512 : 4096;
     piece = max_of(wanted / align, 1) * align;
     per_row = ceil_div(cols, piece);
@@ -55,7 +57,7 @@ typedef void OnPiece(void* context, void* state, int64_t row, int64_t col, int64
 inline SN_NOINLINE void walk_pieces(const Pieces& p, int64_t task, OnPiece* f, void* context, void* state) {
   struct Cursor {
     int64_t row, col;
-  } cursor[8];
+  } cursor[kMostStreams];
   const int64_t first = task * p.per_task;
   const int64_t count = min_of(p.per_task, p.total - first);
   const int64_t share = count / p.streams;
@@ -79,11 +81,13 @@ inline SN_NOINLINE void walk_pieces(const Pieces& p, int64_t task, OnPiece* f, v
 
 // Covers the matrix [rows, cols] with pieces f(state, row, col, n): n consecutive elements of one row, at most about
 // 4096, beginning at a multiple of `align`. Every task begins with a copy of `initial` and ends with finish(state), so
-// counts and maxima need no atomics inside. Pieces of a task come from memory_streams() places in turn.
+// counts and maxima need no atomics inside. Pieces of a task come from memory_streams() places in turn, or from
+// most_streams: one is best for operations that read several tensors.
 template <class State, class F, class G>
-void for_pieces(sn_device* device, int64_t rows, int64_t cols, int64_t align, const State& initial, F f, G finish) {
+void for_pieces(sn_device* device, int64_t rows, int64_t cols, int64_t align, const State& initial, F f, G finish,
+                int most_streams = kMostStreams) {
   if (rows == 0 || cols == 0) return;
-  const Pieces pieces(device, rows, cols, align);
+  const Pieces pieces(device, rows, cols, align, most_streams);
   auto task = [&](int64_t index) {
     State state = initial;
     walk_pieces(
@@ -100,10 +104,11 @@ void for_pieces(sn_device* device, int64_t rows, int64_t cols, int64_t align, co
 
 // for_pieces over all elements as one row: f(state, offset, n).
 template <class State, class F, class G>
-void for_elements(sn_device* device, int64_t elements, const State& initial, F f, G finish) {
+void for_elements(sn_device* device, int64_t elements, const State& initial, F f, G finish,
+                  int most_streams = kMostStreams) {
   for_pieces(
       device, 1, elements, 64, initial, [&](State& state, int64_t, int64_t offset, int64_t n) { f(state, offset, n); },
-      finish);
+      finish, most_streams);
 }
 
 inline void atomic_or(int32_t* flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
@@ -157,7 +162,11 @@ SN_INLINE void for_lines(int64_t head, int64_t n, Some some, Many many) {
   }
 }
 // How many bytes ahead to ask for memory: far when the processor, busy with computing, cannot look ahead itself.
+#if defined(SN_TIER_AVX512)
+constexpr uintptr_t kNear = 512, kFar = 1024;
+#else
 constexpr uintptr_t kNear = 512, kFar = 2048;
+#endif
 // Asks for the 64 elements that lie so far after those at x.
 template <class T>
 SN_INLINE void fetch_ahead(const T* x, uintptr_t distance) {

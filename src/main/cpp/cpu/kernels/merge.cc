@@ -28,6 +28,11 @@ struct Inputs {
   const Base* base;  // or null
   int count;
 
+  // Asks for what follows the 64 elements from i on.
+  SN_INLINE void fetch_ahead_of(int64_t i) const {
+    for (int m = 0; m < count; ++m) fetch_ahead(x[m] + i, kFar);
+    if (base != nullptr) fetch_ahead(base + i, kFar);
+  }
   Inputs from(int64_t i) const {
     Inputs in = {{}, base == nullptr ? nullptr : base + i, count};
     for (int m = 0; m < count; ++m) in.x[m] = x[m] + i;
@@ -183,6 +188,7 @@ SN_NOINLINE void merge_run(Seen& state, const Kind& kind, const In& in, Out* to,
       },
       [&](int64_t i) {
         constexpr int kMany = Kind::kMany;
+        in.fetch_ahead_of(i);
         for (int part = 0; part < 4; part += kMany) {
           F y[kMany];
           kind.template at<kMany>(in, seen, i + part * kLanes, kLanes, y);
@@ -237,7 +243,8 @@ sn_status merge(sn_device* device, const Kind& kind, const Inputs<X, Base>& inpu
       [&](Seen& seen) {
         if (reduce_max(seen.in) >= kInfinityKey) atomic_or(&broken);
         if (reduce_max(seen.out) >= overflow_key(out)) atomic_or(&overflow);
-      });
+      },
+      1);
   if (!broken && !overflow) return SN_OK;
   return fail(SN_NOT_FINITE, "a tensor holds NaN or infinity, or a result is too large for its dtype");
 }
