@@ -232,7 +232,10 @@ void ties(const Emit& emit) {
   emit(make_call(s, bytes_of(x), random_bias(s, seed), random_weights(s, true, false, seed), "ties"));
 }
 
+// Results of so many bytes go past the caches, if their rows are whole lines.
 void large(const Emit& emit) {
+  const int64_t rows = large_count(SN_F32) / 4096 + 1;
+  for (int64_t out : {4096, 4100}) emit(random_call({rows, 70, out}, true, out == 4096));
   if (quick()) {
     emit(random_call({5, 2100, 333}, true, true));
   } else {
