@@ -201,21 +201,23 @@ class PanelPair {
     }
   }
 
-  // Makes the sums of 16 rows of a block part of totals[panel][row]: those with the upper bytes of the activations for
-  // both panels, then those with the lower bytes.
-  void add(int64_t block, const int32_t* sums, const Token* tokens, int64_t rows, float (*totals)[kTogether][kPanel]) {
-    points_left_ ? add_to<true>(block, sums, tokens, rows, totals) : add_to<false>(block, sums, tokens, rows, totals);
+  // Makes the sums of rows [row, end) of a block part of totals[panel][row]: those with the upper bytes of the
+  // activations for both panels, then those with the lower bytes.
+  void add(int64_t block, const int32_t* sums, const Token* tokens, int64_t row, int64_t end,
+           float (*totals)[kTogether][kPanel]) {
+    points_left_ ? add_to<true>(block, sums, tokens, row, end, totals)
+                 : add_to<false>(block, sums, tokens, row, end, totals);
   }
   F scaled(F total, int panel) const { return SN_ISA_NAME::scaled(total, sources_[panel]); }
 
  private:
   template <bool kPoints>
-  SN_INLINE void add_to(int64_t block, const int32_t* sums, const Token* tokens, int64_t rows,
+  SN_INLINE void add_to(int64_t block, const int32_t* sums, const Token* tokens, int64_t row, int64_t end,
                         float (*totals)[kTogether][kPanel]) {
     const int64_t group = blocks_.group_of(block);
     BlockTerms terms[2] = {BlockTerms(sources_[0], group), BlockTerms(sources_[1], group)};
     for (BlockTerms& of_panel : terms) of_panel.points = sub(of_panel.points, splat_int(Source::kAdded));
-    for (int64_t r = 0; r < rows; ++r, sums += kPanel) {
+    for (int64_t r = row; r < end; ++r, sums += kPanel) {
 #pragma GCC unroll 2
       for (int p = 0; p < 2; ++p) {
         const I upper = {_mm512_slli_epi32(load_int(sums + p * kTileSums).v, 8)};
@@ -246,8 +248,7 @@ SN_NOINLINE void many_rows_in_tiles(const sn_weights& w, const FixedActivations&
   PanelPair<Source> pair(w, blocks, panel, panel + panels - 1);
   const auto add = [&](int64_t b, int64_t g) {
     const int64_t r = g * kTileRows;
-    pair.add(b, sums[(b * groups + g) % 2], x.tokens_of(first, b) + r, min_of(kTileRows, rows - r),
-             reinterpret_cast<float(*)[kTogether][kPanel]>(totals[0] + r));
+    pair.add(b, sums[(b * groups + g) % 2], x.tokens_of(first, b), r, min_of(r + kTileRows, rows), totals);
   };
   if (blocks.count > 0) pair.decode(0, 0, 1);
   for (int64_t b = 0; b < blocks.count; ++b) {

@@ -23,8 +23,10 @@ constexpr int kGemmRows = 6, kGemmPanels = 1, kThinPanels = 4;
 constexpr int64_t kThinRows = 4;
 // Steps of the inner dimension at a time: a panel's part stays in the first-level cache while tiles of rows pass by.
 constexpr int64_t kInner = 256;
-// Rows and panels of the result that one task computes.
-constexpr int64_t kTaskRows = 96, kTaskPanels = 16;
+// Rows and panels of the result that one task computes. Panels are read once for all of the rows.
+constexpr int64_t kTaskRows = 192, kTaskPanels = 8;
+// Steps after which a part of the next panels is asked for.
+constexpr int64_t kAskSteps = 32;
 
 // sum[r][p] += a(r, k) v[p]. Element (r, k) of the left-hand side is a[r * a_step + k], or a[k * a_step + r] when it is
 // packed.
@@ -140,11 +142,26 @@ void pack_tile(const T* a, int64_t a_step, int64_t tile, const Tiles& tiles) {
   }
 }
 
+// What comes next, of which every kAskSteps steps ask for some lines, while others are multiplied.
+struct Ahead {
+  uintptr_t place;
+  int64_t panel_bytes, lines;  // from one panel to the next; of each at a time, 0 if nothing comes
+
+  template <int kPanels>
+  SN_INLINE void ask() {
+    for (int64_t i = 0; i < lines; ++i, place += 64) {
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p)
+        __builtin_prefetch(reinterpret_cast<const void*>(place + static_cast<uintptr_t>(p * panel_bytes)), 0, 2);
+    }
+  }
+};
+
 // A tile of rows and kPanels panels, steps [k, end) of one block of the inner dimension. Sums that are not complete
 // wait in y, whose first row is row `origin` of the left-hand side.
 template <int kPanels, class B_>
 void multiply_tile(const Tiles& a, int64_t tile, int64_t origin, const Panels<B_>& b, int64_t panel, int64_t k,
-                   int64_t end, const Layer<float>& layer) {
+                   int64_t end, Ahead& ahead, const Layer<float>& layer) {
   alignas(64) float buffer[kGemmRows][kPanels * kPanel];
   const int64_t first = tile * kGemmRows - origin, rows = min_of(kGemmRows, a.rows - tile * kGemmRows);
   const int64_t column = panel * kPanel, columns = min_of(kPanels * kPanel, layer.out - column);
@@ -159,8 +176,12 @@ void multiply_tile(const Tiles& a, int64_t tile, int64_t origin, const Panels<B_
       for (int p = 0; p < kPanels; ++p) sum[r][p] = load(&buffer[r][p * kPanel]);
     }
   }
-  multiply_panels<kGemmRows, kPanels, true>(a.at(tile, k), kGemmRows, b.at(panel, k), b.padded() * kPanel, kPanel,
-                                            end - k, sum);
+  const float* rows_of_a = a.at(tile, k);
+  for (int64_t i = k; i < end; i += kAskSteps, rows_of_a += kAskSteps * kGemmRows) {
+    ahead.ask<kPanels>();
+    multiply_panels<kGemmRows, kPanels, true>(rows_of_a, kGemmRows, b.at(panel, i), b.padded() * kPanel, kPanel,
+                                              min_of(kAskSteps, end - i), sum);
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < kGemmRows; ++r) {
 #pragma GCC unroll 16
@@ -181,13 +202,24 @@ void multiply_block(const Tiles& a, int64_t begin, int64_t end, int64_t origin, 
                     int64_t last, const Layer<float>& layer) {
   for (int64_t k = 0; k == 0 || k < a.inner; k += kInner) {
     const int64_t stop = min_of(k + kInner, a.inner);
+    // After the last panels come those of the next task, perhaps on this processor, or nothing of use.
+    const auto next_of = [&](int64_t panel) {
+      constexpr int64_t kElement = sizeof(B_);
+      const int64_t lines = ceil_div((stop - k) * kPanel * kElement, 64);
+      const int64_t times = ceil_div(stop - k, kAskSteps) * (end - begin);
+      return Ahead{reinterpret_cast<uintptr_t>(b.at(panel, k)), b.padded() * kPanel * kElement,
+                   ceil_div(lines, max_of(times, 1))};
+    };
     int64_t panel = first;
     for (; panel + kGemmPanels <= last; panel += kGemmPanels) {
+      Ahead ahead = next_of(panel + kGemmPanels);
       for (int64_t tile = begin; tile < end; ++tile)
-        multiply_tile<kGemmPanels>(a, tile, origin, b, panel, k, stop, layer);
+        multiply_tile<kGemmPanels>(a, tile, origin, b, panel, k, stop, ahead, layer);
     }
     for (; panel < last; ++panel) {
-      for (int64_t tile = begin; tile < end; ++tile) multiply_tile<1>(a, tile, origin, b, panel, k, stop, layer);
+      Ahead nothing = {0, 0, 0};
+      for (int64_t tile = begin; tile < end; ++tile)
+        multiply_tile<1>(a, tile, origin, b, panel, k, stop, nothing, layer);
     }
   }
 }

@@ -27,11 +27,19 @@ final class OnnxModel {
 
   /** A tensor that the model holds, with the bytes of ours. */
   void initializer(String name, int type, Tensor values, long... shape) {
+    markedInitializer(name, type, values, 0, shape);
+  }
+
+  /**
+   * The same with the first byte changed by a mark of its own: ONNX Runtime keeps equal weights once,
+   * and a few copies of them would come from the caches.
+   */
+  void markedInitializer(String name, int type, Tensor values, int mark, long... shape) {
     Message tensor = new Message();
     for (long size : shape) {
       tensor.number(1, size);
     }
-    tensor.number(2, type).text(8, name).bytes(9, values);
+    tensor.number(2, type).text(8, name).bytes(9, new Weights(values, (byte) mark));
     graph.message(5, tensor);
   }
 
@@ -83,6 +91,8 @@ final class OnnxModel {
     return buffer.flip();
   }
 
+  private record Weights(Tensor values, byte mark) {}
+
   private static final class Message {
     private final List<Object> parts = new ArrayList<>();
     private long size;
@@ -98,8 +108,8 @@ final class OnnxModel {
       return part(field, bytes, bytes.length);
     }
 
-    Message bytes(int field, Tensor values) {
-      return part(field, values, values.byteSize());
+    Message bytes(int field, Weights weights) {
+      return part(field, weights, weights.values().byteSize());
     }
 
     Message message(int field, Message message) {
@@ -129,8 +139,10 @@ final class OnnxModel {
       for (Object part : parts) {
         if (part instanceof Message message) {
           message.write(to);
-        } else if (part instanceof Tensor tensor) {
-          tensor.withBuffer(0, (int) tensor.byteSize(), to::put);
+        } else if (part instanceof Weights weights) {
+          int first = to.position();
+          weights.values().withBuffer(0, (int) weights.values().byteSize(), to::put);
+          to.put(first, (byte) (to.get(first) ^ weights.mark()));
         } else {
           to.put((byte[]) part);
         }

@@ -174,21 +174,22 @@ final class OnnxRuntime implements Peer {
 
     private void add(OnnxModel model, Tensor matrix, int i) {
       String w = "w" + i;
+      int mark = calls - 1 - i; // none for the last, whose result is looked at
       String s = "s" + i;
       String y = "y" + i;
       long in = data.in;
       long out = data.out;
       switch (operator) {
         case "MatMul" -> {
-          model.initializer(w, OnnxModel.FLOAT, matrix, in, out);
+          model.markedInitializer(w, OnnxModel.FLOAT, matrix, mark, in, out);
           model.node("", "MatMul", List.of("x", w), y, Map.of());
         }
         case "MatMulInteger" -> {
-          model.initializer(w, OnnxModel.INT8, matrix, in, out);
+          model.markedInitializer(w, OnnxModel.INT8, matrix, mark, in, out);
           model.node("", "MatMulInteger", List.of("x", w), y, Map.of());
         }
         case "DynamicQuantizeMatMul" -> {
-          model.initializer(w, OnnxModel.INT8, matrix, in, out);
+          model.markedInitializer(w, OnnxModel.INT8, matrix, mark, in, out);
           model.initializer(s, OnnxModel.FLOAT, weights.scale(), out);
           model.node(CONTRIBUTED, "DynamicQuantizeMatMul", List.of("x", w, s), y, Map.of());
         }
@@ -196,7 +197,7 @@ final class OnnxRuntime implements Peer {
           long bits = operator.startsWith("MatMulNBits 8") ? 8 : 4;
           long group = weights.group();
           long groups = in / group;
-          model.initializer(w, OnnxModel.UINT8, matrix, out, groups, group * bits / 8);
+          model.markedInitializer(w, OnnxModel.UINT8, matrix, mark, out, groups, group * bits / 8);
           model.initializer(s, OnnxModel.FLOAT, weights.scale(), out * groups);
           model.node(
               CONTRIBUTED,
