@@ -31,8 +31,8 @@ final class OnnxModel {
   }
 
   /**
-   * The same with the first byte changed by a mark of its own: ONNX Runtime keeps equal weights once,
-   * and a few copies of them would come from the caches.
+   * The same with the first byte changed by a mark of its own: ONNX Runtime keeps equal weights
+   * once, and a few copies of them would come from the caches.
    */
   void markedInitializer(String name, int type, Tensor values, int mark, long... shape) {
     Message tensor = new Message();
