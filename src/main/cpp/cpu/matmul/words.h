@@ -10,7 +10,7 @@
 namespace sn {
 namespace SN_ISA_NAME {
 
-// Asks for the weights so many bytes ahead in a stream of several. Not with AVX2, where nothing was gained.
+// Asks for the weights so many bytes ahead in a stream of several. It has not been tried with AVX2.
 SN_INLINE void ask_ahead(const void* p, int64_t ahead = kAheadInStreams) {
 #if defined(SN_TIER_AVX512)
   __builtin_prefetch(static_cast<const char*>(p) + ahead);
